@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# "make help" says what there is to make. Each target installs what it lacks and
+# does the whole job; the work is done by scripts/, one verb each.
+
+VARIANT ?=
+SUITE ?=
+KSRC ?=
+KDIR ?=
+V ?= 0
+export KSRC V
+
+.DEFAULT_GOAL := help
+.PHONY: help check kernel shell apply clean
+
+help:
+	@echo "make check [SUITE=a,b] [VARIANT=x]  run the tests; all of CI's by default"
+	@echo "make kernel [VARIANT=x]             build a kernel and its initramfs"
+	@echo "make shell [VARIANT=x]              a shell in the guest (Ctrl-a x leaves)"
+	@echo "make apply KDIR=TREE                put our files onto your own 6.12 tree"
+	@echo "make clean                          remove build/"
+	@echo
+	@echo "Variants: release (fast; what kernel and shell take by default), debug."
+	@echo "KSRC=TREE builds from another clean 6.12.y tree; V=1 shows all output."
+
+check:
+	@SUITE=$(SUITE) VARIANT=$(VARIANT) scripts/check
+
+kernel:
+	@scripts/need build boot
+	@scripts/kernel $(or $(VARIANT),release)
+	@scripts/initramfs $(or $(VARIANT),release)
+
+shell: kernel
+	@scripts/boot $(or $(VARIANT),release) --interactive \
+		--append "memmap=512M%0x100000000-1+0xefffffff quiet"
+
+apply:
+	@test -n "$(KDIR)" || { echo "make apply: name your tree: make apply KDIR=/path/to/linux" >&2; exit 2; }
+	@scripts/overlay "$(KDIR)"
+
+clean:
+	rm -rf build
+
+.DEFAULT:
+	@echo "make: there is no target '$@'; 'make help' lists them" >&2; exit 2

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The guest's init: mounts what the tests use, runs the suites named by
+ * hmm.suites= on the kernel command line and reports on two virtio-serial
+ * ports, because anybody can print anything on a console:
+ *
+ * hmm.results	what the suites print (KTAP), between lines that begin with "@":
+ *		"@suite NAME", "@end NAME STATUS SECONDS", "@kmemleak TEXT",
+ *		"@tainted BITS", "@done"
+ * hmm.verdict	the one word "success", when every suite ended with status 0
+ *		and the kernel has nothing to complain about
+ *
+ * Without hmm.suites= there is a shell on the console.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* G(PROPRIETARY) and T(EST) are no complaint; B(ad page), D(ie), W(arn), L(ockup) are */
+#define TAINT_COMPLAINTS (1UL << 5 | 1UL << 7 | 1UL << 9 | 1UL << 14)
+
+static int results = -1;
+
+static void __attribute__((noreturn)) power_off(void)
+{
+	sync();
+	reboot(RB_POWER_OFF);
+	for (;;)
+		pause();
+}
+
+static void __attribute__((noreturn)) give_up(const char *what)
+{
+	fprintf(stderr, "init: %s: %s\n", what, strerror(errno));
+	power_off();
+}
+
+static void mount_at(const char *type, const char *where, const char *from)
+{
+	mkdir(where, 0755);
+	if (mount(from, where, type, 0, NULL))
+		give_up(where);
+}
+
+static void mount_all(void)
+{
+	mount_at("devtmpfs", "/dev", "devtmpfs");
+	mount_at("proc", "/proc", "proc");
+	mount_at("sysfs", "/sys", "sysfs");
+	mount_at("tmpfs", "/tmp", "tmpfs");
+	mount_at("debugfs", "/sys/kernel/debug", "debugfs");
+	mount_at("cgroup2", "/sys/fs/cgroup", "cgroup2");
+	/* There when scripts/boot has been asked for a disk, as it is by default */
+	if (!access("/dev/vda", F_OK))
+		mount_at("ext4", "/scratch", "/dev/vda");
+}
+
+static void use_console(void)
+{
+	int fd = open("/dev/console", O_RDWR);
+
+	if (fd < 0)
+		give_up("/dev/console");
+	dup2(fd, 0);
+	dup2(fd, 1);
+	dup2(fd, 2);
+	if (fd > 2)
+		close(fd);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+}
+
+static bool read_file(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	n = read(fd, buf, size - 1);
+	close(fd);
+	if (n < 0)
+		return false;
+	buf[n] = '\0';
+	buf[strcspn(buf, "\n")] = '\0';
+	return true;
+}
+
+/* The port of that name, or -1: a guest can be booted without */
+static int open_port(const char *name)
+{
+	static const char ports[] = "/sys/class/virtio-ports";
+	char path[512], text[64];
+	struct dirent *entry;
+	int fd = -1;
+	DIR *dir = opendir(ports);
+
+	while (dir && fd < 0 && (entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "%s/%s/name", ports, entry->d_name);
+		if (!read_file(path, text, sizeof(text)) || strcmp(text, name))
+			continue;
+		snprintf(path, sizeof(path), "/dev/%s", entry->d_name);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+	}
+	if (dir)
+		closedir(dir);
+	return fd;
+}
+
+static void put(int fd, const char *text, size_t left)
+{
+	while (left) {
+		ssize_t n = write(fd, text, left);
+
+		if (n < 0 && errno != EINTR)
+			return;
+		if (n > 0) {
+			text += n;
+			left -= n;
+		}
+	}
+}
+
+static void __attribute__((format(printf, 1, 2))) report(const char *fmt, ...)
+{
+	char line[1024];
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	if (n >= (int)sizeof(line))
+		n = sizeof(line) - 1;
+	put(results, line, n);
+}
+
+static const char *option(const char *name)
+{
+	static char cmdline[4096];
+	char *word, *rest = cmdline;
+
+	if (!read_file("/proc/cmdline", cmdline, sizeof(cmdline)))
+		give_up("/proc/cmdline");
+	while ((word = strsep(&rest, " ")))
+		if (!strncmp(word, name, strlen(name)))
+			return word + strlen(name);
+	return NULL;
+}
+
+/* Whatever the suite prints goes to the results, and to whoever watches. */
+static int run_suite(const char *name)
+{
+	char path[256], buf[4096];
+	time_t begin = time(NULL);
+	int fds[2], status;
+	ssize_t n;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "/suites/%s.sh", name);
+	report("@suite %s\n", name);
+	if (pipe(fds))
+		give_up("pipe");
+	pid = fork();
+	if (pid < 0)
+		give_up("fork");
+	if (!pid) {
+		setsid();
+		dup2(fds[1], 1);
+		close(fds[0]);
+		close(fds[1]);
+		execl(path, path, NULL);
+		fprintf(stderr, "init: %s: %s\n", path, strerror(errno));
+		_exit(127);
+	}
+	close(fds[1]);
+	while ((n = read(fds[0], buf, sizeof(buf))) > 0) {
+		put(results, buf, n);
+		put(1, buf, n);
+	}
+	close(fds[0]);
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			give_up("waitpid");
+	status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	report("@end %s %d %ld\n", name, status, (long)(time(NULL) - begin));
+	return status;
+}
+
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool done;
+
+	if (fd < 0)
+		return false;
+	done = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	close(fd);
+	return done;
+}
+
+/* An object counts as leaked when two scans in a row find no pointer to it. */
+static bool leaks(void)
+{
+	static const char path[] = "/sys/kernel/debug/kmemleak";
+	bool found = false;
+	char line[512];
+	FILE *file;
+
+	if (access(path, F_OK))
+		return false;
+	sleep(6);	/* kmemleak spares objects younger than five seconds */
+	for (int scans = 0; scans < 2; scans++)
+		if (!write_file(path, "scan"))
+			give_up(path);
+	file = fopen(path, "r");
+	if (!file)
+		give_up(path);
+	while (fgets(line, sizeof(line), file)) {
+		found = true;
+		report("@kmemleak %s", line);
+		fputs(line, stderr);
+	}
+	fclose(file);
+	return found;
+}
+
+static bool tainted(void)
+{
+	unsigned long taint;
+	char text[32];
+
+	if (!read_file("/proc/sys/kernel/tainted", text, sizeof(text)))
+		give_up("/proc/sys/kernel/tainted");
+	taint = strtoul(text, NULL, 10);
+	report("@tainted %lu\n", taint);
+	return taint & TAINT_COMPLAINTS;
+}
+
+static void shell(void)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		give_up("fork");
+	if (!pid) {
+		setsid();
+		execl("/bin/sh", "-sh", NULL);
+		_exit(127);
+	}
+	while (waitpid(pid, NULL, 0) != pid)
+		;
+}
+
+int main(void)
+{
+	const char *list;
+	bool good = true;
+	char *suites, *name;
+	int verdict;
+
+	use_console();
+	mount_all();
+	setenv("PATH", "/bin", 1);
+	setenv("HOME", "/tmp", 1);
+
+	list = option("hmm.suites=");
+	if (!list) {
+		shell();
+		power_off();
+	}
+	results = open_port("hmm.results");
+	verdict = open_port("hmm.verdict");
+
+	suites = strdup(list);
+	while ((name = strsep(&suites, ",")))
+		if (run_suite(name))
+			good = false;
+	if (leaks())
+		good = false;
+	if (tainted())
+		good = false;
+	report("@done\n");
+	if (good)
+		put(verdict, "success\n", 8);
+	power_off();
+}

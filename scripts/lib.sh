@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Sourced by the other scripts: places, messages, and how long work is run.
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=$ROOT/build
+# shellcheck disable=SC2034 # for those who source this
+LINUX=$BUILD/linux
+
+die()
+{
+	printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+	exit 1
+}
+
+# The header comment of the calling script is its help text.
+usage()
+{
+	sed -n '/^# Usage:/,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
+}
+
+bad_usage()
+{
+	printf '%s: %s\n%s\n%s --help tells more\n' "$(basename "$0")" "$1" \
+		"$(usage | head -n 1)" "$0" >&2
+	exit 2
+}
+
+say()
+{
+	printf '[%4ds] %s\n' "$SECONDS" "$*"
+}
+
+variants()
+{
+	local f
+
+	for f in "$ROOT"/configs/*.config; do
+		f=$(basename "$f" .config)
+		[ "$f" = base ] || echo "$f"
+	done
+}
+
+check_variant()
+{
+	if [ "$1" = base ] || [ ! -f "$ROOT/configs/$1.config" ]; then
+		bad_usage "there is no variant '$1'; there are: $(variants | xargs)"
+	fi
+}
+
+is_6_12()	# TREE
+{
+	[ -f "$1/mm/Makefile" ] && grep -qx 'VERSION = 6' "$1/Makefile" &&
+		grep -qx 'PATCHLEVEL = 12' "$1/Makefile"
+}
+
+# logged LABEL LOG COMMAND...: run it with its output in a file and a count of
+# the lines on the terminal (V=1: the output itself); on failure show the end.
+logged()
+{
+	local label=$1 log=$2 status=0
+
+	shift 2
+	mkdir -p "$(dirname "$log")"
+	if [ "${V:-0}" = 1 ]; then
+		"$@" 2>&1 | tee "$log" || status=$?
+	else
+		"$@" 2>&1 | tee "$log" | "$ROOT/scripts/progress" "$label" ||
+			status=$?
+	fi
+	[ "$status" = 0 ] && return
+	grep -nE ' error: |Error [0-9]+$|^make.*\*\*\*|FAILED' "$log" | head -n 10 >&2 ||
+		true
+	tail -n 15 "$log" >&2
+	die "$label failed; all of its output is in $log"
+}
+
+# A "# KEY: value" line at the head of a suite's script
+suite_header()	# SUITE KEY
+{
+	sed -n "s/^# $2: //p" "$ROOT/guest/suites/$1.sh" | head -n 1
+}
+
+# Boot a guest that runs one suite, with what the suite's header asks for.
+boot_suite()	# SUITE VARIANT RESULTS-FILE CONSOLE-LOG
+{
+	local opts tee=/dev/null
+
+	read -ra opts <<<"$(suite_header "$1" boot)"
+	[ "${V:-0}" != 1 ] || tee=/dev/stderr
+	"$ROOT/scripts/boot" "$2" "${opts[@]}" --append "hmm.suites=$1" \
+		--results "$3" --timeout "$(suite_header "$1" timeout)" 2>&1 |
+		tr -d '\r' | tee "$4" >"$tee"
+}

@@ -11,17 +11,22 @@ V ?= 0
 export KSRC V
 
 .DEFAULT_GOAL := help
-.PHONY: help check kernel shell apply clean
+.PHONY: help run check kernel shell apply clean
 
 help:
+	@echo "make run                            build, boot, show the device at work"
 	@echo "make check [SUITE=a,b] [VARIANT=x]  run the tests; all of CI's by default"
 	@echo "make kernel [VARIANT=x]             build a kernel and its initramfs"
 	@echo "make shell [VARIANT=x]              a shell in the guest (Ctrl-a x leaves)"
 	@echo "make apply KDIR=TREE                put our files onto your own 6.12 tree"
 	@echo "make clean                          remove build/"
 	@echo
-	@echo "Variants: release (fast; what kernel and shell take by default), debug."
+	@echo "Variants: release (fast; what run, kernel and shell take by default), debug."
 	@echo "KSRC=TREE builds from another clean 6.12.y tree; V=1 shows all output."
+
+run:
+	@scripts/need build boot
+	@scripts/run $(or $(VARIANT),release)
 
 check:
 	@SUITE=$(SUITE) VARIANT=$(VARIANT) scripts/check

@@ -256,6 +256,7 @@ static unsigned long hmm_range_device_private(const struct hmm_range_walk *walk,
 	unsigned long entry = HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE;
 	void *owner = walk->range->dev_private_owner;
 
+	VM_WARN_ON_ONCE(!walk->locked);
 	if (!owner || pfn_swap_entry_to_page(swp)->pgmap->owner != owner)
 		return entry;
 

@@ -250,14 +250,17 @@ static bool tainted(void)
 
 static void shell(void)
 {
-	pid_t pid = fork();
+	pid_t pid;
 
+	puts("\nThe suites are /suites/*.sh, the modules /lib/modules/*.ko. 'exit' powers off.");
+	pid = fork();
 	if (pid < 0)
 		give_up("fork");
 	if (!pid) {
+		/* cttyhack makes the console the controlling terminal: job control */
 		setsid();
-		execl("/bin/sh", "-sh", NULL);
-		_exit(127);
+		execl("/bin/cttyhack", "cttyhack", "/bin/sh", "-l", NULL);
+		give_up("/bin/cttyhack");
 	}
 	while (waitpid(pid, NULL, 0) != pid)
 		;

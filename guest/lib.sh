@@ -13,6 +13,7 @@ fail()
 # The coherent devices want the memory that memmap=...%...+0xefffffff set aside.
 load_dmirror()
 {
+	[ ! -d /sys/module/test_hmm ] || return 0
 	start=$(sed -n 's/^\([0-9a-f]*\)-.* : Soft Reserved$/\1/p' /proc/iomem | head -n 1)
 	[ -n "$start" ] || fail "no soft-reserved memory for the coherent devices"
 	insmod /lib/modules/test_hmm.ko spm_addr_dev0=$((0x$start)) \
@@ -30,6 +31,7 @@ reserve_hugetlb()	# NUMBER of 2 MiB pages
 
 swap_on_zram()
 {
+	! grep -q zram0 /proc/swaps || return 0
 	echo 512M >/sys/block/zram0/disksize
 	mkswap /dev/zram0 >/dev/null
 	swapon /dev/zram0

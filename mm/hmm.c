@@ -443,7 +443,7 @@ hmm_range_scan_ptes(const struct hmm_range_walk *walk, pte_t *ptep,
 {
 	const unsigned long report = locked ? walk->report : ~HMM_PFN_ATTRIBUTES;
 	unsigned long *slot = hmm_range_slot(walk, *addr);
-	unsigned long at = *addr, entry;
+	unsigned long at = *addr, entry = 0;
 	pte_t pte;
 
 	for (; at < end; at += PAGE_SIZE, ptep++, slot++) {

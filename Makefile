@@ -11,6 +11,8 @@ V ?= 0
 export KSRC V
 
 .DEFAULT_GOAL := help
+# They share build/; what takes long is parallel inside.
+.NOTPARALLEL:
 .PHONY: help run check kernel shell apply clean
 
 help:
@@ -29,7 +31,7 @@ run:
 	@scripts/run $(or $(VARIANT),release)
 
 check:
-	@SUITE=$(SUITE) VARIANT=$(VARIANT) scripts/check
+	@SUITE="$(SUITE)" VARIANT="$(VARIANT)" scripts/check
 
 kernel:
 	@scripts/need build boot
@@ -42,9 +44,11 @@ shell: kernel
 
 apply:
 	@test -n "$(KDIR)" || { echo "make apply: name your tree: make apply KDIR=/path/to/linux" >&2; exit 2; }
+	@scripts/need apply
 	@scripts/overlay "$(KDIR)"
 
 clean:
+	rm -f build/linux.from
 	rm -rf build
 
 .DEFAULT:

@@ -10,7 +10,7 @@
  * hmm.verdict	the one word "success", when every suite ended with status 0
  *		and the kernel has nothing to complain about
  *
- * Without hmm.suites= there is a shell on the console.
+ * With hmm.shell there is a shell on the console instead.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -62,7 +62,7 @@ static void mount_all(void)
 	mount_at("tmpfs", "/tmp", "tmpfs");
 	mount_at("debugfs", "/sys/kernel/debug", "debugfs");
 	mount_at("cgroup2", "/sys/fs/cgroup", "cgroup2");
-	/* There when scripts/boot has been asked for a disk, as it is by default */
+	/* scripts/boot gives one, other ways to boot may not */
 	if (!access("/dev/vda", F_OK))
 		mount_at("ext4", "/scratch", "/dev/vda");
 }
@@ -162,7 +162,7 @@ static const char *option(const char *name)
 /* Whatever the suite prints goes to the results, and to whoever watches. */
 static int run_suite(const char *name)
 {
-	char path[256], buf[4096];
+	char path[256], buf[4096], last = '\n';
 	time_t begin = time(NULL);
 	int fds[2], status;
 	ssize_t n;
@@ -188,12 +188,16 @@ static int run_suite(const char *name)
 	while ((n = read(fds[0], buf, sizeof(buf))) > 0) {
 		put(results, buf, n);
 		put(1, buf, n);
+		last = buf[n - 1];
 	}
 	close(fds[0]);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			give_up("waitpid");
 	status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	/* A suite that died in the middle of a line must not hide ours. */
+	if (last != '\n')
+		report("\n");
 	report("@end %s %d %ld\n", name, status, (long)(time(NULL) - begin));
 	return status;
 }
@@ -278,9 +282,13 @@ int main(void)
 	setenv("PATH", "/bin", 1);
 	setenv("HOME", "/tmp", 1);
 
+	if (option("hmm.shell")) {
+		shell();
+		power_off();
+	}
 	list = option("hmm.suites=");
 	if (!list) {
-		shell();
+		fputs("init: nothing to do: neither hmm.suites= nor hmm.shell\n", stderr);
 		power_off();
 	}
 	results = open_port("hmm.results");

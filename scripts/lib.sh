@@ -3,6 +3,9 @@
 # Sourced by the other scripts: places, messages, and how long work is run.
 
 set -euo pipefail
+# Neither cd's habits nor the options of the make that called us are for the
+# makes that build the kernel.
+unset CDPATH MAKEFLAGS MFLAGS
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$ROOT/build
@@ -50,6 +53,21 @@ check_variant()
 	fi
 }
 
+# One at a time in build/, which all steps share. Scripts called under the lock
+# run under it.
+lock_build()
+{
+	case $ROOT in
+	*[[:space:],:\']*) die "the kernel does not build below '$ROOT': white space," \
+		"commas, colons and quotes in a path are too much for its makefiles" ;;
+	esac
+	[ -z "${HMM_LOCKED:-}" ] || return 0
+	mkdir -p "$BUILD"
+	exec 9>"$BUILD/lock"
+	flock -n 9 || die "another make is at work in $BUILD"
+	export HMM_LOCKED=1
+}
+
 is_6_12()	# TREE
 {
 	[ -f "$1/mm/Makefile" ] && grep -qx 'VERSION = 6' "$1/Makefile" &&
@@ -86,11 +104,15 @@ suite_header()	# SUITE KEY
 # Boot a guest that runs one suite, with what the suite's header asks for.
 boot_suite()	# SUITE VARIANT RESULTS-FILE CONSOLE-LOG
 {
-	local opts tee=/dev/null
+	local opts out
 
 	read -ra opts <<<"$(suite_header "$1" boot)"
-	[ "${V:-0}" != 1 ] || tee=/dev/stderr
+	if [ "${V:-0}" = 1 ]; then
+		exec {out}>&2
+	else
+		exec {out}>/dev/null
+	fi
 	"$ROOT/scripts/boot" "$2" "${opts[@]}" --append "hmm.suites=$1" \
 		--results "$3" --timeout "$(suite_header "$1" timeout)" 2>&1 |
-		tr -d '\r' | tee "$4" >"$tee"
+		tr -d '\r' | tee "$4" >&"$out"
 }

@@ -303,8 +303,6 @@ static unsigned long hmm_range_hugetlb_pte(const struct hmm_range_walk *walk,
 
 	if (!pte_present(pte))
 		return hmm_range_nonpresent(walk, pte);
-	if (pte_protnone(pte))
-		return 0;
 
 	pfn = pte_pfn(pte) + ((addr & ~huge_page_mask(h)) >> PAGE_SHIFT);
 	if (huge_pte_write(pte))
@@ -488,10 +486,11 @@ static int hmm_range_resolve_pte(struct hmm_range_walk *walk, pmd_t *pmdp,
 	/*
 	 * A page of the caller's own device that the CPU maps read-only: the
 	 * fault should bring it back to system memory. But a driver may decline
-	 * to do that to itself (amdkfd does, with its locks held); then it gets
-	 * the page as it is, for it to sort out.
+	 * to do that to itself (amdkfd does, with its locks held); then, in the
+	 * end, it gets the page as it is, for it to sort out.
 	 */
 	if (stop->entry & HMM_PFN_VALID && walk->fault_addr == *addr &&
+	    walk->fruitless == HMM_RANGE_FRUITLESS_MAX - 1 &&
 	    hmm_range_pte_is_private(stop->pte)) {
 		*hmm_range_slot(walk, *addr) = stop->entry;
 		*addr += PAGE_SIZE;
@@ -594,10 +593,13 @@ static int hmm_range_walk_pmd(struct hmm_range_walk *walk, pmd_t *pmdp,
 		return hmm_range_emit(walk, addr, end, HMM_PFN_EMPTY);
 	if (thp_migration_supported() && is_pmd_migration_entry(pmd))
 		return hmm_range_wait_pmd(walk, pmdp, addr, end);
+	/* Before the kind of leaf is asked: only a present entry has one. */
+	if (!pmd_present(pmd))
+		return hmm_range_emit(walk, addr, end, HMM_PFN_REFUSED);
 	if (pmd_trans_huge(pmd) || pmd_devmap(pmd))
 		return hmm_range_emit(walk, addr, end,
 				      hmm_range_leaf_pmd(walk, *addr, pmd));
-	if (!pmd_present(pmd) || pmd_bad(pmd))
+	if (pmd_bad(pmd))
 		return hmm_range_emit(walk, addr, end, HMM_PFN_REFUSED);
 	if (walk->locked)
 		return hmm_range_walk_ptes_locked(walk, pmdp, addr, end);
@@ -640,6 +642,8 @@ static int hmm_range_walk_pud(struct hmm_range_walk *walk, pud_t *pudp,
 	end = pud_addr_end(*addr, end);
 	if (pud_none(pud))
 		return hmm_range_emit(walk, addr, end, HMM_PFN_EMPTY);
+	if (!pud_present(pud))
+		return hmm_range_emit(walk, addr, end, HMM_PFN_REFUSED);
 	if (pud_trans_huge(pud) || pud_devmap(pud))
 		return hmm_range_emit(walk, addr, end,
 				      hmm_range_leaf_pud(walk, *addr, pud));

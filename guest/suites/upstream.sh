@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # The kernel's own selftests/mm/hmm-tests on its own lib/test_hmm.c, unmodified.
-# boot: --mem 4G --append memmap=512M%0x100000000-1+0xefffffff
+# boot: --mem 4G --append no5lvl --append memmap=512M%0x100000000-1+0xefffffff
 # tests: 58
 # timeout: 600
 # budget: 180

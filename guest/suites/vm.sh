@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Our own tools/testing/selftests/vm/hmm-tests: page states that user space makes
-# boot: --mem 4G --append memmap=512M%0x100000000-1+0xefffffff
+# boot: --mem 4G --append no5lvl --append memmap=512M%0x100000000-1+0xefffffff
 # tests: 83
 # timeout: 600
 # budget: 180

@@ -1,150 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of the HMM range walker, in a mm of the test's own.
+ * KUnit tests of the HMM range walker, in a mm of the test's own: what holds for
+ * every call. The states that a page can be in are in hmm_range_cells.c, the walk
+ * beside other threads is in hmm_range_race.c.
  */
-#include <kunit/test.h>
-#include <linux/hmm.h>
-#include <linux/huge_mm.h>
-#include <linux/memremap.h>
+#include <linux/file.h>
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
 #include <linux/mman.h>
-#include <linux/mmu_notifier.h>
-#include <linux/module.h>
-#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
-#include <linux/uaccess.h>
-#include <linux/vmalloc.h>
 
-#define ATTRIBUTES	(HMM_PFN_READ | HMM_PFN_EMPTY | HMM_PFN_SPECIAL |	\
-			 HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE |		\
-			 HMM_PFN_DIRTY | HMM_PFN_YOUNG)
-
-/* No flag of an entry: a test that expects "unchanged" fills this in. */
-#define UNTOUCHED	0x5aUL
-
-struct hmm_range_test {
-	struct mmu_interval_notifier notifier;
-	/* Stands for the driver's own lock, which serialises the callback. */
-	struct mutex lock;
-	struct hmm_range range;
-	unsigned long addr;
-	unsigned long npages;
-};
-
-static bool hmm_range_test_invalidate(struct mmu_interval_notifier *notifier,
-				      const struct mmu_notifier_range *range,
-				      unsigned long seq)
-{
-	struct hmm_range_test *t =
-		container_of(notifier, struct hmm_range_test, notifier);
-
-	if (mmu_notifier_range_blockable(range))
-		mutex_lock(&t->lock);
-	else if (!mutex_trylock(&t->lock))
-		return false;
-	mmu_interval_set_seq(notifier, seq);
-	mutex_unlock(&t->lock);
-	return true;
-}
-
-static const struct mmu_interval_notifier_ops hmm_range_test_ops = {
-	.invalidate = hmm_range_test_invalidate,
-};
-
-static void hmm_range_test_remove(void *notifier)
-{
-	mmu_interval_notifier_remove(notifier);
-}
-
-static void hmm_range_test_vfree(void *memory)
-{
-	vfree(memory);
-}
+#include "hmm_range_states.h"
 
 /* Anonymous memory of @npages pages that begins at a multiple of @align */
 static struct hmm_range_test *map(struct kunit *test, unsigned long npages,
-				  unsigned long align, unsigned long prot)
+				  unsigned long align)
 {
-	unsigned long size = npages << PAGE_SHIFT;
-	struct hmm_range_test *t;
-	unsigned long *pfns;
 	unsigned long at;
-	int ret;
 
-	t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, t);
-	mutex_init(&t->lock);
-
-	at = kunit_vm_mmap(test, NULL, 0, size + align, prot,
-			   MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	at = kunit_vm_mmap(test, NULL, 0, (npages << PAGE_SHIFT) + align,
+			   PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NE(test, 0, at);
 	KUNIT_ASSERT_LT(test, at, TASK_SIZE);
-	t->addr = ALIGN(at, align);
-	t->npages = npages;
-
-	pfns = vcalloc(npages, sizeof(*pfns));
-	KUNIT_ASSERT_NOT_NULL(test, pfns);
-	ret = kunit_add_action_or_reset(test, hmm_range_test_vfree, pfns);
-	KUNIT_ASSERT_EQ(test, 0, ret);
-
-	ret = mmu_interval_notifier_insert(&t->notifier, current->mm, t->addr,
-					   size, &hmm_range_test_ops);
-	KUNIT_ASSERT_EQ(test, 0, ret);
-	ret = kunit_add_action_or_reset(test, hmm_range_test_remove,
-					&t->notifier);
-	KUNIT_ASSERT_EQ(test, 0, ret);
-
-	t->range.notifier = &t->notifier;
-	t->range.hmm_pfns = pfns;
-	t->range.start = t->addr;
-	t->range.end = t->addr + size;
-	return t;
+	return hmm_test_watch(test, ALIGN(at, align), npages);
 }
 
+/* So few that no huge page fits */
 static struct hmm_range_test *map_small(struct kunit *test, unsigned long npages)
 {
-	struct hmm_range_test *t = map(test, npages, PAGE_SIZE,
-				       PROT_READ | PROT_WRITE);
-	struct vm_area_struct *vma;
-
-	mmap_write_lock(current->mm);
-	vma = find_vma(current->mm, t->addr);
-	vm_flags_set(vma, VM_NOHUGEPAGE);
-	mmap_write_unlock(current->mm);
-	return t;
+	return map(test, npages, PAGE_SIZE);
 }
 
-static int walk(struct hmm_range_test *t, int (*walker)(struct hmm_range *))
+static void write_page(struct kunit *test, struct hmm_range_test *t,
+		       unsigned long page)
 {
-	int ret;
-
-	t->range.notifier_seq = mmu_interval_read_begin(&t->notifier);
-	mmap_read_lock(current->mm);
-	ret = walker(&t->range);
-	mmap_read_unlock(current->mm);
-	return ret;
-}
-
-static int fault(struct hmm_range_test *t, unsigned long flags)
-{
-	t->range.default_flags = flags;
-	t->range.pfn_flags_mask = 0;
-	return walk(t, hmm_range_fault);
-}
-
-static void touch(struct kunit *test, struct hmm_range_test *t,
-		  unsigned long page)
-{
-	KUNIT_ASSERT_EQ(test, 0, put_user('x', (char __user *)t->addr +
-					       (page << PAGE_SHIFT)));
-}
-
-static void read_page(struct kunit *test, struct hmm_range_test *t,
-		      unsigned long page)
-{
-	char c;
-
-	KUNIT_ASSERT_EQ(test, 0, get_user(c, (char __user *)t->addr +
-					     (page << PAGE_SHIFT)));
+	hmm_test_write(test, t->addr + (page << PAGE_SHIFT));
 }
 
 static void unmap(struct kunit *test, struct hmm_range_test *t,
@@ -154,17 +46,6 @@ static void unmap(struct kunit *test, struct hmm_range_test *t,
 					   PAGE_SIZE));
 }
 
-/* What handle_mm_fault() has served to this thread, for others' mm too */
-static unsigned long faults_taken(void)
-{
-	return current->min_flt + current->maj_flt;
-}
-
-static unsigned long flags_of(unsigned long entry)
-{
-	return entry & HMM_PFN_FLAGS;
-}
-
 /* One fault for each 2 MiB page of a hole, not for each 4 KiB of it */
 static void thp_hole(struct kunit *test)
 {
@@ -172,10 +53,10 @@ static void thp_hole(struct kunit *test)
 	unsigned long before, i, bad = 0;
 	struct hmm_range_test *t;
 
-	t = map(test, size >> PAGE_SHIFT, PMD_SIZE, PROT_READ | PROT_WRITE);
-	before = faults_taken();
-	KUNIT_EXPECT_EQ(test, 0, fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE));
-	KUNIT_EXPECT_EQ(test, size / PMD_SIZE, faults_taken() - before);
+	t = map(test, size >> PAGE_SHIFT, PMD_SIZE);
+	before = hmm_test_faults();
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE));
+	KUNIT_EXPECT_EQ(test, size / PMD_SIZE, hmm_test_faults() - before);
 
 	for (i = 0; i < t->npages; i++)
 		bad += hmm_pfn_to_map_order(t->range.hmm_pfns[i]) != PMD_ORDER;
@@ -185,117 +66,20 @@ static void thp_hole(struct kunit *test)
 static void small_hole(struct kunit *test)
 {
 	struct hmm_range_test *t = map_small(test, 100);
-	unsigned long before = faults_taken();
+	unsigned long before = hmm_test_faults();
 
-	KUNIT_EXPECT_EQ(test, 0, fault(t, HMM_PFN_REQ_FAULT));
-	KUNIT_EXPECT_EQ(test, 100, faults_taken() - before);
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+	KUNIT_EXPECT_EQ(test, 100, hmm_test_faults() - before);
 	/* Present now: nothing left to fault */
-	KUNIT_EXPECT_EQ(test, 0, fault(t, HMM_PFN_REQ_FAULT));
-	KUNIT_EXPECT_EQ(test, 100, faults_taken() - before);
-}
-
-static void fault_reports_no_attributes(struct kunit *test)
-{
-	struct hmm_range_test *t = map_small(test, 3);
-
-	touch(test, t, 1);
-	KUNIT_ASSERT_EQ(test, 0, fault(t, 0));
-	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[0]);
-	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID | HMM_PFN_WRITE,
-			flags_of(t->range.hmm_pfns[1]));
-	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[2]);
-}
-
-static void snapshot_small(struct kunit *test)
-{
-	struct hmm_range_test *t = map_small(test, 4);
-	unsigned long before;
-
-	touch(test, t, 1);
-	read_page(test, t, 2);
-	before = faults_taken();
-
-	/* Requests do not count. */
-	t->range.default_flags = HMM_PFN_REQ_FAULT;
-	t->range.pfn_flags_mask = ~0UL;
-	KUNIT_ASSERT_EQ(test, 0, walk(t, hmm_range_snapshot));
-
-	KUNIT_EXPECT_EQ(test, before, faults_taken());
-	KUNIT_EXPECT_EQ(test, HMM_PFN_EMPTY, t->range.hmm_pfns[0]);
-	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID | HMM_PFN_WRITE | HMM_PFN_READ |
-			      HMM_PFN_DIRTY | HMM_PFN_YOUNG,
-			flags_of(t->range.hmm_pfns[1]));
-	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID | HMM_PFN_READ,
-			flags_of(t->range.hmm_pfns[2]));
-	KUNIT_EXPECT_TRUE(test, is_zero_pfn(t->range.hmm_pfns[2] & ~HMM_PFN_FLAGS));
-	KUNIT_EXPECT_EQ(test, HMM_PFN_EMPTY, t->range.hmm_pfns[3]);
-}
-
-static void snapshot_thp(struct kunit *test)
-{
-	const unsigned long order = (unsigned long)PMD_ORDER << HMM_PFN_ORDER_SHIFT;
-	struct hmm_range_test *t;
-
-	t = map(test, 2 * HPAGE_PMD_NR, PMD_SIZE, PROT_READ | PROT_WRITE);
-	touch(test, t, 7);
-	/* Cut the mapping at its beginning, and end behind a hole of two pages */
-	t->range.start += 3 * PAGE_SIZE;
-	t->range.end = t->addr + PMD_SIZE + 2 * PAGE_SIZE;
-	KUNIT_ASSERT_EQ(test, 0, walk(t, hmm_range_snapshot));
-
-	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID | HMM_PFN_WRITE | HMM_PFN_READ |
-			      HMM_PFN_DIRTY | HMM_PFN_YOUNG | order,
-			flags_of(t->range.hmm_pfns[0]));
-	KUNIT_EXPECT_EQ(test, 3, t->range.hmm_pfns[0] & (HPAGE_PMD_NR - 1));
-	KUNIT_EXPECT_EQ(test, t->range.hmm_pfns[0] + HPAGE_PMD_NR - 4,
-			t->range.hmm_pfns[HPAGE_PMD_NR - 4]);
-	KUNIT_EXPECT_EQ(test, HMM_PFN_EMPTY, t->range.hmm_pfns[HPAGE_PMD_NR - 3]);
-	KUNIT_EXPECT_EQ(test, HMM_PFN_EMPTY, t->range.hmm_pfns[HPAGE_PMD_NR - 2]);
-	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[HPAGE_PMD_NR - 1]);
-}
-
-static void snapshot_no_vma(struct kunit *test)
-{
-	struct hmm_range_test *t = map_small(test, 3);
-
-	unmap(test, t, 1);
-	KUNIT_ASSERT_EQ(test, 0, walk(t, hmm_range_snapshot));
-	KUNIT_EXPECT_EQ(test, HMM_PFN_EMPTY, t->range.hmm_pfns[0]);
-	KUNIT_EXPECT_EQ(test, HMM_PFN_ERROR, t->range.hmm_pfns[1]);
-	KUNIT_EXPECT_EQ(test, HMM_PFN_EMPTY, t->range.hmm_pfns[2]);
-}
-
-static void snapshot_prot_none(struct kunit *test)
-{
-	struct hmm_range_test *t = map(test, 1, PAGE_SIZE, PROT_NONE);
-
-	KUNIT_ASSERT_EQ(test, 0, walk(t, hmm_range_snapshot));
-	KUNIT_EXPECT_EQ(test, HMM_PFN_ERROR, t->range.hmm_pfns[0]);
-}
-
-static void snapshot_special(struct kunit *test)
-{
-	struct hmm_range_test *t = map_small(test, 1);
-
-	touch(test, t, 0);
-	mmap_write_lock(current->mm);
-	vm_flags_set(find_vma(current->mm, t->addr), VM_IO);
-	mmap_write_unlock(current->mm);
-
-	KUNIT_ASSERT_EQ(test, 0, walk(t, hmm_range_snapshot));
-	KUNIT_EXPECT_EQ(test, HMM_PFN_ERROR | HMM_PFN_SPECIAL, t->range.hmm_pfns[0]);
-	KUNIT_EXPECT_EQ(test, -EFAULT, fault(t, HMM_PFN_REQ_FAULT));
-
-	mmap_write_lock(current->mm);
-	vm_flags_clear(find_vma(current->mm, t->addr), VM_IO);
-	mmap_write_unlock(current->mm);
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+	KUNIT_EXPECT_EQ(test, 100, hmm_test_faults() - before);
 }
 
 /* A page that requests nothing is not faulted, whatever its neighbours want. */
 static void requests_per_page(struct kunit *test)
 {
 	struct hmm_range_test *t = map_small(test, 4);
-	unsigned long before = faults_taken();
+	unsigned long before = hmm_test_faults();
 	unsigned long *pfns = t->range.hmm_pfns;
 
 	pfns[1] = HMM_PFN_REQ_FAULT;
@@ -303,59 +87,333 @@ static void requests_per_page(struct kunit *test)
 	/* To write without to fault asks for nothing. */
 	pfns[3] = HMM_PFN_REQ_WRITE;
 	t->range.pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
-	KUNIT_ASSERT_EQ(test, 0, walk(t, hmm_range_fault));
+	KUNIT_ASSERT_EQ(test, 0, hmm_test_walk(t, hmm_range_fault));
 
-	KUNIT_EXPECT_EQ(test, 2, faults_taken() - before);
+	KUNIT_EXPECT_EQ(test, 2, hmm_test_faults() - before);
 	KUNIT_EXPECT_EQ(test, 0, pfns[0]);
-	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, flags_of(pfns[1]));
-	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID | HMM_PFN_WRITE, flags_of(pfns[2]));
+	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, hmm_test_flags(pfns[1]));
+	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID | HMM_PFN_WRITE, hmm_test_flags(pfns[2]));
 	KUNIT_EXPECT_EQ(test, 0, pfns[3]);
 }
 
-static void unrequested_page_does_not_fail(struct kunit *test)
+/* The mask keeps out what an entry requests; the default adds to it. */
+static void requests_masked(struct kunit *test)
 {
 	struct hmm_range_test *t = map_small(test, 3);
 	unsigned long *pfns = t->range.hmm_pfns;
 
-	unmap(test, t, 1);
-	pfns[0] = HMM_PFN_REQ_FAULT;
-	pfns[2] = HMM_PFN_REQ_FAULT;
+	pfns[1] = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+	KUNIT_ASSERT_EQ(test, 0, hmm_test_walk(t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, 0, pfns[1]);
+
+	pfns[1] = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+	t->range.pfn_flags_mask = HMM_PFN_REQ_FAULT;
+	KUNIT_ASSERT_EQ(test, 0, hmm_test_walk(t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, hmm_test_flags(pfns[1]));
+	KUNIT_EXPECT_EQ(test, 0, pfns[0]);
+
+	pfns[0] = 0;
+	pfns[1] = 0;
+	pfns[2] = HMM_PFN_REQ_WRITE;
+	t->range.pfn_flags_mask = HMM_PFN_REQ_WRITE;
+	t->range.default_flags = HMM_PFN_REQ_FAULT;
+	KUNIT_ASSERT_EQ(test, 0, hmm_test_walk(t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, hmm_test_flags(pfns[0]));
+	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID | HMM_PFN_WRITE, hmm_test_flags(pfns[2]));
+}
+
+/* Requests are not for the snapshot, in whichever way they come. */
+static void snapshot_ignores_requests(struct kunit *test)
+{
+	struct hmm_range_test *t = map_small(test, 2);
+	unsigned long before = hmm_test_faults();
+
+	t->range.hmm_pfns[0] = HMM_PFN_REQ_FAULT;
+	t->range.default_flags = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
 	t->range.pfn_flags_mask = ~0UL;
-	KUNIT_ASSERT_EQ(test, 0, walk(t, hmm_range_fault));
-	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, flags_of(pfns[0]));
-	KUNIT_EXPECT_EQ(test, HMM_PFN_ERROR, pfns[1]);
-	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, flags_of(pfns[2]));
+	unmap(test, t, 1);
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, hmm_range_snapshot));
+	KUNIT_EXPECT_EQ(test, before, hmm_test_faults());
+	KUNIT_EXPECT_EQ(test, HMM_PFN_EMPTY, t->range.hmm_pfns[0]);
+	KUNIT_EXPECT_EQ(test, HMM_PFN_ERROR, t->range.hmm_pfns[1]);
 }
 
-/* Entries before the address that fails are final, the others are as they were. */
-static void outputs_on_error(struct kunit *test)
+/*
+ * Many VMAs of different kinds, one behind the other and with a gap in between;
+ * what fails is the first page that was asked for in vain.
+ */
+static void several_vmas(struct kunit *test)
 {
-	struct hmm_range_test *t = map_small(test, 4);
-	unsigned long *pfns = t->range.hmm_pfns;
+	struct hmm_range_test *t = map_small(test, 8);
+	unsigned long *pfns = t->range.hmm_pfns, i;
 
-	unmap(test, t, 2);
-	pfns[0] = UNTOUCHED;
-	pfns[1] = UNTOUCHED;
-	pfns[2] = UNTOUCHED;
-	pfns[3] = UNTOUCHED;
-	KUNIT_ASSERT_EQ(test, -EFAULT, fault(t, HMM_PFN_REQ_FAULT));
-	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, flags_of(pfns[0]));
-	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, flags_of(pfns[1]));
-	KUNIT_EXPECT_EQ(test, UNTOUCHED, pfns[2]);
-	KUNIT_EXPECT_EQ(test, UNTOUCHED, pfns[3]);
+	for (i = 0; i < t->npages; i++)
+		write_page(test, t, i);
+	for (i = 1; i < t->npages; i += 2)
+		KUNIT_ASSERT_EQ(test, t->addr + (i << PAGE_SHIFT),
+				vm_mmap(NULL, t->addr + (i << PAGE_SHIFT), PAGE_SIZE,
+					PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, 0));
+	unmap(test, t, 5);
+
+	KUNIT_ASSERT_EQ(test, 0, hmm_test_fault(t, 0));
+	for (i = 0; i < t->npages; i++)
+		KUNIT_EXPECT_EQ(test, i == 5 ? HMM_PFN_ERROR :
+				i % 2 ? 0 : HMM_PFN_VALID | HMM_PFN_WRITE,
+				hmm_test_flags(pfns[i]));
+
+	for (i = 0; i < t->npages; i++)
+		pfns[i] = HMM_TEST_UNTOUCHED;
+	KUNIT_ASSERT_EQ(test, -EFAULT, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+	for (i = 0; i < 5; i++)
+		KUNIT_EXPECT_EQ(test, i % 2 ? HMM_PFN_VALID : HMM_PFN_VALID | HMM_PFN_WRITE,
+				hmm_test_flags(pfns[i]));
+	for (; i < t->npages; i++)
+		KUNIT_EXPECT_EQ(test, HMM_TEST_UNTOUCHED, pfns[i]);
+
+	/* Not asked for, the gap does not matter. */
+	t->range.default_flags = 0;
+	t->range.pfn_flags_mask = ~0UL;
+	for (i = 0; i < t->npages; i++)
+		pfns[i] = i == 5 ? 0 : HMM_PFN_REQ_FAULT;
+	KUNIT_ASSERT_EQ(test, 0, hmm_test_walk(t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, HMM_PFN_ERROR, pfns[5]);
+	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, hmm_test_flags(pfns[7]));
 }
 
-static void write_to_read_only(struct kunit *test)
+/* Two pages on both sides of where two tables of some level meet */
+static struct hmm_range_test *map_around(struct kunit *test, unsigned long boundary)
 {
-	struct hmm_range_test *t = map(test, 2, PAGE_SIZE, PROT_READ);
-	unsigned long before = faults_taken();
+	unsigned long at = boundary - 2 * PAGE_SIZE;
 
-	t->range.hmm_pfns[0] = UNTOUCHED;
-	KUNIT_EXPECT_EQ(test, -EPERM,
-			fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE));
-	KUNIT_EXPECT_EQ(test, UNTOUCHED, t->range.hmm_pfns[0]);
-	KUNIT_EXPECT_EQ(test, before, faults_taken());
-	KUNIT_EXPECT_EQ(test, 0, fault(t, HMM_PFN_REQ_FAULT));
+	KUNIT_ASSERT_EQ(test, at, kunit_vm_mmap(test, NULL, at, 4 * PAGE_SIZE,
+						PROT_READ | PROT_WRITE,
+						MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, 0));
+	return hmm_test_watch(test, at, 4);
+}
+
+static void crosses_every_level(struct kunit *test)
+{
+	const unsigned long boundaries[] = {
+		PMD_SIZE, PUD_SIZE, P4D_SIZE, PGDIR_SIZE, 5 * PGDIR_SIZE,
+	};
+	unsigned long addr, i, page;
+	struct hmm_range_test *t;
+	struct page *there;
+
+	kunit_info(test, "%d levels", pgtable_l5_enabled() ? 5 : 4);
+	for (i = 0; i < ARRAY_SIZE(boundaries); i++) {
+		t = map_around(test, boundaries[i]);
+		KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, hmm_range_snapshot));
+		for (page = 0; page < 4; page++)
+			KUNIT_EXPECT_EQ(test, HMM_PFN_EMPTY, t->range.hmm_pfns[page]);
+		/* The tables of one side only */
+		write_page(test, t, 2);
+		KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, 0));
+		KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[1]);
+		KUNIT_EXPECT_TRUE(test, t->range.hmm_pfns[2] & HMM_PFN_VALID);
+
+		KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT |
+							   HMM_PFN_REQ_WRITE));
+		for (page = 0; page < 4; page++) {
+			addr = t->addr + (page << PAGE_SHIFT);
+			KUNIT_ASSERT_EQ(test, 1, get_user_pages_fast(addr, 1, FOLL_WRITE,
+								     &there));
+			KUNIT_EXPECT_PTR_EQ(test, there,
+					    hmm_pfn_to_page(t->range.hmm_pfns[page]));
+			put_page(there);
+		}
+	}
+}
+
+/* Nothing comes behind the last VMA, not even another VMA. */
+static void above_last_vma(struct kunit *test)
+{
+	unsigned long at = DEFAULT_MAP_WINDOW - 16 * PAGE_SIZE;
+	struct hmm_range_test *t;
+
+	KUNIT_ASSERT_EQ(test, at, kunit_vm_mmap(test, NULL, at, PAGE_SIZE, PROT_READ,
+						MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, 0));
+	t = hmm_test_watch(test, at, 3);
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, hmm_range_snapshot));
+	KUNIT_EXPECT_EQ(test, HMM_PFN_EMPTY, t->range.hmm_pfns[0]);
+	KUNIT_EXPECT_EQ(test, HMM_PFN_ERROR, t->range.hmm_pfns[1]);
+	KUNIT_EXPECT_EQ(test, HMM_PFN_ERROR, t->range.hmm_pfns[2]);
+	t->range.hmm_pfns[1] = HMM_TEST_UNTOUCHED;
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, hmm_test_flags(t->range.hmm_pfns[0]));
+	KUNIT_EXPECT_EQ(test, HMM_TEST_UNTOUCHED, t->range.hmm_pfns[1]);
+}
+
+/* Huge pages of hugetlbfs at @addr */
+static void map_hugetlb(struct kunit *test, unsigned long addr, unsigned long npages)
+{
+	unsigned long size = npages * PMD_SIZE, at;
+	struct file *file;
+
+	file = hugetlb_file_setup("hmm_range", size, VM_NORESERVE,
+				  HUGETLB_ANONHUGE_INODE, PMD_SHIFT);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	at = kunit_vm_mmap(test, file, addr, size, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_FIXED, 0);
+	fput(file);
+	KUNIT_ASSERT_EQ(test, addr, at);
+}
+
+static struct page *page_at(struct kunit *test, unsigned long addr)
+{
+	struct page *page;
+
+	KUNIT_ASSERT_EQ(test, 1, get_user_pages_fast(addr, 1, 0, &page));
+	put_page(page);
+	return page;
+}
+
+/* Far from everything else a hugetlb VMA has no table that could be empty. */
+static void hugetlb_without_tables(struct kunit *test)
+{
+	struct hmm_range_test *t;
+	unsigned long i;
+
+	map_hugetlb(test, P4D_SIZE, 1);
+	t = hmm_test_watch(test, P4D_SIZE, HPAGE_PMD_NR);
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, hmm_range_snapshot));
+	for (i = 0; i < t->npages; i++)
+		KUNIT_EXPECT_EQ(test, HMM_PFN_EMPTY, t->range.hmm_pfns[i]);
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, 0));
+	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[0]);
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+	KUNIT_EXPECT_TRUE(test, t->range.hmm_pfns[HPAGE_PMD_NR - 1] & HMM_PFN_VALID);
+}
+
+/* Three huge pages of one VMA, the second not there; then all of them */
+static void hugetlb_pages(struct kunit *test)
+{
+	const unsigned long step = 100;
+	struct hmm_range_test *t;
+	unsigned long i, entry;
+
+	map_hugetlb(test, P4D_SIZE, 3);
+	hmm_test_write(test, P4D_SIZE);
+	hmm_test_write(test, P4D_SIZE + 2 * PMD_SIZE);
+	t = hmm_test_watch(test, P4D_SIZE, 3 * HPAGE_PMD_NR);
+	t->range.start += 7 * PAGE_SIZE;
+	t->range.end -= 9 * PAGE_SIZE;
+
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, 0));
+	for (i = 7; i < 3 * HPAGE_PMD_NR - 9; i++) {
+		entry = t->range.hmm_pfns[i - 7];
+		KUNIT_ASSERT_EQ(test, i / HPAGE_PMD_NR != 1, !!(entry & HMM_PFN_VALID));
+	}
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+	for (i = 7; i < 3 * HPAGE_PMD_NR - 9; i += step)
+		KUNIT_EXPECT_PTR_EQ(test, page_at(test, t->addr + (i << PAGE_SHIFT)),
+				    hmm_pfn_to_page(t->range.hmm_pfns[i - 7]));
+}
+
+/* A request in the middle of a huge page that cannot be met */
+static void request_inside_huge(struct kunit *test)
+{
+	struct hmm_range_test *t = map(test, HPAGE_PMD_NR, PMD_SIZE);
+	unsigned long *pfns = t->range.hmm_pfns, i;
+	struct vm_area_struct *vma;
+
+	write_page(test, t, 0);
+	mmap_write_lock(current->mm);
+	vma = vma_lookup(current->mm, t->addr);
+	vm_flags_clear(vma, VM_WRITE);
+	mmap_write_unlock(current->mm);
+
+	pfns[100] = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+	pfns[101] = HMM_TEST_UNTOUCHED;
+	t->range.pfn_flags_mask = ~0UL;
+	KUNIT_EXPECT_EQ(test, -EPERM, hmm_test_walk(t, hmm_range_fault));
+	for (i = 0; i < 100; i++)
+		KUNIT_EXPECT_TRUE(test, pfns[i] & HMM_PFN_VALID);
+	KUNIT_EXPECT_EQ(test, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE, pfns[100]);
+	KUNIT_EXPECT_EQ(test, HMM_TEST_UNTOUCHED, pfns[101]);
+
+	mmap_write_lock(current->mm);
+	vm_flags_set(vma, VM_WRITE);
+	mmap_write_unlock(current->mm);
+}
+
+/* Ptes of many kinds in one table, the private one in their midst */
+static void mixed_ptes(struct kunit *test)
+{
+	struct hmm_area a = { .test = test, .state = hmm_states };
+	struct hmm_range_test *t = map_small(test, 7);
+	unsigned long *pfns = t->range.hmm_pfns, i;
+	struct hmm_test_device *dev;
+	swp_entry_t swp;
+
+	dev = hmm_test_device(test, MEMORY_DEVICE_PRIVATE, PMD_SIZE);
+	swp = make_writable_device_private_entry(page_to_pfn(dev->page));
+	write_page(test, t, 0);
+	hmm_test_read(test, t->addr + PAGE_SIZE);
+	write_page(test, t, 4);
+	write_page(test, t, 6);
+	a.addr = t->addr + 2 * PAGE_SIZE;
+	hmm_area_put(&a, hmm_area_entry(&a, 0), pte_val(swp_entry_to_pte(swp)));
+
+	t->range.dev_private_owner = dev;
+	t->range.pfn_flags_mask = ~0UL;
+	pfns[2] = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+	pfns[5] = HMM_PFN_REQ_FAULT;
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, hmm_test_flags(pfns[1]));
+	KUNIT_EXPECT_EQ(test, page_to_pfn(dev->page) | HMM_PFN_VALID | HMM_PFN_WRITE, pfns[2]);
+	KUNIT_EXPECT_EQ(test, 0, pfns[3]);
+	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, hmm_test_flags(pfns[5]));
+	for (i = 0; i < 7; i += i ? 2 : 4) {
+		KUNIT_EXPECT_EQ(test, HMM_PFN_VALID | HMM_PFN_WRITE, hmm_test_flags(pfns[i]));
+		KUNIT_EXPECT_PTR_EQ(test, page_at(test, t->addr + (i << PAGE_SHIFT)),
+				    hmm_pfn_to_page(pfns[i]));
+	}
+	hmm_area_restore(&a);
+}
+
+/* Each page takes a second fault: that is no reason to give up on the whole. */
+static void many_second_faults(struct kunit *test)
+{
+	struct hmm_area a = { .test = test, .state = hmm_states };
+	struct hmm_range_test *t = map_small(test, 100);
+	pte_t marker = make_pte_marker(PTE_MARKER_UFFD_WP);
+	unsigned long before, i;
+
+	for (i = 0; i < t->npages; i++) {
+		a.addr = t->addr + (i << PAGE_SHIFT);
+		hmm_area_put(&a, hmm_area_entry(&a, 0), pte_val(marker));
+	}
+	before = hmm_test_faults();
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+	KUNIT_EXPECT_EQ(test, 200, hmm_test_faults() - before);
+}
+
+/* Entries of the upper levels that make no sense: an error, and nothing worse */
+static void bad_upper_levels(struct kunit *test)
+{
+	const unsigned int orders[] = { P4D_SHIFT - PAGE_SHIFT, PGDIR_SHIFT - PAGE_SHIFT };
+	struct hmm_area a = { .test = test, .state = hmm_states };
+	struct hmm_range_test *t = map_around(test, PGDIR_SIZE);
+	unsigned long i, page, *entry;
+
+	a.addr = t->addr + 2 * PAGE_SIZE;
+	for (page = 0; page < 4; page++)
+		write_page(test, t, page);
+
+	for (i = 0; i < (pgtable_l5_enabled() ? 2 : 1); i++) {
+		entry = hmm_area_entry(&a, orders[i]);
+		hmm_area_put(&a, entry, _KERNPG_TABLE | _PAGE_GLOBAL);
+		KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, hmm_range_snapshot));
+		KUNIT_EXPECT_TRUE(test, t->range.hmm_pfns[1] & HMM_PFN_VALID);
+		for (page = 2; page < 4; page++)
+			KUNIT_EXPECT_EQ(test, HMM_PFN_ERROR | HMM_PFN_SPECIAL,
+					t->range.hmm_pfns[page]);
+		KUNIT_EXPECT_EQ(test, -EFAULT, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+		KUNIT_EXPECT_EQ(test, HMM_PFN_ERROR | HMM_PFN_SPECIAL, t->range.hmm_pfns[2]);
+		hmm_area_restore(&a);
+		KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+	}
 }
 
 static void bad_ranges(struct kunit *test)
@@ -364,17 +422,17 @@ static void bad_ranges(struct kunit *test)
 	const struct hmm_range good = t->range;
 
 	t->range.end = good.start;
-	KUNIT_EXPECT_EQ(test, -EINVAL, walk(t, hmm_range_fault));
-	KUNIT_EXPECT_EQ(test, -EINVAL, walk(t, hmm_range_snapshot));
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_test_walk(t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_test_walk(t, hmm_range_snapshot));
 	t->range.end = good.start - PAGE_SIZE;
-	KUNIT_EXPECT_EQ(test, -EINVAL, walk(t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_test_walk(t, hmm_range_fault));
 	t->range.end = good.end - 1;
-	KUNIT_EXPECT_EQ(test, -EINVAL, walk(t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_test_walk(t, hmm_range_fault));
 	t->range.end = good.end;
 	t->range.start = good.start + 1;
-	KUNIT_EXPECT_EQ(test, -EINVAL, walk(t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_test_walk(t, hmm_range_fault));
 	t->range.start = good.start;
-	KUNIT_EXPECT_EQ(test, 0, walk(t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, hmm_range_fault));
 }
 
 /* Whoever comes with the sequence number of before an invalidation is sent back. */
@@ -385,214 +443,212 @@ static void invalidated_before(struct kunit *test)
 
 	unmap(test, t, 1);
 	t->range.notifier_seq = seq;
-	t->range.default_flags = 0;
+	t->range.hmm_pfns[0] = HMM_TEST_UNTOUCHED;
 	mmap_read_lock(current->mm);
 	KUNIT_EXPECT_EQ(test, -EBUSY, hmm_range_fault(&t->range));
 	KUNIT_EXPECT_EQ(test, -EBUSY, hmm_range_snapshot(&t->range));
 	mmap_read_unlock(current->mm);
-	KUNIT_EXPECT_EQ(test, 0, fault(t, 0));
+	KUNIT_EXPECT_EQ(test, HMM_TEST_UNTOUCHED, t->range.hmm_pfns[0]);
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, 0));
 }
 
-/* The pfn is that of the page which get_user_pages() finds. */
-static void pfns_are_right(struct kunit *test)
+/* Nor does a walk go on that has itself invalidated the range, by breaking COW. */
+static void invalidated_by_fault(struct kunit *test)
 {
-	struct hmm_range_test *t = map_small(test, 8);
-	struct page *page;
+	struct hmm_range_test *t = map_small(test, 2);
+
+	hmm_test_read(test, t->addr);
+	t->range.hmm_pfns[0] = HMM_TEST_UNTOUCHED;
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			hmm_test_fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE));
+	KUNIT_EXPECT_EQ(test, HMM_TEST_UNTOUCHED, t->range.hmm_pfns[0]);
+	KUNIT_EXPECT_EQ(test, 0,
+			hmm_test_fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE));
+}
+
+/* What comes during a wait counts as well as what a fault does. */
+static void invalidate_and_arrive(struct work_struct *work)
+{
+	struct hmm_area *a = container_of(to_delayed_work(work), struct hmm_area, arrival);
+	struct mmu_notifier_range range;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, a->mm, a->addr,
+				a->addr + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	mmu_notifier_invalidate_range_end(&range);
+	hmm_area_restore(a);
+}
+
+static void invalidated_while_waiting(struct kunit *test)
+{
+	const struct hmm_state *state;
+	struct hmm_range_test *t;
+	unsigned int kinds = 0;
+	struct hmm_area *a;
+
+	for (state = hmm_states; state < hmm_states + hmm_nr_states; state++) {
+		a = hmm_area_alloc(test, state);
+		t = hmm_test_watch(test, a->addr, 1);
+		hmm_area_enter(a);
+		if (a->folio && !state->cell[HMM_REQUESTED_WRITE].ret) {
+			kinds++;
+			a->mm = current->mm;
+			INIT_DELAYED_WORK(&a->arrival, invalidate_and_arrive);
+			schedule_delayed_work(&a->arrival, msecs_to_jiffies(50));
+			KUNIT_EXPECT_EQ_MSG(test, -EBUSY, hmm_test_fault(t, HMM_PFN_REQ_FAULT),
+					    "%s", state->name);
+		}
+		hmm_area_leave(a);
+		hmm_test_unwatch(test, t);
+		test->priv = NULL;
+	}
+	KUNIT_EXPECT_EQ(test, 3, kinds);
+}
+
+static unsigned int seen_fault_flags;
+
+static vm_fault_t fault_oom(struct vm_fault *vmf)
+{
+	seen_fault_flags = vmf->flags;
+	return VM_FAULT_OOM;
+}
+
+static vm_fault_t fault_sigbus(struct vm_fault *vmf)
+{
+	return VM_FAULT_SIGBUS;
+}
+
+static vm_fault_t fault_hwpoison(struct vm_fault *vmf)
+{
+	return VM_FAULT_HWPOISON;
+}
+
+static const struct vm_operations_struct oom_ops = { .fault = fault_oom };
+static const struct vm_operations_struct sigbus_ops = { .fault = fault_sigbus };
+static const struct vm_operations_struct hwpoison_ops = { .fault = fault_hwpoison };
+
+static void failing_faults(struct kunit *test)
+{
+	static const struct {
+		const struct vm_operations_struct *ops;
+		int ret;
+	} cases[] = {
+		{ &oom_ops, -ENOMEM }, { &sigbus_ops, -EFAULT }, { &hwpoison_ops, -EFAULT },
+	};
+	struct hmm_range_test *t = map_small(test, 2);
+	struct vm_area_struct *vma;
 	unsigned long i;
 
-	KUNIT_ASSERT_EQ(test, 0, fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE));
-	for (i = 0; i < t->npages; i++) {
-		KUNIT_ASSERT_EQ(test, 1, get_user_pages_fast(t->addr +
-				(i << PAGE_SHIFT), 1, FOLL_WRITE, &page));
-		KUNIT_EXPECT_PTR_EQ(test, page,
-				    hmm_pfn_to_page(t->range.hmm_pfns[i]));
-		put_page(page);
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, t->addr);
+	mmap_read_unlock(current->mm);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		vma->vm_ops = cases[i].ops;
+		KUNIT_EXPECT_EQ(test, cases[i].ret, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+		KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, 0));
 	}
+	vma->vm_ops = NULL;
+
+	/* On behalf of a process, and with a lock that must not be dropped */
+	KUNIT_EXPECT_TRUE(test, seen_fault_flags & FAULT_FLAG_REMOTE);
+	KUNIT_EXPECT_FALSE(test, seen_fault_flags & (FAULT_FLAG_ALLOW_RETRY |
+						     FAULT_FLAG_RETRY_NOWAIT |
+						     FAULT_FLAG_USER | FAULT_FLAG_WRITE));
 }
 
-/*
- * A device whose driver declines to migrate its page back: the fault succeeds
- * and nothing has changed, as with drivers that fault on themselves.
- */
-struct stubborn_device {
-	struct dev_pagemap pgmap;
-	struct page *page;
-	unsigned int asked;
-};
-
-static vm_fault_t stubborn_migrate_to_ram(struct vm_fault *vmf)
+/* A task that was killed fills no more memory; what is there it may still have. */
+static void killed(struct kunit *test)
 {
-	container_of(vmf->page->pgmap, struct stubborn_device, pgmap)->asked++;
-	return 0;
-}
-
-static void stubborn_page_free(struct page *page)
-{
-}
-
-static const struct dev_pagemap_ops stubborn_ops = {
-	.migrate_to_ram = stubborn_migrate_to_ram,
-	.page_free = stubborn_page_free,
-};
-
-static void stubborn_remove(void *arg)
-{
-	struct stubborn_device *dev = arg;
-
-	put_page(dev->page);
-	memunmap_pages(&dev->pgmap);
-	release_mem_region(dev->pgmap.range.start, range_len(&dev->pgmap.range));
-}
-
-static struct stubborn_device *stubborn_device(struct kunit *test)
-{
-	struct stubborn_device *dev;
-	struct resource *res;
-	void *ret;
-
-	dev = kunit_kzalloc(test, sizeof(*dev), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, dev);
-	res = request_free_mem_region(&iomem_resource, PMD_SIZE, "hmm_range");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, res);
-
-	dev->pgmap.type = MEMORY_DEVICE_PRIVATE;
-	dev->pgmap.range.start = res->start;
-	dev->pgmap.range.end = res->end;
-	dev->pgmap.nr_range = 1;
-	dev->pgmap.ops = &stubborn_ops;
-	dev->pgmap.owner = dev;
-	ret = memremap_pages(&dev->pgmap, NUMA_NO_NODE);
-	if (IS_ERR(ret)) {
-		release_mem_region(res->start, resource_size(res));
-		KUNIT_FAIL_AND_ABORT(test, "memremap_pages: %pe", ret);
-	}
-
-	dev->page = pfn_to_page(PHYS_PFN(dev->pgmap.range.start));
-	zone_device_page_init(dev->page);
-	unlock_page(dev->page);
-	KUNIT_ASSERT_EQ(test, 0,
-			kunit_add_action_or_reset(test, stubborn_remove, dev));
-	return dev;
-}
-
-static int put_entry_pte(pte_t *ptep, unsigned long addr, void *entry)
-{
-	set_pte_at(current->mm, addr, ptep, *(pte_t *)entry);
-	return 0;
-}
-
-/* Entries that are set by hand have no part in the mm's counters: clear them. */
-static void put_entry(struct kunit *test, struct hmm_range_test *t,
-		      unsigned long page, pte_t pte)
-{
+	struct hmm_range_test *t = map_small(test, 3);
 	int ret;
 
-	mmap_write_lock(current->mm);
-	ret = apply_to_page_range(current->mm, t->addr + (page << PAGE_SHIFT),
-				  PAGE_SIZE, put_entry_pte, &pte);
-	mmap_write_unlock(current->mm);
-	KUNIT_EXPECT_EQ(test, 0, ret);
-}
+	write_page(test, t, 0);
+	t->range.hmm_pfns[1] = HMM_TEST_UNTOUCHED;
+	allow_signal(SIGKILL);
+	send_sig(SIGKILL, current, 1);
+	ret = hmm_test_fault(t, HMM_PFN_REQ_FAULT);
+	KUNIT_EXPECT_TRUE(test, t->range.hmm_pfns[0] & HMM_PFN_VALID);
+	KUNIT_EXPECT_EQ(test, HMM_TEST_UNTOUCHED, t->range.hmm_pfns[1]);
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, hmm_range_snapshot));
+	flush_signals(current);
+	disallow_signal(SIGKILL);
 
-static void private_page_of_own_device(struct kunit *test)
-{
-	struct stubborn_device *dev = stubborn_device(test);
-	struct hmm_range_test *t = map_small(test, 3);
-	unsigned long pfn = page_to_pfn(dev->page);
-	unsigned long *pfns = t->range.hmm_pfns;
-	pte_t writable, readable;
-
-	writable = swp_entry_to_pte(make_writable_device_private_entry(pfn));
-	readable = swp_entry_to_pte(make_readable_device_private_entry(pfn));
-	touch(test, t, 0);
-	touch(test, t, 2);
-	t->range.dev_private_owner = dev;
-
-	put_entry(test, t, 1, writable);
-	KUNIT_EXPECT_EQ(test, 0, fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE));
-	KUNIT_EXPECT_EQ(test, pfn | HMM_PFN_VALID | HMM_PFN_WRITE, pfns[1]);
-	KUNIT_EXPECT_EQ(test, 0, walk(t, hmm_range_snapshot));
-	KUNIT_EXPECT_EQ(test, pfn | HMM_PFN_VALID | HMM_PFN_WRITE |
-			      HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE, pfns[1]);
-
-	put_entry(test, t, 1, readable);
-	KUNIT_EXPECT_EQ(test, 0, fault(t, HMM_PFN_REQ_FAULT));
-	KUNIT_EXPECT_EQ(test, pfn | HMM_PFN_VALID, pfns[1]);
-	KUNIT_EXPECT_EQ(test, 0, dev->asked);
-
-	/* Asked once to give the page back; it does not, so that is all there is. */
-	KUNIT_EXPECT_EQ(test, 0, fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE));
-	KUNIT_EXPECT_EQ(test, pfn | HMM_PFN_VALID, pfns[1]);
-	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID | HMM_PFN_WRITE, flags_of(pfns[2]));
-	KUNIT_EXPECT_EQ(test, 1, dev->asked);
-
-	put_entry(test, t, 1, __pte(0));
+	KUNIT_EXPECT_EQ(test, -EINTR, ret);
+	KUNIT_EXPECT_EQ(test, HMM_PFN_EMPTY, t->range.hmm_pfns[1]);
 }
 
 /* Nobody's walk goes on for ever because a driver does not do its work. */
 static void private_page_of_stubborn_device(struct kunit *test)
 {
-	struct stubborn_device *dev = stubborn_device(test);
+	struct hmm_area a = { .test = test, .state = hmm_states };
 	struct hmm_range_test *t = map_small(test, 3);
 	unsigned long *pfns = t->range.hmm_pfns;
-	swp_entry_t entry;
+	struct hmm_test_device *dev;
+	swp_entry_t swp;
 
-	entry = make_writable_device_private_entry(page_to_pfn(dev->page));
-	put_entry(test, t, 1, swp_entry_to_pte(entry));
+	dev = hmm_test_device(test, MEMORY_DEVICE_PRIVATE, PMD_SIZE);
+	swp = make_writable_device_private_entry(page_to_pfn(dev->page));
+	a.addr = t->addr + PAGE_SIZE;
+	hmm_area_put(&a, hmm_area_entry(&a, 0), pte_val(swp_entry_to_pte(swp)));
 
-	KUNIT_EXPECT_EQ(test, 0, fault(t, 0));
-	KUNIT_EXPECT_EQ(test, 0, pfns[1]);
-	KUNIT_EXPECT_EQ(test, 0, walk(t, hmm_range_snapshot));
-	KUNIT_EXPECT_EQ(test, HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE, pfns[1]);
-
-	pfns[1] = UNTOUCHED;
-	KUNIT_EXPECT_EQ(test, -EBUSY, fault(t, HMM_PFN_REQ_FAULT));
-	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, flags_of(pfns[0]));
-	KUNIT_EXPECT_EQ(test, UNTOUCHED, pfns[1]);
+	pfns[1] = HMM_TEST_UNTOUCHED;
+	KUNIT_EXPECT_EQ(test, -EBUSY, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, hmm_test_flags(pfns[0]));
+	KUNIT_EXPECT_EQ(test, HMM_TEST_UNTOUCHED, pfns[1]);
 	KUNIT_EXPECT_GE(test, dev->asked, 2);
 	KUNIT_EXPECT_LE(test, dev->asked, 100);
 
-	put_entry(test, t, 1, __pte(0));
+	hmm_area_restore(&a);
 }
 
 static void flags_leave_room_for_pfns(struct kunit *test)
 {
-	KUNIT_EXPECT_EQ(test, 0, ATTRIBUTES & ~HMM_PFN_FLAGS);
-	KUNIT_EXPECT_EQ(test, 0, ATTRIBUTES &
+	KUNIT_EXPECT_EQ(test, 0, HMM_TEST_ATTRIBUTES & ~HMM_PFN_FLAGS);
+	KUNIT_EXPECT_EQ(test, 0, HMM_TEST_ATTRIBUTES &
 			(HMM_PFN_VALID | HMM_PFN_WRITE | HMM_PFN_ERROR |
 			 0x1fUL << HMM_PFN_ORDER_SHIFT));
 	KUNIT_EXPECT_EQ(test, IS_ENABLED(CONFIG_64BIT) ? 7 : 0,
-			hweight_long(ATTRIBUTES));
+			hweight_long(HMM_TEST_ATTRIBUTES));
 }
 
 static struct kunit_case hmm_range_cases[] = {
+	KUNIT_CASE_PARAM(hmm_range_cell, hmm_range_cell_gen_params),
 	KUNIT_CASE(thp_hole),
 	KUNIT_CASE(small_hole),
-	KUNIT_CASE(fault_reports_no_attributes),
-	KUNIT_CASE(snapshot_small),
-	KUNIT_CASE(snapshot_thp),
-	KUNIT_CASE(snapshot_no_vma),
-	KUNIT_CASE(snapshot_prot_none),
-	KUNIT_CASE(snapshot_special),
 	KUNIT_CASE(requests_per_page),
-	KUNIT_CASE(unrequested_page_does_not_fail),
-	KUNIT_CASE(outputs_on_error),
-	KUNIT_CASE(write_to_read_only),
+	KUNIT_CASE(requests_masked),
+	KUNIT_CASE(snapshot_ignores_requests),
+	KUNIT_CASE(several_vmas),
+	KUNIT_CASE(crosses_every_level),
+	KUNIT_CASE(above_last_vma),
+	KUNIT_CASE(hugetlb_without_tables),
+	KUNIT_CASE(hugetlb_pages),
+	KUNIT_CASE(request_inside_huge),
+	KUNIT_CASE(mixed_ptes),
+	KUNIT_CASE(many_second_faults),
+	KUNIT_CASE(bad_upper_levels),
 	KUNIT_CASE(bad_ranges),
 	KUNIT_CASE(invalidated_before),
-	KUNIT_CASE(pfns_are_right),
-	KUNIT_CASE(private_page_of_own_device),
+	KUNIT_CASE(invalidated_by_fault),
+	KUNIT_CASE(invalidated_while_waiting),
+	KUNIT_CASE(failing_faults),
+	KUNIT_CASE(killed),
 	KUNIT_CASE(private_page_of_stubborn_device),
 	KUNIT_CASE(flags_leave_room_for_pfns),
+	KUNIT_CASE_PARAM_ATTR(hmm_range_race, hmm_range_race_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
 	{}
 };
 
+static void hmm_range_suite_exit(struct kunit_suite *suite)
+{
+	hmm_range_release_giant();
+}
+
 static struct kunit_suite hmm_range_suite = {
 	.name = "hmm_range",
+	.suite_exit = hmm_range_suite_exit,
 	.test_cases = hmm_range_cases,
 };
 
 kunit_test_suite(hmm_range_suite);
-
-MODULE_DESCRIPTION("KUnit tests of the HMM range walker");
-MODULE_LICENSE("GPL");

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the KUnit tests of HMM share.
+ */
+#include <linux/ioport.h>
+#include <linux/pagemap.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#include "hmm_test.h"
+
+static bool hmm_test_invalidate(struct mmu_interval_notifier *notifier,
+				const struct mmu_notifier_range *range,
+				unsigned long seq)
+{
+	struct hmm_range_test *t =
+		container_of(notifier, struct hmm_range_test, notifier);
+
+	if (mmu_notifier_range_blockable(range))
+		mutex_lock(&t->lock);
+	else if (!mutex_trylock(&t->lock))
+		return false;
+	mmu_interval_set_seq(notifier, seq);
+	t->invalidations++;
+	mutex_unlock(&t->lock);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops hmm_test_notifier_ops = {
+	.invalidate = hmm_test_invalidate,
+};
+
+static void hmm_test_remove(void *notifier)
+{
+	mmu_interval_notifier_remove(notifier);
+}
+
+static void hmm_test_vfree(void *memory)
+{
+	vfree(memory);
+}
+
+/* Begin to watch a range of the thread's mm, as a driver does, and describe it. */
+struct hmm_range_test *hmm_test_watch(struct kunit *test, unsigned long addr,
+				      unsigned long npages)
+{
+	unsigned long size = npages << PAGE_SHIFT;
+	struct hmm_range_test *t;
+	unsigned long *pfns;
+	int ret;
+
+	t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	mutex_init(&t->lock);
+	t->addr = addr;
+	t->npages = npages;
+
+	pfns = vcalloc(npages, sizeof(*pfns));
+	KUNIT_ASSERT_NOT_NULL(test, pfns);
+	ret = kunit_add_action_or_reset(test, hmm_test_vfree, pfns);
+	KUNIT_ASSERT_EQ(test, 0, ret);
+
+	ret = mmu_interval_notifier_insert(&t->notifier, current->mm, addr, size,
+					   &hmm_test_notifier_ops);
+	KUNIT_ASSERT_EQ(test, 0, ret);
+	ret = kunit_add_action_or_reset(test, hmm_test_remove, &t->notifier);
+	KUNIT_ASSERT_EQ(test, 0, ret);
+
+	t->range.notifier = &t->notifier;
+	t->range.hmm_pfns = pfns;
+	t->range.start = addr;
+	t->range.end = addr + size;
+	return t;
+}
+
+/* Not needed at the end of a test: for those that watch many ranges in turn */
+void hmm_test_unwatch(struct kunit *test, struct hmm_range_test *t)
+{
+	kunit_release_action(test, hmm_test_remove, &t->notifier);
+	kunit_release_action(test, hmm_test_vfree, t->range.hmm_pfns);
+	kunit_kfree(test, t);
+}
+
+int hmm_test_walk(struct hmm_range_test *t, int (*walker)(struct hmm_range *))
+{
+	int ret;
+
+	t->range.notifier_seq = mmu_interval_read_begin(&t->notifier);
+	mmap_read_lock(t->notifier.mm);
+	ret = walker(&t->range);
+	mmap_read_unlock(t->notifier.mm);
+	return ret;
+}
+
+int hmm_test_fault(struct hmm_range_test *t, unsigned long flags)
+{
+	t->range.default_flags = flags;
+	t->range.pfn_flags_mask = 0;
+	return hmm_test_walk(t, hmm_range_fault);
+}
+
+void hmm_test_write(struct kunit *test, unsigned long addr)
+{
+	KUNIT_ASSERT_EQ(test, 0, put_user('x', (char __user *)addr));
+}
+
+void hmm_test_read(struct kunit *test, unsigned long addr)
+{
+	KUNIT_ASSERT_EQ(test, 0, fault_in_readable((char __user *)addr, 1));
+}
+
+/*
+ * What handle_mm_fault() has served to this thread, for others' mm too. Faults that
+ * fail are not in it.
+ */
+unsigned long hmm_test_faults(void)
+{
+	return current->min_flt + current->maj_flt;
+}
+
+static vm_fault_t hmm_test_migrate_to_ram(struct vm_fault *vmf)
+{
+	struct hmm_test_device *dev =
+		container_of(vmf->page->pgmap, struct hmm_test_device, pgmap);
+	spinlock_t *ptl; /* of the table */
+	pte_t *ptep;
+
+	dev->asked++;
+	if (!dev->gives_back)
+		return 0;
+
+	/* Nothing counts an entry that was made by hand: it just goes. */
+	ptep = pte_offset_map_lock(vmf->vma->vm_mm, vmf->pmd, vmf->address, &ptl);
+	if (!ptep)
+		return 0;
+	set_pte(ptep, __pte(0));
+	pte_unmap_unlock(ptep, ptl);
+	return 0;
+}
+
+static void hmm_test_page_free(struct page *page)
+{
+}
+
+static const struct dev_pagemap_ops hmm_test_pgmap_ops = {
+	.migrate_to_ram = hmm_test_migrate_to_ram,
+	.page_free = hmm_test_page_free,
+};
+
+static void hmm_test_device_remove(void *arg)
+{
+	struct hmm_test_device *dev = arg;
+
+	/* Other memory has its references from memremap_pages(). */
+	if (dev->pgmap.type == MEMORY_DEVICE_PRIVATE ||
+	    dev->pgmap.type == MEMORY_DEVICE_COHERENT)
+		put_page(dev->page);
+	memunmap_pages(&dev->pgmap);
+}
+
+static void hmm_test_release_region(void *arg)
+{
+	struct resource *res = arg;
+
+	release_mem_region(res->start, resource_size(res));
+}
+
+/* A device with @size bytes of memory, that begin at a multiple of @size */
+struct hmm_test_device *hmm_test_device(struct kunit *test, enum memory_type type,
+					unsigned long size)
+{
+	struct hmm_test_device *dev;
+	struct resource *res;
+	void *ret;
+
+	dev = kunit_kzalloc(test, sizeof(*dev), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, dev);
+	res = request_free_mem_region(&iomem_resource, 2 * size, "hmm_test");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, res);
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, hmm_test_release_region, res));
+
+	dev->pgmap.type = type;
+	dev->pgmap.range.start = ALIGN(res->start, size);
+	dev->pgmap.range.end = dev->pgmap.range.start + size - 1;
+	dev->pgmap.nr_range = 1;
+	dev->pgmap.ops = &hmm_test_pgmap_ops;
+	dev->pgmap.owner = dev;
+	ret = memremap_pages(&dev->pgmap, NUMA_NO_NODE);
+	if (IS_ERR(ret))
+		KUNIT_FAIL_AND_ABORT(test, "memremap_pages: %pe", ret);
+
+	dev->page = pfn_to_page(PHYS_PFN(dev->pgmap.range.start));
+	if (type == MEMORY_DEVICE_PRIVATE || type == MEMORY_DEVICE_COHERENT) {
+		zone_device_page_init(dev->page);
+		unlock_page(dev->page);
+	}
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, hmm_test_device_remove, dev));
+	return dev;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the KUnit tests of HMM share: a range of a mm of the test's own, watched as
+ * a driver watches it, and devices with memory.
+ */
+#ifndef _MM_TESTS_HMM_TEST_H
+#define _MM_TESTS_HMM_TEST_H
+
+#include <kunit/test.h>
+#include <linux/hmm.h>
+#include <linux/memremap.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+
+#define HMM_TEST_ATTRIBUTES	(HMM_PFN_READ | HMM_PFN_EMPTY |		\
+				 HMM_PFN_SPECIAL | HMM_PFN_DEVICE |	\
+				 HMM_PFN_UNADDRESSABLE |		\
+				 HMM_PFN_DIRTY | HMM_PFN_YOUNG)
+
+/* No flag of an entry: a test that expects "unchanged" fills this in. */
+#define HMM_TEST_UNTOUCHED	0x5aUL
+
+struct hmm_range_test {
+	struct mmu_interval_notifier notifier;
+	/* Stands for the driver's own lock, which serialises the callback. */
+	struct mutex lock;
+	/* How often the callback was called; under @lock */
+	unsigned long invalidations;
+	struct hmm_range range;
+	unsigned long addr;
+	unsigned long npages;
+};
+
+struct hmm_range_test *hmm_test_watch(struct kunit *test, unsigned long addr,
+				      unsigned long npages);
+void hmm_test_unwatch(struct kunit *test, struct hmm_range_test *t);
+int hmm_test_walk(struct hmm_range_test *t, int (*walker)(struct hmm_range *));
+int hmm_test_fault(struct hmm_range_test *t, unsigned long flags);
+
+void hmm_test_write(struct kunit *test, unsigned long addr);
+void hmm_test_read(struct kunit *test, unsigned long addr);
+unsigned long hmm_test_faults(void);
+
+/**
+ * struct hmm_test_device - a device with memory, which nobody accesses
+ * @pgmap: its memory
+ * @page: the first page, in use
+ * @gives_back: whether a fault on a private page takes its pte away; otherwise
+ *	the fault succeeds and changes nothing, as with drivers that fault on
+ *	themselves
+ * @asked: how many faults there were on its private pages
+ */
+struct hmm_test_device {
+	struct dev_pagemap pgmap;
+	struct page *page;
+	bool gives_back;
+	unsigned int asked;
+};
+
+struct hmm_test_device *hmm_test_device(struct kunit *test, enum memory_type type,
+					unsigned long size);
+
+static inline unsigned long hmm_test_flags(unsigned long entry)
+{
+	return entry & HMM_PFN_FLAGS;
+}
+
+/* Of hmm_range_cells.c and hmm_range_race.c, for the one suite */
+const void *hmm_range_cell_gen_params(const void *prev, char *desc);
+void hmm_range_cell(struct kunit *test);
+const void *hmm_range_race_gen_params(const void *prev, char *desc);
+void hmm_range_race(struct kunit *test);
+
+#endif /* _MM_TESTS_HMM_TEST_H */

@@ -6,7 +6,8 @@
  *
  * hmm.results	what the suites print (KTAP), between lines that begin with "@":
  *		"@suite NAME", "@end NAME STATUS SECONDS", "@kmemleak TEXT",
- *		"@tainted BITS", "@done"
+ *		"@tainted BITS", "@done". A line of a suite that begins so gets a
+ *		space before it.
  * hmm.verdict	the one word "success", when every suite ended with status 0
  *		and the kernel has nothing to complain about
  *
@@ -159,6 +160,22 @@ static const char *option(const char *name)
 	return NULL;
 }
 
+/* Nobody but us may write marks: @last is what came before @text. */
+static void put_unmarked(char last, const char *text, size_t left)
+{
+	while (left) {
+		const char *newline = memchr(text, '\n', left);
+		size_t n = newline ? (size_t)(newline - text) + 1 : left;
+
+		if (last == '\n' && *text == '@')
+			put(results, " ", 1);
+		put(results, text, n);
+		last = text[n - 1];
+		text += n;
+		left -= n;
+	}
+}
+
 /* Whatever the suite prints goes to the results, and to whoever watches. */
 static int run_suite(const char *name)
 {
@@ -186,7 +203,7 @@ static int run_suite(const char *name)
 	}
 	close(fds[1]);
 	while ((n = read(fds[0], buf, sizeof(buf))) > 0) {
-		put(results, buf, n);
+		put_unmarked(last, buf, n);
 		put(1, buf, n);
 		last = buf[n - 1];
 	}

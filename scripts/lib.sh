@@ -11,6 +11,12 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$ROOT/build
 # shellcheck disable=SC2034 # for those who source this
 LINUX=$BUILD/linux
+# The suites that a guest runs, those that run right here, and where what they
+# print goes. The suite "harness" sets two of these, to have suites of its own.
+GUEST_SUITES=${HMM_GUEST_SUITES:-$ROOT/guest/suites}
+HOST_SUITES=$ROOT/scripts/suites
+# shellcheck disable=SC2034 # for those who source this
+RESULTS=${HMM_RESULTS:-$BUILD/results}
 
 die()
 {
@@ -42,15 +48,20 @@ variants()
 
 	for f in "$ROOT"/configs/*.config; do
 		f=$(basename "$f" .config)
-		[ "$f" = base ] || echo "$f"
+		# Those are no kernels to boot.
+		[ "$f" = base ] || [ "$f" = clients ] || echo "$f"
 	done
 }
 
 check_variant()
 {
-	if [ "$1" = base ] || [ ! -f "$ROOT/configs/$1.config" ]; then
-		bad_usage "there is no variant '$1'; there are: $(variants | xargs)"
-	fi
+	local all
+
+	all=$(variants | xargs)
+	case " $all " in
+	*" $1 "*) ;;
+	*) bad_usage "there is no variant '$1'; there are: $all" ;;
+	esac
 }
 
 # One at a time in build/, which all steps share. Scripts called under the lock
@@ -98,21 +109,25 @@ logged()
 # A "# KEY: value" line at the head of a suite's script
 suite_header()	# SUITE KEY
 {
-	sed -n "s/^# $2: //p" "$ROOT/guest/suites/$1.sh" | head -n 1
+	local file=$GUEST_SUITES/$1.sh
+
+	[ -f "$file" ] || file=$HOST_SUITES/$1.sh
+	sed -n "s/^# $2: //p" "$file" | head -n 1
 }
 
 # Boot a guest that runs one suite, with what the suite's header asks for.
-boot_suite()	# SUITE VARIANT RESULTS-FILE CONSOLE-LOG
+boot_suite()	# SUITE VARIANT RESULTS-FILE CONSOLE-LOG [OPTION OF scripts/boot]...
 {
-	local opts out
+	local suite=$1 variant=$2 results=$3 console=$4 opts out
 
-	read -ra opts <<<"$(suite_header "$1" boot)"
+	shift 4
+	read -ra opts <<<"$(suite_header "$suite" boot)"
 	if [ "${V:-0}" = 1 ]; then
 		exec {out}>&2
 	else
 		exec {out}>/dev/null
 	fi
-	"$ROOT/scripts/boot" "$2" "${opts[@]}" --append "hmm.suites=$1" \
-		--results "$3" --timeout "$(suite_header "$1" timeout)" 2>&1 |
-		tr -d '\r' | tee "$4" >&"$out"
+	"$ROOT/scripts/boot" "$variant" "${opts[@]}" --append "hmm.suites=$suite" \
+		--results "$results" --timeout "$(suite_header "$suite" timeout)" "$@" 2>&1 |
+		tr -d '\r' | tee "$console" >&"$out"
 }

@@ -4,7 +4,7 @@
 # boot: --mem 4G --append kunit.enable=1 --append hugepagesz=1G --append hugepages=1 --append hugepagesz=2M --append hugepages=16
 # tests: 382
 # timeout: 600
-# budget: 150
+# budget: 240
 # shellcheck source=guest/lib.sh
 . /suites/lib.sh
 

@@ -4,7 +4,7 @@
 # boot: --mem 4G --append no5lvl --append memmap=512M%0x100000000-1+0xefffffff
 # tests: 83
 # timeout: 600
-# budget: 180
+# budget: 240
 # shellcheck source=guest/lib.sh
 . /suites/lib.sh
 

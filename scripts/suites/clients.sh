@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: scripts/suites/clients.sh
+# Compile the drivers in the tree that call hmm_range_fault(), unmodified, and our
+# mm/hmm.c for other machines and configurations, all without a warning.
+# tests: 14
+# timeout: 600
+# budget: 150
+. "$(dirname "$0")/../host.sh"
+
+case ${1:-} in '') ;; -h | --help) usage; exit ;; *) bad_usage "no arguments, please" ;; esac
+
+# By the names that kbuild gives them
+clients=(
+	drivers/gpu/drm/amd/amdgpu/amdgpu_hmm.o
+	drivers/gpu/drm/amd/amdgpu/../amdkfd/kfd_svm.o
+	drivers/gpu/drm/nouveau/nouveau_svm.o
+	drivers/gpu/drm/xe/xe_hmm.o
+	drivers/infiniband/core/umem_odp.o
+)
+
+# Neither edits/ nor a file of ours has changed anything around them.
+unmodified()
+{
+	local touched
+
+	touched=$(cd "$LINUX/.hmm-overlay/installed" && find . -type f \
+		\( -path './drivers/gpu/*' -o -path './drivers/infiniband/*' \)) || return
+	[ -z "$touched" ] || echo "not as the kernel has it: $touched"
+	[ -z "$touched" ]
+}
+
+client()	# OBJECT
+{
+	compile "$DRIVERS" "$1" W=e
+}
+
+# RDMA is what selects HMM_MIRROR with the least around it. Huge pages need sysfs.
+walker=(EXPERT NET INET INFINIBAND INFINIBAND_USER_ACCESS INFINIBAND_ON_DEMAND_PAGING
+	MMU_NOTIFIER HMM_MIRROR SYSFS SHMEM BLOCK SWAP MIGRATION USERFAULTFD)
+huge=(TRANSPARENT_HUGEPAGE HUGETLBFS)
+device=(SPARSEMEM_VMEMMAP MEMORY_HOTPLUG MEMORY_HOTREMOVE ZONE_DEVICE)
+x86_64=("${walker[@]}" 64BIT SECRETMEM MEMORY_FAILURE X86_MCE PCI)
+
+# A subshell, for the sake of what is exported
+walker()	# DIRECTORY ARCH OPTION|-OPTION...
+(
+	dir=$BUILD/clients/$1
+	export ARCH=$2
+	[ "$ARCH" != arm64 ] || export CROSS_COMPILE=aarch64-linux-gnu-
+	shift 2
+	mkdir -p "$dir"
+	for option in "$@"; do
+		case $option in
+		-*) echo "# CONFIG_${option#-} is not set" ;;
+		*) echo "CONFIG_$option=y" ;;
+		esac
+	done >"$dir/fragment"
+
+	"$ROOT/scripts/config" --into "$dir" "$dir/fragment" &&
+		compile "$dir" mm/hmm.o W=1e || exit
+	# What it was compiled with, word for word: a "not set" of an option that
+	# does not exist, or that cannot be set anyway, would prove nothing.
+	if grep -vxFf "$dir/.config" "$dir/fragment"; then
+		echo "this is not in $dir/.config"
+		exit 1
+	fi
+)
+
+add_walker()	# DIRECTORY ARCH OPTION|-OPTION...
+{
+	add_test "mm/hmm.o: $1" walker "$@"
+}
+
+add_test "the drivers' sources are unmodified" unmodified
+add_test "the drivers' configuration" configure_drivers
+for object in "${clients[@]}"; do
+	add_test "$(basename "$object")" client "$object"
+done
+add_walker i386 i386 "${walker[@]}" "${huge[@]}" X86_32 HIGHMEM4G
+add_walker i386-pae i386 "${walker[@]}" "${huge[@]}" X86_32 HIGHMEM64G X86_PAE
+add_walker arm64-4k arm64 "${walker[@]}" "${huge[@]}" "${device[@]}" ARM64_4K_PAGES
+add_walker arm64-64k arm64 "${walker[@]}" "${huge[@]}" "${device[@]}" ARM64_64K_PAGES
+add_walker no-zone-device x86_64 "${x86_64[@]}" "${huge[@]}" "${device[@]/#ZONE/-ZONE}"
+add_walker no-thp x86_64 "${x86_64[@]}" "${device[@]}" DEVICE_PRIVATE PCI_P2PDMA \
+	HUGETLBFS -TRANSPARENT_HUGEPAGE
+add_walker no-hugetlb x86_64 "${x86_64[@]}" "${device[@]}" DEVICE_PRIVATE PCI_P2PDMA \
+	TRANSPARENT_HUGEPAGE -HUGETLBFS
+
+prepare_tree clients
+run_tests

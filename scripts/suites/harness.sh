@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: scripts/suite harness host
+# Does the harness give each kind of guest the verdict it deserves? Each of
+# harness/*.sh is the suite of a guest that is bad in one way (or good), with the
+# verdict that belongs to it in its header; harness/deserves compares. Then: does
+# scripts/summary count them, and do the scripts refuse what they should
+# (harness/scripts.bash)?
+# HARNESS_ONLY="hang panic scripts_help" runs only those.
+#
+# In their headers: "run: here" is a suite that runs on this machine, to be judged
+# like those of scripts/suites; "pack: no" is not put into the initramfs.
+# tests: 47
+# timeout: 1800
+# budget: 150
+# shellcheck disable=SC2317 # run_case calls what shellcheck takes for unreachable
+. "$(dirname "$0")/../lib.sh"
+
+case ${1:-} in -h | --help) usage; exit ;; esac
+# It boots five times as fast as the debug kernel, and is built by scripts/check.
+variant=release
+
+export HMM_GUEST_SUITES=$HOST_SUITES/harness HMM_RESULTS=$RESULTS/harness
+GUEST_SUITES=$HMM_GUEST_SUITES
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+rm -rf "$HMM_RESULTS"
+mkdir -p "$HMM_RESULTS"
+. "$HOST_SUITES/harness/scripts.bash"
+
+# The bad guests' scripts in an archive of their own, behind the kernel's usual one:
+# it unpacks one after the other.
+pack()
+{
+	local file
+
+	for file in "$GUEST_SUITES"/*.sh; do
+		[ "$(suite_header "$(basename "$file" .sh)" pack)" = no ] ||
+			echo "file /suites/$(basename "$file") $file 755 0 0"
+	done >"$scratch/list"
+	"$BUILD/$variant/usr/gen_init_cpio" "$scratch/list" | gzip -1 |
+		cat "$BUILD/initramfs-$variant.cpio.gz" - >"$scratch/initrd"
+}
+
+# As scripts/suite does with the suites of scripts/suites
+run_on_host()	# NAME
+{
+	local base=$HMM_RESULTS/$1-host status=0
+
+	"$GUEST_SUITES/$1.sh" >"$base.channel" 2>"$base.console" || status=$?
+	"$ROOT/scripts/judge" "$1" host "$status" 0
+}
+
+guest()	# NAME
+{
+	local on=$variant status=0
+
+	if [ "$(suite_header "$1" run)" = here ]; then
+		on=host
+		run_on_host "$1" || status=$?
+	else
+		"$ROOT/scripts/suite" "$1" "$variant" --initrd "$scratch/initrd" || status=$?
+	fi
+	"$GUEST_SUITES/deserves" "$GUEST_SUITES/$1.sh" "$HMM_RESULTS/$1-$on.json" "$status"
+}
+
+# What the figures in the guests' headers add up to
+expected_sums()
+{
+	local name
+
+	for name in "${guests[@]}"; do
+		suite_header "$name" figures
+	done | awk '{ p += $1; f += $2; s += $3 }
+		END { printf "%d passed, %d failed, %d skipped\n", p, f, s }'
+}
+
+summary_of_all()
+{
+	local name regex
+
+	demand 1 "^$(expected_sums)\$" "$ROOT/scripts/summary"
+	cmp "$said" "$HMM_RESULTS/summary.txt" || fail "summary.txt is not what it prints"
+	tail -n 1 "$said" | grep -q ' passed, ' || fail "the figures are not the last line"
+	for name in "${guests[@]}"; do
+		while read -r regex; do
+			grep -qE "^$name on [a-z]+: $regex" "$said" || fail "it has no '$name ... $regex'"
+		done < <(sed -nE 's/^# (verdict|note): //p' "$GUEST_SUITES/$name.sh")
+	done
+}
+
+summary_of_good_ones()
+{
+	local alone=$scratch/alone
+
+	mkdir "$alone"
+	HMM_RESULTS=$alone demand 1 '^0 passed, 0 failed, 0 skipped$' "$ROOT/scripts/summary"
+	cp "$HMM_RESULTS/known-$variant.json" "$alone"
+	HMM_RESULTS=$alone demand 0 '^1 passed, 0 failed, 0 skipped$' "$ROOT/scripts/summary"
+	cp "$HMM_RESULTS/pass-$variant.json" "$alone"
+	HMM_RESULTS=$alone demand 0 '^3 passed, 0 failed, 0 skipped$' "$ROOT/scripts/summary"
+	HMM_RESULTS=$alone "$ROOT/scripts/judge" --not-run hang "$variant"
+	HMM_RESULTS=$alone demand 1 '^3 passed, 1 failed, 0 skipped$' "$ROOT/scripts/summary"
+	grep -q "^hang on $variant: did not run" "$said" || fail "it does not say what did not run"
+}
+
+number=0 bad=0
+run_case()	# NAME COMMAND...
+{
+	local name=$1 verdict=ok begin=$SECONDS words
+
+	shift
+	number=$((number + 1))
+	# In a subshell, which fail() ends
+	if ! words=$("$@" 2>&1); then
+		verdict="not ok" bad=1
+		printf '# %s\n' "${words//$'\n'/$'\n'# }"
+	fi
+	echo "$verdict $number - $name"
+	say "$verdict, $((SECONDS - begin)) s: $name" >&2
+}
+
+chosen()
+{
+	local name
+
+	while read -r name; do
+		case " ${HARNESS_ONLY:-$name} " in *" $name "*) echo "$name" ;; esac
+	done
+}
+mapfile -t guests < <(basename -s .sh "$GUEST_SUITES"/*.sh | chosen)
+mapfile -t cases < <(declare -F | sed -nE 's/^declare -f ((scripts|summary)_)/\1/p' | chosen)
+
+echo "KTAP version 1"
+echo "1..$((${#guests[@]} + ${#cases[@]}))"
+pack
+for name in "${guests[@]}"; do
+	run_case "guest $name" guest "$name"
+done
+# Those of the summary need the guests' results.
+for name in "${cases[@]}"; do
+	run_case "${name//_/ }" "$name"
+done
+exit $bad

@@ -1,0 +1,14 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# All is well: the one guest without a complaint, beside those that are allowed theirs
+# boot: --mem 512M
+# tests: 2
+# timeout: 100
+# figures: 2 0 0 0
+
+cat <<END
+KTAP version 1
+1..2
+ok 1 - first
+ok 2 - second
+END

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2154,SC2317 # harness.sh sets and calls them
+# What the scripts promise on bad input. Sourced by ../harness.sh, which runs
+# each function named scripts_*.
+
+said=$scratch/said
+
+fail()
+{
+	printf '%s\n' "$*"
+	[ ! -s "$said" ] || sed 's/^/	it said: /' "$said"
+	exit 1
+}
+
+# demand STATUS REGEX COMMAND...: it ends soon, with this status and a line like that
+demand()
+{
+	local wanted=$1 regex=$2 status=0
+
+	shift 2
+	timeout 60 "$@" >"$said" 2>&1 </dev/null || status=$?
+	[ "$status" = "$wanted" ] || fail "status $status instead of $wanted: $*"
+	[ -z "$regex" ] || grep -qE -- "$regex" "$said" || fail "no line like '$regex': $*"
+}
+
+# As from the command line: with the real suites, and without our caller's lock, so
+# that what should refuse and does not meets the lock and goes no further.
+by_hand()
+{
+	demand "$1" "$2" env -u HMM_GUEST_SUITES -u HMM_LOCKED HMM_RESULTS="$scratch/none" "${@:3}"
+}
+
+scripts_help()
+{
+	local script
+
+	for script in "$ROOT"/scripts/*; do
+		case $script in *.sh | */progress) continue ;; esac
+		[ -d "$script" ] || by_hand 0 'Usage:|scripts/' "$script" --help
+	done
+	by_hand 0 '^make check' make -C "$ROOT" help
+}
+
+scripts_unknown_suite()
+{
+	by_hand 2 "no suite 'nosuch'; there are: .*kunit .*harness" env SUITE=nosuch "$ROOT/scripts/check"
+	by_hand 2 "no suite 'demo'; there are: " env SUITE=demo "$ROOT/scripts/check"
+	by_hand 2 "list of suites or variants is empty" env SUITE=, "$ROOT/scripts/check"
+	by_hand 2 "no suite 'nosuch' for '$variant'; there are: .*kunit" \
+		"$ROOT/scripts/suite" nosuch "$variant"
+	by_hand 2 "no suite 'kunit' for 'host'; there are: .*harness" "$ROOT/scripts/suite" kunit host
+	[ ! -e "$scratch/none" ] || fail "it left results of a suite that there is not"
+}
+
+scripts_unknown_variant()
+{
+	local there="no variant 'nosuch'; there are: debug release"
+
+	by_hand 2 "$there" env VARIANT=nosuch "$ROOT/scripts/check"
+	by_hand 2 "$there" "$ROOT/scripts/suite" vm nosuch
+	by_hand 2 "$there" "$ROOT/scripts/kernel" nosuch
+	by_hand 2 "$there" "$ROOT/scripts/initramfs" nosuch
+	by_hand 2 "$there" "$ROOT/scripts/boot" nosuch
+	by_hand 2 "no variant 'base'; " "$ROOT/scripts/kernel" base
+	[ ! -e "$scratch/none" ] || fail "it left results on a kernel that there is not"
+}
+
+scripts_unknown_target()
+{
+	by_hand 2 "no target 'nosuch'; 'make help' lists them" make -C "$ROOT" nosuch
+	by_hand 2 "name your tree: make apply KDIR=" make -C "$ROOT" apply
+}
+
+scripts_boot_options()
+{
+	local boot=("$ROOT/scripts/boot" "$variant")
+
+	by_hand 2 "name a variant: debug release" "${boot[0]}"
+	by_hand 2 "variant comes first" "${boot[0]}" --mem 4G
+	by_hand 2 "--mem wants a size like 512M or 4G, not '4X'" "${boot[@]}" --mem 4X
+	by_hand 2 "--mem wants a size" "${boot[@]}" --mem ''
+	by_hand 2 "--mem wants a value" "${boot[@]}" --mem
+	by_hand 2 "--smp wants a number, not '0'" "${boot[@]}" --smp 0
+	by_hand 2 "--timeout wants seconds, not '1h'" "${boot[@]}" --timeout 1h
+	by_hand 2 "--initrd /nonexistent: no such file" "${boot[@]}" --initrd /nonexistent
+	by_hand 2 "unknown option '--nosuch'" "${boot[@]}" --nosuch
+}
+
+# A project with nothing of ours but the scripts
+fake_project()
+{
+	fake=$(mktemp -d "$scratch/project.XXXXXX")
+	mkdir -p "$fake"/{build,configs,edits,mm,tree/mm}
+	ln -s "$ROOT/scripts" "$fake/scripts"
+	echo CONFIG_64BIT=y >"$fake/configs/base.config"
+	touch "$fake/configs/small.config"
+}
+
+scripts_boot_without_kernel()
+{
+	fake_project
+	by_hand 1 "bzImage is not there; make it with: make kernel VARIANT=small" \
+		"$fake/scripts/boot" small
+}
+
+# The kernel's Kconfig answers, so it takes a few seconds.
+scripts_config_lost_line()
+{
+	local line
+
+	fake_project
+	cp "$ROOT/mm/Kconfig.hmm" "$fake/mm"
+	cp "$ROOT"/edits/*.patch "$fake/edits"
+	ln -s "$LINUX" "$fake/build/linux"
+	touch "$fake/build/linux.from"
+	printf '%s\n' CONFIG_NO_SUCH_OPTION=y CONFIG_KASAN_VMALLOC=y CONFIG_PRINTK=y \
+		'# CONFIG_X86 is not set' >"$fake/configs/small.config"
+	by_hand 1 "^  CONFIG_NO_SUCH_OPTION=y$" "$fake/scripts/config" small
+	for line in CONFIG_KASAN_VMALLOC=y '# CONFIG_X86 is not set'; do
+		grep -qx "  $line" "$said" || fail "it does not name $line"
+	done
+	! grep -qE '^  .*(64BIT|PRINTK)' "$said" || fail "it names a line that is there"
+	[ ! -e "$fake/build/small/.config" ] || fail "it leaves a .config"
+
+	echo 'CONFIG_PRINTK y' >"$fake/configs/small.config"
+	by_hand 1 "small.config:1:CONFIG_PRINTK y$" "$fake/scripts/config" small
+}
+
+# One file of ours, and one line changed in one that is not
+fake_overlay()
+{
+	fake_project
+	printf 'VERSION = 6\nPATCHLEVEL = 12\n' >"$fake/tree/Makefile"
+	printf 'one\ntwo\nthree\n' >"$fake/tree/mm/Makefile"
+	echo ours >"$fake/mm/hmm.c"
+	printf '%s\n' 'Why.' '--- a/mm/Makefile' '+++ b/mm/Makefile' '@@ -1,3 +1,3 @@' \
+		' one' '-two' '+TWO' ' three' >"$fake/edits/0001-two.patch"
+}
+
+scripts_overlay()
+{
+	local stamps
+
+	fake_overlay
+	by_hand 0 "2 files installed" "$fake/scripts/overlay" "$fake/tree"
+	grep -qx TWO "$fake/tree/mm/Makefile" || fail "the edit is not there"
+	cmp "$fake/mm/hmm.c" "$fake/tree/mm/hmm.c" || fail "our file is not there"
+	stamps=$(stat -c '%n %y' "$fake"/tree/mm/*)
+	by_hand 0 '' "$fake/scripts/overlay" "$fake/tree"
+	[ "$stamps" = "$(stat -c '%n %y' "$fake"/tree/mm/*)" ] || fail "the second time touches files"
+	rm "$fake/mm/hmm.c" "$fake/edits/0001-two.patch"
+	by_hand 0 "2 files" "$fake/scripts/overlay" "$fake/tree"
+	[ ! -e "$fake/tree/mm/hmm.c" ] || fail "a file that we have no longer stays"
+	grep -qx two "$fake/tree/mm/Makefile" || fail "the original does not come back"
+}
+
+scripts_overlay_changed_by_hand()
+{
+	fake_overlay
+	by_hand 0 "2 files installed" "$fake/scripts/overlay" "$fake/tree"
+	echo "by hand" >>"$fake/tree/mm/hmm.c"
+	echo "newer" >>"$fake/mm/hmm.c"
+	by_hand 1 "tree/mm/hmm.c was changed since it was put there" "$fake/scripts/overlay" "$fake/tree"
+	grep -qx "by hand" "$fake/tree/mm/hmm.c" || fail "the change is lost"
+}
+
+scripts_overlay_edit_does_not_apply()
+{
+	fake_overlay
+	sed -i s/two/2/ "$fake/tree/mm/Makefile"
+	by_hand 1 "edits/0001-two.patch does not apply to " "$fake/scripts/overlay" "$fake/tree"
+	[ ! -e "$fake/tree/mm/hmm.c" ] || fail "half of the overlay is there"
+	[ "$(xargs <"$fake/tree/mm/Makefile")" = "one 2 three" ] || fail "it changed the file"
+}
+
+scripts_overlay_other_tree()
+{
+	fake_overlay
+	sed -i s/12/11/ "$fake/tree/Makefile"
+	by_hand 1 "is not a 6.12.y kernel tree" "$fake/scripts/overlay" "$fake/tree"
+	by_hand 1 "is not a 6.12.y kernel tree" "$fake/scripts/overlay" /nonexistent
+	by_hand 2 "name the kernel tree" "$fake/scripts/overlay"
+	[ ! -e "$fake/tree/.hmm-overlay" ] || fail "it began its work"
+}

@@ -1,0 +1,14 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Skips a test, as its list allows.
+# boot: --mem 512M
+# tests: 2
+# timeout: 100
+# figures: 1 0 1 0
+
+cat <<END
+KTAP version 1
+1..2
+ok 1 - first
+ok 2 - second # SKIP no such device
+END

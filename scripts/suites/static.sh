@@ -1,0 +1,171 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: scripts/suites/static.sh
+# What can be said about our files without running them: compiler warnings, sparse,
+# checkpatch, kernel-doc, and checkers of shell, Python and spelling. static.allow
+# lists complaints that are let pass, each with its reason:
+#
+#    CHECK FILE: HOW THE COMPLAINT BEGINS : REASON
+#
+# tests: 90
+# timeout: 600
+# budget: 90
+. "$(dirname "$0")/../host.sh"
+
+case ${1:-} in '') ;; -h | --help) usage; exit ;; *) bad_usage "no arguments, please" ;; esac
+
+cd "$ROOT"
+allow=scripts/suites/static.allow
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+touch "$tmp/used"
+
+# In the directories that scripts/overlay puts onto the tree
+kernel_files()	# FIND-ARGUMENT...
+{
+	local dir
+
+	for dir in mm include lib samples tools Documentation; do
+		[ ! -d "$dir" ] || find "$dir" -type f "$@"
+	done | sort
+}
+
+# By their first lines, because few have a suffix
+programs()	# INTERPRETER
+{
+	find . \( -path ./build -o -path ./.git \) -prune -o -type f -size -200k \
+		-exec awk -v what="^#( shellcheck shell=|!.*[/ ])($1)\$" '
+			FNR > 2 { nextfile }
+			$0 ~ what { print substr(FILENAME, 3); nextfile }' {} + | sort
+}
+
+# Print those of the complaints on standard input that are not allowed: what is
+# allowed has no line numbers.
+complaints()	# CHECK
+{
+	local line text what bad=0
+
+	while IFS= read -r line; do
+		text=$(sed -E 's/^([^:]*):([0-9]+:)+ */\1: /' <<<"$line")
+		what=$(text="$1 $text" awk '/^[^#]/ {
+			if ((n = index($0, " : ")) && index(ENVIRON["text"], substr($0, 1, n - 1)) == 1)
+				print }' "$allow")
+		if [ -n "$what" ]; then
+			echo "$what" >>"$tmp/used"
+		else
+			echo "$line"
+			bad=1
+		fi
+	done
+	return "$bad"
+}
+
+sparse_check()	# C-FILE
+{
+	local said status=0
+
+	[ -f "$DRIVERS/${1%.c}.o" ] || { echo "it does not compile: see W=1 $1"; return 1; }
+	# With W=1e, because other options would have the object made anew. sparse's
+	# own status is 0 whatever it finds, so that one other than 0 is make's.
+	said=$(quiet_make "$DRIVERS" W=1e C=2 CHECK=sparse "${1%.c}.o") || status=$?
+	[ -z "$said" ] || complaints sparse <<<"$said" && [ "$status" = 0 ]
+}
+
+# As the mail that it will be, with three dashes behind the changelog
+as_mail()	# PATCH
+{
+	sed -z 's,\n\n--- a/,\n---\n--- a/,' "$1"
+}
+
+checkpatch()	# FILE
+{
+	local said status=0 options=(--strict --terse --show-types --no-summary --root="$LINUX")
+
+	case $1 in
+	*.patch)
+		# Who sends it signs it off.
+		said=$(as_mail "$1" | perl "$LINUX/scripts/checkpatch.pl" "${options[@]}" \
+			--no-signoff - 2>&1 | sed "s,^-:,$1:,") || status=$?
+		;;
+	*)
+		said=$(cd "$LINUX" && perl scripts/checkpatch.pl "${options[@]}" -f "$1" 2>&1) ||
+			status=$?
+		;;
+	esac
+	if [ -n "$said" ]; then
+		complaints checkpatch <<<"$said"
+	elif [ "$status" != 0 ]; then
+		return "$status"
+	fi
+}
+
+# Exported functions, and those that a public header defines
+public_functions()	# FILE
+{
+	sed -nE 's/^EXPORT_SYMBOL(_GPL)?\(([A-Za-z0-9_]+)\);.*/\2/p' "$1"
+	case $1 in include/linux/*.h)
+		sed -nE 's/^static (inline|__always_inline) .*\b([A-Za-z0-9_]+)\(.*/\2/p' "$1" ;;
+	esac
+}
+
+kernel_doc()	# FILE
+{
+	local function doc bad=0
+
+	perl "$LINUX/scripts/kernel-doc" -none -Wall -Werror "$1" || bad=1
+	for function in $(public_functions "$1"); do
+		doc=$(perl "$LINUX/scripts/kernel-doc" -rst -function "$function" "$1" 2>/dev/null)
+		if [ -z "$doc" ]; then
+			echo "$1: $function() has no kernel-doc"
+			bad=1
+			continue
+		fi
+		grep -qF '**Context**' <<<"$doc" ||
+			{ echo "$1: $function() has no \"Context:\""; bad=1; }
+		grep -qF '**Return**' <<<"$doc" || grep -qE "c:function:: void $function " <<<"$doc" ||
+			{ echo "$1: $function() has no \"Return:\""; bad=1; }
+	done
+	return "$bad"
+}
+
+spelling()
+{
+	local file
+
+	for file in *; do
+		[ "$file" = build ] || [ "$file" = COPYING ] || echo "$file"
+	done | xargs codespell
+}
+
+stale()
+{
+	local bad=0
+
+	grep -nE '^[^#]' "$allow" | grep -vE '^[0-9]+:[a-z-]+ [^ :]+: .* : .+' &&
+		{ echo "these lines are not CHECK FILE: COMPLAINT : REASON"; bad=1; }
+	grep -nE '^[^#]' "$allow" | grep -vFf "$tmp/used" &&
+		{ echo "nothing says this, unless its check failed above"; bad=1; }
+	return "$bad"
+}
+
+add_test "the configuration" configure_drivers
+for file in $(kernel_files -name '*.c' ! -path 'tools/*'); do
+	add_test "W=1 $file" compile "$DRIVERS" "${file%.c}.o" W=1e
+	add_test "sparse $file" sparse_check "$file"
+done
+for file in $(kernel_files -name '*.[ch]'); do
+	add_test "kernel-doc $file" kernel_doc "$file"
+done
+for file in $(kernel_files -name '*.[ch]' -o -name 'Kconfig*' -o -name Makefile) edits/*.patch; do
+	add_test "checkpatch $file" checkpatch "$file"
+done
+for file in $(programs '(ba|da|)sh'); do
+	add_test "shellcheck $file" shellcheck "$file"
+done
+for file in $(programs python3); do
+	add_test "pyflakes $file" pyflakes3 "$file"
+done
+add_test "spelling" spelling
+add_test "no stale line in $allow" stale
+prepare_tree static
+run_tests

@@ -31,6 +31,12 @@
  * - hugetlb tables can be shared, and unshared with only hugetlb's own lock
  *   for the VMA held for writing: it is taken for reading.
  *
+ * Memory of a device that is mapped like other memory (devmap: DAX) goes with
+ * its driver, mapped or not. While its pfns are read its pagemap is pinned, so
+ * that the driver's removal waits. One pin does for all entries in a row that
+ * belong to one pagemap; none is held over a fault or a wait, because removal
+ * may be what they wait for.
+ *
  * One thing needs more. The owner of a device private page is found by way of
  * its struct page, and so is whether a page is device memory at all. But struct
  * page of device memory goes with its driver, as soon as the last page is free;
@@ -89,6 +95,7 @@ static_assert(MAX_POSSIBLE_PHYSMEM_BITS - PAGE_SHIFT <= HMM_PFN_ATTR_SHIFT);
  * @report: which flags an output may carry
  * @grant: of %HMM_PFN_VALID and %HMM_PFN_WRITE, what @vma can let a device do
  * @locked: walk pte tables of @vma under their lock
+ * @pgmap: pinned, because the devmap entry that was read last belongs to it
  * @fault_addr: where the last fault was taken
  * @fruitless: how many faults in a row were taken there before that one
  */
@@ -101,6 +108,7 @@ struct hmm_range_walk {
 	unsigned long report;
 	unsigned long grant;
 	bool locked;
+	struct dev_pagemap *pgmap;
 	unsigned long fault_addr;
 	unsigned int fruitless;
 };
@@ -191,6 +199,26 @@ static int hmm_range_store(const struct hmm_range_walk *walk,
 	return hmm_range_may_fault(walk, *addr, entry) ?: 1;
 }
 
+/*
+ * Pin the pagemap of a devmap entry, instead of the one before it.
+ *
+ * Return: false if its driver is going away. Then there is no page: who asks for
+ * it gets -EBUSY, because a fault would change nothing, nor would looking again.
+ */
+static bool hmm_range_pin(struct hmm_range_walk *walk, unsigned long pfn)
+{
+	walk->pgmap = get_dev_pagemap(pfn, walk->pgmap);
+	return walk->pgmap;
+}
+
+static void hmm_range_unpin(struct hmm_range_walk *walk)
+{
+	if (!IS_ENABLED(CONFIG_ZONE_DEVICE))
+		return;
+	put_dev_pagemap(walk->pgmap);
+	walk->pgmap = NULL;
+}
+
 /* Is it still worth going on? Asked first, and after every fault and wait. */
 static int hmm_range_check(const struct hmm_range_walk *walk)
 {
@@ -223,6 +251,7 @@ static int hmm_range_handle_fault(struct hmm_range_walk *walk,
 	if (req & HMM_PFN_REQ_WRITE)
 		flags |= FAULT_FLAG_WRITE;
 
+	hmm_range_unpin(walk);
 	fault = handle_mm_fault(walk->vma, addr, flags, NULL);
 	if (fault & VM_FAULT_ERROR)
 		return vm_fault_to_errno(fault, 0) ?: -EFAULT;
@@ -237,6 +266,19 @@ static int hmm_range_emit(struct hmm_range_walk *walk, unsigned long *addr,
 	int ret = hmm_range_store(walk, addr, end, entry);
 
 	return ret > 0 ? hmm_range_handle_fault(walk, *addr) : ret;
+}
+
+/* hmm_range_emit() for a leaf above the pte tables */
+static int hmm_range_emit_leaf(struct hmm_range_walk *walk, unsigned long *addr,
+			       unsigned long end, unsigned long entry, bool devmap)
+{
+	int ret = hmm_range_store(walk, addr, end, entry);
+
+	if (ret <= 0)
+		return ret;
+	if (devmap && !(entry & HMM_PFN_VALID))
+		return -EBUSY;
+	return hmm_range_handle_fault(walk, *addr);
 }
 
 /* The entry for a present mapping of any size */
@@ -341,6 +383,7 @@ static int hmm_range_walk_hugetlb(struct hmm_range_walk *walk,
 
 	ret = hmm_range_store(walk, addr, end, entry);
 	if (ret > 0 && migrating) {
+		hmm_range_unpin(walk);
 		/* Drops the lock before it sleeps */
 		migration_entry_wait_huge(vma, base, ptep);
 		return hmm_range_check(walk);
@@ -395,8 +438,7 @@ static bool hmm_range_pte_is_normal(pte_t pte)
 }
 
 static noinline unsigned long
-hmm_range_odd_pte(const struct hmm_range_walk *walk, unsigned long addr,
-		  pte_t pte)
+hmm_range_odd_pte(struct hmm_range_walk *walk, unsigned long addr, pte_t pte)
 {
 	unsigned long pfn = pte_pfn(pte);
 	struct page *page;
@@ -405,9 +447,12 @@ hmm_range_odd_pte(const struct hmm_range_walk *walk, unsigned long addr,
 		return hmm_range_nonpresent(walk, pte);
 	if (pte_protnone(pte))
 		return 0;
-	if (pte_devmap(pte))
+	if (pte_devmap(pte)) {
+		if (!hmm_range_pin(walk, pfn))
+			return 0;
 		return hmm_range_present(walk, pfn, 0, HMM_PFN_DEVICE |
 						       hmm_range_pte_flags(pte));
+	}
 	if (is_zero_pfn(pfn))
 		return hmm_range_present(walk, pfn, 0, 0);
 
@@ -435,7 +480,7 @@ struct hmm_range_stop {
 
 /* Return: whether the walk came to @end; otherwise @stop says what is at @addr. */
 static __always_inline bool
-hmm_range_scan_ptes(const struct hmm_range_walk *walk, pte_t *ptep,
+hmm_range_scan_ptes(struct hmm_range_walk *walk, pte_t *ptep,
 		    unsigned long *addr, unsigned long end, bool locked,
 		    struct hmm_range_stop *stop)
 {
@@ -478,7 +523,12 @@ static int hmm_range_resolve_pte(struct hmm_range_walk *walk, pmd_t *pmdp,
 	if (ret)
 		return ret;
 
+	if (pte_present(stop->pte) && pte_devmap(stop->pte) &&
+	    !(stop->entry & HMM_PFN_VALID))
+		return -EBUSY;
+
 	if (hmm_range_pte_is_migrating(stop->pte)) {
+		hmm_range_unpin(walk);
 		migration_entry_wait(walk->mm, pmdp, *addr);
 		return hmm_range_check(walk);
 	}
@@ -541,7 +591,7 @@ static int hmm_range_walk_ptes(struct hmm_range_walk *walk, pmd_t *pmdp,
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-static unsigned long hmm_range_leaf_pmd(const struct hmm_range_walk *walk,
+static unsigned long hmm_range_leaf_pmd(struct hmm_range_walk *walk,
 					unsigned long addr, pmd_t pmd)
 {
 	unsigned long pfn = pmd_pfn(pmd) + ((addr & ~PMD_MASK) >> PAGE_SHIFT);
@@ -551,10 +601,13 @@ static unsigned long hmm_range_leaf_pmd(const struct hmm_range_walk *walk,
 		return 0;
 	if (is_huge_zero_pmd(pmd))
 		return hmm_range_present(walk, pfn, PMD_ORDER, 0);
-	if (pmd_devmap(pmd))
+	if (pmd_devmap(pmd)) {
+		if (!hmm_range_pin(walk, pfn))
+			return 0;
 		flags |= HMM_PFN_DEVICE;
-	else if (!vm_normal_page_pmd(walk->vma, addr, pmd))
+	} else if (!vm_normal_page_pmd(walk->vma, addr, pmd)) {
 		return HMM_PFN_REFUSED;
+	}
 
 	if (pmd_write(pmd))
 		flags |= HMM_PFN_WRITE;
@@ -572,13 +625,14 @@ static unsigned long hmm_range_leaf_pmd(const struct hmm_range_walk *walk,
 }
 #endif
 
-static int hmm_range_wait_pmd(const struct hmm_range_walk *walk, pmd_t *pmdp,
+static int hmm_range_wait_pmd(struct hmm_range_walk *walk, pmd_t *pmdp,
 			      unsigned long *addr, unsigned long end)
 {
 	int ret = hmm_range_store(walk, addr, end, 0);
 
 	if (ret <= 0)
 		return ret;
+	hmm_range_unpin(walk);
 	pmd_migration_entry_wait(walk->mm, pmdp);
 	return hmm_range_check(walk);
 }
@@ -597,8 +651,9 @@ static int hmm_range_walk_pmd(struct hmm_range_walk *walk, pmd_t *pmdp,
 	if (!pmd_present(pmd))
 		return hmm_range_emit(walk, addr, end, HMM_PFN_REFUSED);
 	if (pmd_trans_huge(pmd) || pmd_devmap(pmd))
-		return hmm_range_emit(walk, addr, end,
-				      hmm_range_leaf_pmd(walk, *addr, pmd));
+		return hmm_range_emit_leaf(walk, addr, end,
+					   hmm_range_leaf_pmd(walk, *addr, pmd),
+					   pmd_devmap(pmd));
 	if (pmd_bad(pmd))
 		return hmm_range_emit(walk, addr, end, HMM_PFN_REFUSED);
 	if (walk->locked)
@@ -608,7 +663,7 @@ static int hmm_range_walk_pmd(struct hmm_range_walk *walk, pmd_t *pmdp,
 
 #if defined(CONFIG_TRANSPARENT_HUGEPAGE) && \
 	defined(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD)
-static unsigned long hmm_range_leaf_pud(const struct hmm_range_walk *walk,
+static unsigned long hmm_range_leaf_pud(struct hmm_range_walk *walk,
 					unsigned long addr, pud_t pud)
 {
 	unsigned long pfn = pud_pfn(pud) + ((addr & ~PUD_MASK) >> PAGE_SHIFT);
@@ -617,6 +672,8 @@ static unsigned long hmm_range_leaf_pud(const struct hmm_range_walk *walk,
 	/* Device DAX is the only memory that comes in puds. */
 	if (!pud_devmap(pud))
 		return HMM_PFN_REFUSED;
+	if (!hmm_range_pin(walk, pfn))
+		return 0;
 
 	if (pud_write(pud))
 		flags |= HMM_PFN_WRITE;
@@ -645,8 +702,9 @@ static int hmm_range_walk_pud(struct hmm_range_walk *walk, pud_t *pudp,
 	if (!pud_present(pud))
 		return hmm_range_emit(walk, addr, end, HMM_PFN_REFUSED);
 	if (pud_trans_huge(pud) || pud_devmap(pud))
-		return hmm_range_emit(walk, addr, end,
-				      hmm_range_leaf_pud(walk, *addr, pud));
+		return hmm_range_emit_leaf(walk, addr, end,
+					   hmm_range_leaf_pud(walk, *addr, pud),
+					   pud_devmap(pud));
 	if (pud_bad(pud))
 		return hmm_range_emit(walk, addr, end, HMM_PFN_REFUSED);
 	return hmm_range_walk_pmd(walk, pmd_offset(pudp, *addr), addr, end);
@@ -749,6 +807,7 @@ static int hmm_range_walk(struct hmm_range_walk *walk)
 			ret = hmm_range_emit(walk, &addr, next, HMM_PFN_ERROR);
 		}
 	}
+	hmm_range_unpin(walk);
 	return ret;
 }
 
@@ -782,7 +841,8 @@ static int hmm_range_walk(struct hmm_range_walk *walk)
  *
  * * %-EINVAL: the range is empty or not page aligned
  * * %-EBUSY: the range was invalidated since &hmm_range.notifier_seq was read,
- *   or faults succeed without making progress; drop mmap_lock, call
+ *   or faults succeed without making progress, or a requested page is device
+ *   memory whose driver is going away; drop mmap_lock, call
  *   mmu_interval_read_begin() and try again
  * * %-EFAULT: a requested page can not be accessed: there is no mapping, it may
  *   not be read, its memory is special, poisoned or handled by userfaultfd,

@@ -42,7 +42,7 @@ static struct file *hmm_range_giant;
 void hmm_range_release_giant(void)
 {
 	if (hmm_range_giant)
-		fput(hmm_range_giant);
+		__fput_sync(hmm_range_giant);
 	hmm_range_giant = NULL;
 }
 
@@ -117,6 +117,8 @@ static void hmm_area_arrive(struct work_struct *work)
 		schedule_delayed_work(&a->arrival, msecs_to_jiffies(10));
 		return;
 	}
+	if (a->arriving)
+		a->arriving(a);
 	hmm_area_restore(a);
 }
 
@@ -137,6 +139,7 @@ struct hmm_area *hmm_area_alloc(struct kunit *test, const struct hmm_state *stat
 	a = kunit_kzalloc(test, sizeof(*a), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, a);
 	a->test = test;
+	a->mm = current->mm;
 	a->state = state;
 	a->npages = 1UL << state->order;
 	INIT_DELAYED_WORK(&a->arrival, hmm_area_arrive);

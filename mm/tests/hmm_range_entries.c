@@ -74,6 +74,25 @@ void hmm_area_put(struct hmm_area *a, unsigned long *entry, unsigned long value)
 	flush_tlb_mm(current->mm);
 }
 
+/* The value of a leaf that is no reference to any page */
+unsigned long hmm_area_devmap(unsigned int order, unsigned long pfn, pgprot_t prot)
+{
+	if (order == PUD_ORDER)
+		return pud_val(pud_mkhuge(pud_mkdevmap(pfn_pud(pfn, prot))));
+	if (order == PMD_ORDER)
+		return pmd_val(pmd_mkhuge(pmd_mkdevmap(pfn_pmd(pfn, prot))));
+	return pte_val(pte_mkdevmap(pfn_pte(pfn, prot)));
+}
+
+unsigned long hmm_area_special(unsigned int order, unsigned long pfn, pgprot_t prot)
+{
+	if (order == PUD_ORDER)
+		return pud_val(pud_mkhuge(pud_mkspecial(pfn_pud(pfn, prot))));
+	if (order == PMD_ORDER)
+		return pmd_val(pmd_mkhuge(pmd_mkspecial(pfn_pmd(pfn, prot))));
+	return pte_val(pte_mkspecial(pfn_pte(pfn, prot)));
+}
+
 /* Change a present entry, so that the counters stay right. */
 void hmm_area_change(struct hmm_area *a, pte_t (*pte)(pte_t), pmd_t (*pmd)(pmd_t))
 {

@@ -467,16 +467,14 @@ static void invalidated_by_fault(struct kunit *test)
 }
 
 /* What comes during a wait counts as well as what a fault does. */
-static void invalidate_and_arrive(struct work_struct *work)
+static void invalidate(struct hmm_area *a)
 {
-	struct hmm_area *a = container_of(to_delayed_work(work), struct hmm_area, arrival);
 	struct mmu_notifier_range range;
 
 	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, a->mm, a->addr,
 				a->addr + PAGE_SIZE);
 	mmu_notifier_invalidate_range_start(&range);
 	mmu_notifier_invalidate_range_end(&range);
-	hmm_area_restore(a);
 }
 
 static void invalidated_while_waiting(struct kunit *test)
@@ -492,9 +490,8 @@ static void invalidated_while_waiting(struct kunit *test)
 		hmm_area_enter(a);
 		if (a->folio && !state->cell[HMM_REQUESTED_WRITE].ret) {
 			kinds++;
-			a->mm = current->mm;
-			INIT_DELAYED_WORK(&a->arrival, invalidate_and_arrive);
-			schedule_delayed_work(&a->arrival, msecs_to_jiffies(50));
+			a->arriving = invalidate;
+			hmm_area_await(a);
 			KUNIT_EXPECT_EQ_MSG(test, -EBUSY, hmm_test_fault(t, HMM_PFN_REQ_FAULT),
 					    "%s", state->name);
 		}

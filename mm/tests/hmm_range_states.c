@@ -215,27 +215,13 @@ static void make_exclusive_foreign(struct hmm_area *a)
 	take_exclusively(a, a->test);
 }
 
-/* Put a leaf of the state's size there, not as a reference to any page. */
-static void put_leaf(struct hmm_area *a, pte_t pte, pmd_t pmd, pud_t pud)
-{
-	unsigned long *entry = hmm_area_entry(a, a->state->order);
-
-	if (a->state->order == PUD_ORDER)
-		hmm_area_put(a, entry, pud_val(pud_mkhuge(pud)));
-	else if (a->state->order == PMD_ORDER)
-		hmm_area_put(a, entry, pmd_val(pmd_mkhuge(pmd)));
-	else
-		hmm_area_put(a, entry, pte_val(pte));
-}
-
 /* Present, but what is behind it is none of anybody's business. */
 static void make_special(struct hmm_area *a)
 {
-	unsigned long pfn = a->npages;
+	unsigned int order = a->state->order;
 
-	put_leaf(a, pte_mkspecial(pfn_pte(pfn, PAGE_SHARED)),
-		 pmd_mkspecial(pfn_pmd(pfn, PAGE_SHARED)),
-		 pud_mkspecial(pfn_pud(pfn, PAGE_SHARED)));
+	hmm_area_put(a, hmm_area_entry(a, order),
+		     hmm_area_special(order, a->npages, PAGE_SHARED));
 }
 
 static void put_device_page(struct hmm_area *a, enum memory_type type)
@@ -258,9 +244,8 @@ static void make_coherent(struct hmm_area *a)
 static void put_devmap(struct hmm_area *a, pgprot_t prot)
 {
 	device(a, MEMORY_DEVICE_GENERIC);
-	put_leaf(a, pte_mkdevmap(pfn_pte(a->pfn, prot)),
-		 pmd_mkdevmap(pfn_pmd(a->pfn, prot)),
-		 pud_mkdevmap(pfn_pud(a->pfn, prot)));
+	hmm_area_put(a, hmm_area_entry(a, a->state->order),
+		     hmm_area_devmap(a->state->order, a->pfn, prot));
 }
 
 static void make_devmap(struct hmm_area *a)
@@ -600,6 +585,21 @@ const struct hmm_state hmm_states[] = {
 	}, {
 		"devmap_pud_old", .order = PUD_ORDER, .make = make_devmap_old,
 		.cell = PRESENT(V | W | GIANT, R | HMM_PFN_DEVICE),
+	}, {
+		/* As when the file was synced: the next write has to be noticed. */
+		"devmap_write_protected", .make = make_devmap_read_only,
+		.cell = { GIVES(V), GIVES(V | RY | HMM_PFN_DEVICE), GIVES(V),
+			  ABSENT("needs a file on DAX") },
+	}, {
+		"devmap_pmd_write_protected", .order = PMD_ORDER,
+		.make = make_devmap_read_only,
+		.cell = { GIVES(V | HUGE), GIVES(V | RY | HUGE | HMM_PFN_DEVICE),
+			  GIVES(V | HUGE), ABSENT("needs a file on DAX") },
+	}, {
+		"devmap_pud_write_protected", .order = PUD_ORDER,
+		.make = make_devmap_read_only,
+		.cell = { GIVES(V | GIANT), GIVES(V | RY | GIANT | HMM_PFN_DEVICE),
+			  GIVES(V | GIANT), ABSENT("needs a file on DAX") },
 	}, {
 		"devmap_read_only", .clear = VM_WRITE, .make = make_devmap_read_only,
 		.cell = { GIVES(V), GIVES(V | RY | HMM_PFN_DEVICE), GIVES(V),

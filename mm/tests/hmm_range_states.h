@@ -55,10 +55,11 @@ struct hmm_outcome {
  * @was: what was there before
  * @is: what was put there
  * @folio: locked while @entry says that it migrates
- * @mm: the notifiers of which the end of the migration calls
+ * @mm: where it is
  * @owner: what &hmm_range.dev_private_owner has to be
  * @waiter: who waits for the folio, once somebody has to
  * @patience: how often to look whether @waiter sleeps by now
+ * @arriving: what to do before the migration ends, or NULL
  * @arrival: ends the migration when he does
  */
 struct hmm_area {
@@ -76,6 +77,7 @@ struct hmm_area {
 	void *owner;
 	struct task_struct *waiter;
 	unsigned int patience;
+	void (*arriving)(struct hmm_area *a);
 	struct delayed_work arrival;
 };
 
@@ -118,6 +120,8 @@ void hmm_area_leave(struct hmm_area *a);
 unsigned long *hmm_area_entry(struct hmm_area *a, unsigned int order);
 void hmm_area_put(struct hmm_area *a, unsigned long *entry, unsigned long value);
 void hmm_area_change(struct hmm_area *a, pte_t (*pte)(pte_t), pmd_t (*pmd)(pmd_t));
+unsigned long hmm_area_special(unsigned int order, unsigned long pfn, pgprot_t prot);
+unsigned long hmm_area_devmap(unsigned int order, unsigned long pfn, pgprot_t prot);
 struct page *hmm_area_page(struct hmm_area *a);
 void hmm_area_migrate(struct hmm_area *a);
 void hmm_area_restore(struct hmm_area *a);

@@ -151,6 +151,8 @@ static void hmm_test_device_remove(void *arg)
 {
 	struct hmm_test_device *dev = arg;
 
+	if (dev->gone)
+		return;
 	/* Other memory has its references from memremap_pages(). */
 	if (dev->pgmap.type == MEMORY_DEVICE_PRIVATE ||
 	    dev->pgmap.type == MEMORY_DEVICE_COHERENT)
@@ -163,6 +165,13 @@ static void hmm_test_release_region(void *arg)
 	struct resource *res = arg;
 
 	release_mem_region(res->start, resource_size(res));
+}
+
+/* The driver goes, as soon as nobody holds its pagemap. */
+void hmm_test_device_unplug(struct hmm_test_device *dev)
+{
+	hmm_test_device_remove(dev);
+	dev->gone = true;
 }
 
 /* A device with @size bytes of memory, that begin at a multiple of @size */

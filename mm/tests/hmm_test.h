@@ -49,16 +49,19 @@ unsigned long hmm_test_faults(void);
  *	the fault succeeds and changes nothing, as with drivers that fault on
  *	themselves
  * @asked: how many faults there were on its private pages
+ * @gone: its memory was removed before the test's end
  */
 struct hmm_test_device {
 	struct dev_pagemap pgmap;
 	struct page *page;
 	bool gives_back;
 	unsigned int asked;
+	bool gone;
 };
 
 struct hmm_test_device *hmm_test_device(struct kunit *test, enum memory_type type,
 					unsigned long size);
+void hmm_test_device_unplug(struct hmm_test_device *dev);
 
 static inline unsigned long hmm_test_flags(unsigned long entry)
 {

@@ -7,7 +7,7 @@
 #
 #    CHECK FILE: HOW THE COMPLAINT BEGINS : REASON
 #
-# tests: 90
+# tests: 100
 # timeout: 600
 # budget: 90
 . "$(dirname "$0")/../host.sh"

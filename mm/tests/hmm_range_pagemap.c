@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How the walker pins the pagemaps of devmap entries: once for all entries in a
+ * row, not over a fault or a wait, and never longer than the walk.
+ */
+#include <linux/delay.h>
+#include <linux/kprobes.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+
+#include "hmm_range_states.h"
+
+/* get_dev_pagemap() that took a reference: it did not return what it was given */
+static atomic_t pagemap_gets;
+/* get_dev_pagemap() at all */
+static atomic_t pagemap_asked;
+
+static int pagemap_get_entry(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	*(unsigned long *)instance->data = regs_get_kernel_argument(regs, 1);
+	return 0;
+}
+
+static int pagemap_get_return(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	unsigned long got = regs_return_value(regs);
+
+	atomic_inc(&pagemap_asked);
+	if (got && got != *(unsigned long *)instance->data)
+		atomic_inc(&pagemap_gets);
+	return 0;
+}
+
+static struct kretprobe pagemap_probe = {
+	.kp.symbol_name = "get_dev_pagemap",
+	.entry_handler = pagemap_get_entry,
+	.handler = pagemap_get_return,
+	.data_size = sizeof(unsigned long),
+};
+
+static void pagemap_unprobe(void *probe)
+{
+	unregister_kretprobe(probe);
+}
+
+static void pagemap_probe_gets(struct kunit *test)
+{
+	/* A probe that was registered before keeps its old state otherwise. */
+	pagemap_probe.kp.addr = NULL;
+	pagemap_probe.kp.flags = 0;
+	KUNIT_ASSERT_EQ(test, 0, register_kretprobe(&pagemap_probe));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, pagemap_unprobe,
+							   &pagemap_probe));
+}
+
+static struct hmm_test_device *pagemap_device(struct kunit *test, unsigned long size)
+{
+	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_GENERIC, size);
+
+	/*
+	 * So that pagemap_refs() can read the count. Without reinit the switch
+	 * counts as the beginning of the end.
+	 */
+	dev->pgmap.ref.data->allow_reinit = true;
+	percpu_ref_switch_to_atomic_sync(&dev->pgmap.ref);
+	return dev;
+}
+
+static long pagemap_refs(struct hmm_test_device *dev)
+{
+	return atomic_long_read(&dev->pgmap.ref.data->count);
+}
+
+/* Put a devmap entry of @order at @addr; undone by hmm_area_restore(). */
+static struct hmm_area *pagemap_put(struct kunit *test, unsigned long addr,
+				    unsigned int order, unsigned long pfn)
+{
+	struct hmm_area *a = kunit_kzalloc(test, sizeof(*a), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, a);
+	a->test = test;
+	a->state = hmm_states;
+	a->addr = addr;
+	hmm_area_put(a, hmm_area_entry(a, order),
+		     hmm_area_devmap(order, pfn, PAGE_SHARED));
+	return a;
+}
+
+/* Anonymous memory of @size bytes that begins at a multiple of @align */
+static unsigned long pagemap_mmap(struct kunit *test, unsigned long size,
+				  unsigned long align)
+{
+	unsigned long at;
+
+	at = kunit_vm_mmap(test, NULL, 0, size + align, PROT_READ | PROT_WRITE,
+			   MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE, 0);
+	KUNIT_ASSERT_NE(test, 0, at);
+	KUNIT_ASSERT_LT(test, at, TASK_SIZE);
+	return ALIGN(at, align);
+}
+
+/* Walk, and say how many references were taken meanwhile. */
+static int pagemap_walk_gets(struct kunit *test, struct hmm_range_test *t,
+			     int (*walker)(struct hmm_range *))
+{
+	atomic_set(&pagemap_gets, 0);
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, walker));
+	return atomic_read(&pagemap_gets);
+}
+
+/* 1 GiB in one entry: one reference; also if it is mapped by two VMAs. */
+static void hmm_range_pagemap_pud(struct kunit *test)
+{
+	struct hmm_test_device *dev = pagemap_device(test, PUD_SIZE);
+	unsigned long addr = pagemap_mmap(test, PUD_SIZE, PUD_SIZE);
+	unsigned long i, bad = 0, pfn = page_to_pfn(dev->page);
+	long refs = pagemap_refs(dev);
+	struct hmm_range_test *t;
+	struct hmm_area *a;
+
+	pagemap_probe_gets(test);
+	t = hmm_test_watch(test, addr, PUD_SIZE >> PAGE_SHIFT);
+	a = pagemap_put(test, addr, PUD_ORDER, pfn);
+	KUNIT_EXPECT_EQ(test, 1, pagemap_walk_gets(test, t, hmm_range_snapshot));
+	KUNIT_EXPECT_EQ(test, refs, pagemap_refs(dev));
+	for (i = 0; i < t->npages; i++)
+		bad += hmm_pfn_to_map_order(t->range.hmm_pfns[i]) != PUD_ORDER ||
+		       (t->range.hmm_pfns[i] & ~HMM_PFN_FLAGS) != pfn + i;
+	KUNIT_EXPECT_EQ(test, 0, bad);
+	hmm_area_restore(a);
+
+	KUNIT_ASSERT_EQ(test, addr, vm_mmap(NULL, addr, PUD_SIZE / 2, PROT_READ,
+					    MAP_ANONYMOUS | MAP_PRIVATE | MAP_FIXED, 0));
+	a = pagemap_put(test, addr, PUD_ORDER, pfn);
+	KUNIT_EXPECT_EQ(test, 1, pagemap_walk_gets(test, t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, refs, pagemap_refs(dev));
+	KUNIT_EXPECT_FALSE(test, t->range.hmm_pfns[0] & HMM_PFN_WRITE);
+	KUNIT_EXPECT_TRUE(test, t->range.hmm_pfns[t->npages - 1] & HMM_PFN_WRITE);
+	hmm_area_restore(a);
+}
+
+/* Entries of one device in pmds and ptes, with other memory in between */
+static void hmm_range_pagemap_levels(struct kunit *test)
+{
+	struct hmm_test_device *dev = pagemap_device(test, 4 * PMD_SIZE);
+	unsigned long addr = pagemap_mmap(test, 4 * PMD_SIZE, PMD_SIZE);
+	unsigned long i, pfn = page_to_pfn(dev->page);
+	long refs = pagemap_refs(dev);
+	struct hmm_area *pmds[2], *ptes[8];
+	struct hmm_range_test *t;
+
+	pagemap_probe_gets(test);
+	/* pmd; THP; pmd; some ptes */
+	pmds[0] = pagemap_put(test, addr, PMD_ORDER, pfn);
+	hmm_test_write(test, addr + PMD_SIZE);
+	pmds[1] = pagemap_put(test, addr + 2 * PMD_SIZE, PMD_ORDER, pfn + HPAGE_PMD_NR);
+	for (i = 0; i < ARRAY_SIZE(ptes); i++)
+		ptes[i] = pagemap_put(test, addr + 3 * PMD_SIZE + i * PAGE_SIZE, 0,
+				      pfn + 2 * HPAGE_PMD_NR + i);
+	t = hmm_test_watch(test, addr, 3 * HPAGE_PMD_NR + ARRAY_SIZE(ptes));
+	t->range.default_flags = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+	KUNIT_EXPECT_EQ(test, 1, pagemap_walk_gets(test, t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, 1, pagemap_walk_gets(test, t, hmm_range_snapshot));
+	KUNIT_EXPECT_EQ(test, refs, pagemap_refs(dev));
+
+	for (i = 0; i < ARRAY_SIZE(ptes); i++)
+		hmm_area_restore(ptes[i]);
+	hmm_area_restore(pmds[1]);
+	hmm_area_restore(pmds[0]);
+}
+
+/* Each change to another device's memory costs one reference, and no more. */
+static void hmm_range_pagemap_devices(struct kunit *test)
+{
+	struct hmm_test_device *devs[] = {
+		pagemap_device(test, PMD_SIZE), pagemap_device(test, PMD_SIZE),
+	};
+	const long refs[] = { pagemap_refs(devs[0]), pagemap_refs(devs[1]) };
+	static const unsigned int order[] = { 0, 0, 1, 1, 0, 1 };
+	struct hmm_area *ptes[ARRAY_SIZE(order)];
+	struct hmm_range_test *t;
+	unsigned long addr, i;
+
+	addr = pagemap_mmap(test, ARRAY_SIZE(order) << PAGE_SHIFT, PAGE_SIZE);
+	pagemap_probe_gets(test);
+	for (i = 0; i < ARRAY_SIZE(order); i++)
+		ptes[i] = pagemap_put(test, addr + (i << PAGE_SHIFT), 0,
+				      page_to_pfn(devs[order[i]]->page) + i);
+	t = hmm_test_watch(test, addr, ARRAY_SIZE(order));
+	KUNIT_EXPECT_EQ(test, 4, pagemap_walk_gets(test, t, hmm_range_fault));
+	for (i = 0; i < ARRAY_SIZE(devs); i++)
+		KUNIT_EXPECT_EQ(test, refs[i], pagemap_refs(devs[i]));
+	for (i = 0; i < ARRAY_SIZE(order); i++)
+		hmm_area_restore(ptes[i]);
+}
+
+/* What the fault handler, or whoever ends the migration, saw of the references */
+static struct hmm_test_device *pagemap_seen_device;
+static long pagemap_seen_refs;
+
+static vm_fault_t pagemap_see_fault(struct vm_fault *vmf)
+{
+	pagemap_seen_refs = pagemap_refs(pagemap_seen_device);
+	return VM_FAULT_SIGBUS;
+}
+
+static const struct vm_operations_struct pagemap_see_ops = {
+	.fault = pagemap_see_fault,
+};
+
+static void hmm_range_pagemap_fault(struct kunit *test)
+{
+	struct hmm_test_device *dev = pagemap_device(test, PMD_SIZE);
+	unsigned long addr = pagemap_mmap(test, 2 * PAGE_SIZE, PAGE_SIZE);
+	struct hmm_range_test *t = hmm_test_watch(test, addr, 2);
+	long refs = pagemap_refs(dev);
+	struct vm_area_struct *vma;
+	struct hmm_area *a;
+
+	pagemap_seen_device = dev;
+	pagemap_seen_refs = -1;
+	a = pagemap_put(test, addr, 0, page_to_pfn(dev->page));
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, addr);
+	mmap_read_unlock(current->mm);
+	vma->vm_ops = &pagemap_see_ops;
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+	vma->vm_ops = NULL;
+	KUNIT_EXPECT_EQ(test, refs, pagemap_seen_refs);
+	KUNIT_EXPECT_EQ(test, refs, pagemap_refs(dev));
+	KUNIT_EXPECT_TRUE(test, t->range.hmm_pfns[0] & HMM_PFN_VALID);
+	hmm_area_restore(a);
+}
+
+static void pagemap_see_wait(struct hmm_area *a)
+{
+	pagemap_seen_refs = pagemap_refs(pagemap_seen_device);
+}
+
+/* A page of the device before one that migrates, at each level there is */
+static void hmm_range_pagemap_wait(struct kunit *test)
+{
+	struct hmm_test_device *dev = pagemap_device(test, PMD_SIZE);
+	const struct hmm_state *state;
+	long refs = pagemap_refs(dev);
+	struct hmm_range_test *t;
+	struct hmm_area *before;
+	unsigned int kinds = 0;
+	struct hmm_area *a;
+
+	pagemap_seen_device = dev;
+	for (state = hmm_states; state < hmm_states + hmm_nr_states; state++) {
+		test->priv = NULL;
+		a = hmm_area_alloc(test, state);
+		t = hmm_test_watch(test, a->addr - PAGE_SIZE, 2);
+		hmm_area_enter(a);
+		if (a->folio && !state->cell[HMM_REQUESTED_WRITE].ret) {
+			kinds++;
+			pagemap_seen_refs = -1;
+			before = pagemap_put(test, t->addr, 0, page_to_pfn(dev->page));
+			a->arriving = pagemap_see_wait;
+			hmm_area_await(a);
+			KUNIT_EXPECT_EQ_MSG(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT),
+					    "%s", state->name);
+			flush_delayed_work(&a->arrival);
+			KUNIT_EXPECT_EQ_MSG(test, refs, pagemap_seen_refs, "%s", state->name);
+			KUNIT_EXPECT_EQ_MSG(test, refs, pagemap_refs(dev), "%s", state->name);
+			hmm_area_restore(before);
+		}
+		hmm_area_leave(a);
+		hmm_test_unwatch(test, t);
+	}
+	KUNIT_EXPECT_EQ(test, 3, kinds);
+}
+
+/* Whatever comes behind a page of the device, and however the walk ends */
+static void hmm_range_pagemap_ends(struct kunit *test)
+{
+	struct hmm_test_device *dev = pagemap_device(test, PMD_SIZE);
+	const struct hmm_state *state;
+	long refs = pagemap_refs(dev);
+	struct hmm_range_test *t;
+	struct hmm_area *before;
+	struct hmm_area *a;
+
+	for (state = hmm_states; state < hmm_states + hmm_nr_states; state++) {
+		/* What cannot be faulted here */
+		if (state->cell[HMM_REQUESTED_WRITE].absent)
+			continue;
+		test->priv = NULL;
+		a = hmm_area_alloc(test, state);
+		t = hmm_test_watch(test, a->addr - PAGE_SIZE, 2);
+		hmm_area_enter(a);
+		t->range.dev_private_owner = a->owner;
+		before = pagemap_put(test, t->addr, 0, page_to_pfn(dev->page));
+		hmm_test_walk(t, hmm_range_snapshot);
+		KUNIT_EXPECT_EQ_MSG(test, refs, pagemap_refs(dev), "%s", state->name);
+		/* Nobody would end a wait. */
+		if (!a->folio) {
+			hmm_test_fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
+			KUNIT_EXPECT_EQ_MSG(test, refs, pagemap_refs(dev), "%s",
+					    state->name);
+		}
+		hmm_area_restore(before);
+		hmm_area_leave(a);
+		hmm_test_unwatch(test, t);
+	}
+}
+
+static int pagemap_remove(void *arg)
+{
+	hmm_test_device_unplug(arg);
+	return 0;
+}
+
+static void pagemap_check_dying(struct kunit *test, struct hmm_test_device *dev,
+				struct hmm_range_test *t)
+{
+	unsigned long before = hmm_test_faults();
+
+	t->range.hmm_pfns[0] = HMM_TEST_UNTOUCHED;
+	t->range.hmm_pfns[t->npages - 1] = HMM_TEST_UNTOUCHED;
+	atomic_set(&pagemap_asked, 0);
+	KUNIT_EXPECT_EQ(test, -EBUSY, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+	/* At once: it does not look again. */
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&pagemap_asked));
+	KUNIT_EXPECT_EQ(test, HMM_TEST_UNTOUCHED, t->range.hmm_pfns[0]);
+	KUNIT_EXPECT_EQ(test, HMM_TEST_UNTOUCHED, t->range.hmm_pfns[t->npages - 1]);
+	KUNIT_EXPECT_EQ(test, before, hmm_test_faults());
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, 0));
+	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[0]);
+	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[t->npages - 1]);
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, hmm_range_snapshot));
+	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[0]);
+}
+
+/* The driver goes: first somebody holds it up, then it has gone. */
+static void hmm_range_pagemap_dying(struct kunit *test)
+{
+	static const unsigned int orders[] = { 0, PMD_ORDER, PUD_ORDER };
+	struct hmm_range_test *t;
+	struct hmm_test_device *dev;
+	struct task_struct *task;
+	unsigned long addr, size, i;
+	struct dev_pagemap *held;
+	struct hmm_area *a;
+
+	pagemap_probe_gets(test);
+	for (i = 0; i < ARRAY_SIZE(orders); i++) {
+		size = PAGE_SIZE << orders[i];
+		dev = hmm_test_device(test, MEMORY_DEVICE_GENERIC, max(size, PMD_SIZE));
+		addr = pagemap_mmap(test, size, size);
+		t = hmm_test_watch(test, addr, size >> PAGE_SHIFT);
+		a = pagemap_put(test, addr, orders[i], page_to_pfn(dev->page));
+		KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+
+		held = get_dev_pagemap(page_to_pfn(dev->page), NULL);
+		KUNIT_EXPECT_PTR_EQ(test, &dev->pgmap, held);
+		task = kthread_create(pagemap_remove, dev, "hmm_remove");
+		KUNIT_EXPECT_NOT_ERR_OR_NULL(test, task);
+		get_task_struct(task);
+		wake_up_process(task);
+		while (!percpu_ref_is_dying(&dev->pgmap.ref))
+			msleep(20);
+		pagemap_check_dying(test, dev, t);
+		put_dev_pagemap(held);
+		kthread_stop(task);
+		put_task_struct(task);
+		pagemap_check_dying(test, dev, t);
+		hmm_area_restore(a);
+	}
+}
+
+static struct kunit_case hmm_range_pagemap_cases[] = {
+	KUNIT_CASE(hmm_range_pagemap_pud),
+	KUNIT_CASE(hmm_range_pagemap_levels),
+	KUNIT_CASE(hmm_range_pagemap_devices),
+	KUNIT_CASE(hmm_range_pagemap_fault),
+	KUNIT_CASE(hmm_range_pagemap_wait),
+	KUNIT_CASE(hmm_range_pagemap_ends),
+	KUNIT_CASE(hmm_range_pagemap_dying),
+	{}
+};
+
+static void hmm_range_pagemap_exit(struct kunit_suite *suite)
+{
+	hmm_range_release_giant();
+}
+
+static struct kunit_suite hmm_range_pagemap_suite = {
+	.name = "hmm_range_pagemap",
+	.suite_exit = hmm_range_pagemap_exit,
+	.test_cases = hmm_range_pagemap_cases,
+};
+
+kunit_test_suite(hmm_range_pagemap_suite);

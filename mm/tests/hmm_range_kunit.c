@@ -193,8 +193,10 @@ static struct hmm_range_test *map_around(struct kunit *test, unsigned long bound
 
 static void crosses_every_level(struct kunit *test)
 {
+	/* The second of each has nothing on its left, not even tables. */
 	const unsigned long boundaries[] = {
-		PMD_SIZE, PUD_SIZE, P4D_SIZE, PGDIR_SIZE, 5 * PGDIR_SIZE,
+		PMD_SIZE, 4 * PMD_SIZE, PUD_SIZE, 4 * PUD_SIZE,
+		P4D_SIZE, 4 * P4D_SIZE, PGDIR_SIZE, 4 * PGDIR_SIZE,
 	};
 	unsigned long addr, i, page;
 	struct hmm_range_test *t;

@@ -3,7 +3,7 @@
 # Usage: scripts/suites/clients.sh
 # Compile the drivers in the tree that call hmm_range_fault(), unmodified, and our
 # mm/hmm.c for other machines and configurations, all without a warning.
-# tests: 14
+# tests: 15
 # timeout: 600
 # budget: 150
 . "$(dirname "$0")/../host.sh"
@@ -67,6 +67,19 @@ walker()	# DIRECTORY ARCH OPTION|-OPTION...
 	fi
 )
 
+# Pinning costs nothing where there is nothing to pin.
+no_pagemap()
+{
+	local objects=$BUILD/clients symbols='pagemap|pgmap|percpu_ref'
+
+	# What would find nothing anywhere would prove nothing.
+	nm "$objects/no-thp/mm/hmm.o" | grep -E "$symbols" >/dev/null ||
+		{ echo "mm/hmm.o with ZONE_DEVICE names no pagemap"; return 1; }
+	if nm "$objects/no-zone-device/mm/hmm.o" | grep -E "$symbols"; then
+		return 1
+	fi
+}
+
 add_walker()	# DIRECTORY ARCH OPTION|-OPTION...
 {
 	add_test "mm/hmm.o: $1" walker "$@"
@@ -86,6 +99,7 @@ add_walker no-thp x86_64 "${x86_64[@]}" "${device[@]}" DEVICE_PRIVATE PCI_P2PDMA
 	HUGETLBFS -TRANSPARENT_HUGEPAGE
 add_walker no-hugetlb x86_64 "${x86_64[@]}" "${device[@]}" DEVICE_PRIVATE PCI_P2PDMA \
 	TRANSPARENT_HUGEPAGE -HUGETLBFS
+add_test "no pagemap without ZONE_DEVICE" no_pagemap
 
 prepare_tree clients
 run_tests

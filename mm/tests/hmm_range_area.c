@@ -168,8 +168,8 @@ void hmm_area_leave(struct hmm_area *a)
 {
 	unsigned long size = a->npages << PAGE_SHIFT;
 
-	a->patience = 0;
-	flush_delayed_work(&a->arrival);
+	/* Also when the walk did not wait: then the work item still re-arms itself. */
+	cancel_delayed_work_sync(&a->arrival);
 	hmm_area_restore(a);
 	hmm_area_set_flags(a, a->saved_flags & a->state->clear, a->state->set);
 	KUNIT_ASSERT_EQ(a->test, 0, vm_munmap(a->addr - PAGE_SIZE,

@@ -24,7 +24,7 @@ struct hmm_range_test {
 	struct mmu_interval_notifier notifier;
 	/* Stands for the driver's own lock, which serialises the callback. */
 	struct mutex lock;
-	/* How often the callback was called; under @lock */
+	/* How often the callback was called; written under @lock */
 	unsigned long invalidations;
 	struct hmm_range range;
 	unsigned long addr;

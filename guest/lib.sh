@@ -36,3 +36,26 @@ swap_on_zram()
 	mkswap /dev/zram0 >/dev/null
 	swapon /dev/zram0
 }
+
+# With memmap=SIZE!ADDRESS on the command line there is a pmem region, in the order
+# of their addresses from 0 up, and each is a disk with one namespace at first.
+
+make_file_system()	# REGION
+{
+	# By its path: busybox's shell prefers the mke2fs in busybox, which has no ext4.
+	/bin/mke2fs -q -t ext4 -b 4096 -E stride=512,stripe-width=512 /dev/pmem"$1" ||
+		fail "no ext4 on /dev/pmem$1"
+}
+
+# Entries of the page table will have the size of ALIGNMENT.
+make_device_dax()	# REGION ALIGNMENT
+{
+	bus=$(readlink -f /sys/block/pmem"$1"/device/subsystem)
+	echo namespace"$1".0 >"$bus"/drivers/nd_pmem/unbind
+	echo "$2" >"$bus"/devices/dax"$1".0/align
+	cat /proc/sys/kernel/random/uuid >"$bus"/devices/dax"$1".0/uuid
+	echo pmem >"$bus"/devices/dax"$1".0/mode
+	echo namespace"$1".0 >"$bus"/devices/dax"$1".0/namespace
+	echo dax"$1".0 >"$bus"/drivers/dax_pmem/bind
+	[ -c /dev/dax"$1".0 ] || fail "no /dev/dax$1.0"
+}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Verbs for hmm-tests.c.
+ * Verbs for the tests of HMM.
  *
  * Device verbs (dmirror_*) return a number of pages, or a negative errno: a test compares
  * that with the pages it asked for and learns from one number where the device stopped.
@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <time.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -27,6 +28,8 @@
 #define HPAGE_SIZE	(2L << 20)
 #define HPAGE_PAGES	(HPAGE_SIZE / PAGE_SIZE)
 #define WORDS_PER_PAGE	(PAGE_SIZE / (long)sizeof(__u64))
+
+#define PROT_RW		(PROT_READ | PROT_WRITE)
 
 #define SCRATCH_DIR	"/scratch"
 
@@ -51,6 +54,26 @@ struct dmirror {
 	int fd;
 	char *buf;
 };
+
+static inline char *page_at(char *mem, long index)
+{
+	return mem + index * PAGE_SIZE;
+}
+
+/* Deadlines, for tests that run something for a while */
+
+static inline time_t in_seconds(int seconds)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + seconds;
+}
+
+static inline bool before(time_t deadline)
+{
+	return in_seconds(0) < deadline;
+}
 
 /* Contents */
 

@@ -11,7 +11,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #include "hmm-dmirror.h"
 
@@ -19,12 +18,6 @@
 #define NPAGES		100
 #define SHARED_ANON	(MAP_SHARED | MAP_ANONYMOUS)
 #define PRIVATE_ANON	(MAP_PRIVATE | MAP_ANONYMOUS)
-#define PROT_RW		(PROT_READ | PROT_WRITE)
-
-static char *page_at(char *mem, long index)
-{
-	return mem + index * PAGE_SIZE;
-}
 
 FIXTURE(hmm)
 {
@@ -824,22 +817,6 @@ static void *storm_thread(void *arg)
 static bool storm_allows(long ret)
 {
 	return ret == STORM_PAGES || ret == -EFAULT || ret == -EPERM || ret == -EBUSY;
-}
-
-static bool before(time_t deadline)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec < deadline;
-}
-
-static time_t in_seconds(int seconds)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec + seconds;
 }
 
 TEST_F_TIMEOUT(hmm, mapping_changes_meanwhile, 120)

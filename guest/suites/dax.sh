@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# DAX memory of every kind, drivers of it that go away, and hugetlb memory that changes.
+# Regions 0, 2, 3 become device DAX: under puds, pmds, ptes; the others FS-DAX. Each of 4
+# to 6 has its 128 MiB section to itself, region 7 shares one with ordinary memory. The
+# huge page of 1 GiB finds room from 4 to 5 GiB; without ERMS it is cleared sooner.
+# boot: --mem 12G --append no5lvl --append numa=fake=2 --append clearcpuid=erms,fsrm --append hugepagesz=1G --append hugepages=1 --append memmap=3G!0x140000000 --append memmap=256M!0x2e0000000 --append memmap=64M!0x300000000 --append memmap=64M!0x308000000 --append memmap=128M!0x310000000 --append memmap=128M!0x320000000 --append memmap=128M!0x330000000 --append memmap=64M!0x340000000 --append memmap=512M%0x350000000-1+0xefffffff
+# tests: 97
+# timeout: 400
+# budget: 300
+# shellcheck source=guest/lib.sh
+. /suites/lib.sh
+
+load_dmirror
+reserve_hugetlb 32
+make_device_dax 0 1073741824
+make_device_dax 2 2097152
+make_device_dax 3 4096
+for region in 1 4 5 6 7; do
+	make_file_system $region
+done
+mkdir /dax /dax-unbound
+mount -t ext4 -o dax /dev/pmem1 /dax
+
+# Three programs, one KTAP document. The unbinds come last: they could leave ruins.
+set -- hmm-dax-tests hmm-hugetlb-tests hmm-dax-unbind-tests
+echo "KTAP version 1"
+echo "1..$#"
+n=0
+status=0
+for program; do
+	n=$((n + 1))
+	printf '    KTAP version 1\n    # Subtest: %s\n' "$program"
+	{ KSFT_TAP_LEVEL=1 "/bin/$program" || : >/tmp/failed; } |
+		awk '{ print "    " $0; fflush() }'
+	if [ -e /tmp/failed ]; then
+		rm /tmp/failed
+		status=1
+		echo "not ok $n $program"
+	else
+		echo "ok $n $program"
+	fi
+done
+umount /dax
+exit $status

@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * DAX memory whose driver goes away while a device mirrors it.
+ *
+ * Device DAX takes the memory from all page tables first, with invalidations: whoever comes later
+ * finds a driver that refuses. A file system is not asked: entries stay in the page tables, and
+ * the pages behind them go. There the test device must not touch a page after the unbind, which
+ * it would do on its own for whatever its page table holds. So all that it may access lies in
+ * ranges that end in memory it may not: the walk passes over the DAX entries, fails behind them
+ * with -EFAULT, and nothing of it enters the device's page table. With the pagemap gone the walk
+ * does not come that far: -EBUSY, for the device tries again for a second and then says so.
+ *
+ * An unbind has to wait for the walk that is under way, and for nothing else that a mirror does.
+ * On an emulated and busy machine a second is no measure of that. So each test measures an unbind
+ * that nothing delays first, and allows four times as long and a second more; beside devices that
+ * never rest, from when they do.
+ */
+#include "../kselftest_harness.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+
+#include "hmm-dax.h"
+
+#define NPAGES		40
+
+#define DAX_DRIVER	"/sys/bus/dax/drivers/device_dax"
+
+#define GIVE_UP_SECONDS	20	/* an unbind that waits for a lost reference waits for ever */
+#define STORM_SECONDS	2	/* what an unbind gets before the devices must rest */
+#define ENOUGH_WALKS	100
+
+/* Drivers */
+
+struct driver {
+	const char *dir;
+	const char *device;
+};
+
+static int driver_write(const struct driver *driver, const char *file)
+{
+	const int len = strlen(driver->device);
+	char path[PATH_MAX];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "%s/%s", driver->dir, file);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, driver->device, len) == len ? 0 : -errno;
+	close(fd);
+	return ret;
+}
+
+static void driver_bind(struct __test_metadata *_metadata, const struct driver *driver)
+{
+	ASSERT_EQ(0, driver_write(driver, "bind"));
+}
+
+static long milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* An unbind is done by a child, since nothing can kill a process that waits in there. */
+static pid_t unbind_begin(struct __test_metadata *_metadata, const struct driver *driver)
+{
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(-driver_write(driver, "unbind"));
+	return pid;
+}
+
+static bool unbind_ends(struct __test_metadata *_metadata, pid_t pid, int seconds)
+{
+	const time_t deadline = in_seconds(seconds);
+	pid_t ended = 0;
+	int status;
+
+	while (!ended && before(deadline)) {
+		usleep(1000);
+		ended = waitpid(pid, &status, WNOHANG);
+	}
+	if (!ended)
+		return false;
+	ASSERT_EQ(pid, ended);
+	ASSERT_TRUE(WIFEXITED(status));
+	ASSERT_EQ(0, WEXITSTATUS(status));
+	return true;
+}
+
+/* Return: how many milliseconds it took */
+static long unbind_timed(struct __test_metadata *_metadata, const struct driver *driver)
+{
+	const long begin = milliseconds();
+
+	ASSERT_TRUE(unbind_ends(_metadata, unbind_begin(_metadata, driver), GIVE_UP_SECONDS))
+		TH_LOG("unbind of %s does not end", driver->device);
+	return milliseconds() - begin;
+}
+
+/* How long an unbind may take when it waits for no more than a walk. */
+static long time_limit(struct __test_metadata *_metadata, const struct driver *driver)
+{
+	long alone = unbind_timed(_metadata, driver);
+
+	driver_bind(_metadata, driver);
+	ksft_print_msg("unbind of %s: %ld ms\n", driver->device, alone);
+	return 4 * alone + 1000;
+}
+
+static void unbind_in_time(struct __test_metadata *_metadata, const struct driver *driver,
+			   long limit)
+{
+	long took = unbind_timed(_metadata, driver);
+
+	ksft_print_msg("unbind of %s with a mirror: %ld ms of %ld\n", driver->device, took,
+		       limit);
+	EXPECT_GE(limit, took);
+}
+
+/* Devices that work until told to stop */
+
+struct worker {
+	long (*work)(struct dmirror *dev, char *mem);
+	char *mem;
+	long allowed[3];
+	struct dmirror dev;
+	pthread_t thread;
+	atomic_bool over;
+	atomic_long rounds;
+	atomic_long bad;	/* something not allowed that one returned */
+};
+
+static long work_snapshot(struct dmirror *dev, char *mem)
+{
+	unsigned char seen[NPAGES];
+
+	return dmirror_snapshot(dev, mem, NPAGES, seen);
+}
+
+static long work_read(struct dmirror *dev, char *mem)
+{
+	return dmirror_read(dev, mem, NPAGES);
+}
+
+static long work_write(struct dmirror *dev, char *mem)
+{
+	return dmirror_write(dev, mem, NPAGES);
+}
+
+/* The page behind the memory is in the range. */
+static long work_read_too_far(struct dmirror *dev, char *mem)
+{
+	return dmirror_read(dev, mem, NPAGES + 1);
+}
+
+/* And so that each walk has to fault */
+static long work_fault_too_far(struct dmirror *dev, char *mem)
+{
+	if (madvise(mem, NPAGES * PAGE_SIZE, MADV_DONTNEED))
+		return -errno;
+	return dmirror_read(dev, mem, NPAGES + 1);
+}
+
+static void *worker_thread(void *arg)
+{
+	struct worker *worker = arg;
+	bool good = true;
+
+	while (good && !worker->over) {
+		long ret = worker->work(&worker->dev, worker->mem);
+
+		good = ret == worker->allowed[0] || ret == worker->allowed[1] ||
+		       ret == worker->allowed[2];
+		if (!good)
+			worker->bad = ret;
+		worker->rounds++;
+	}
+	return NULL;
+}
+
+static void workers_start(struct __test_metadata *_metadata, struct worker *workers, int count)
+{
+	for (int i = 0; i < count; i++) {
+		dmirror_open(_metadata, &workers[i].dev, i % 2, NPAGES + 1);
+		ASSERT_EQ(0, pthread_create(&workers[i].thread, NULL, worker_thread, &workers[i]));
+	}
+}
+
+static void workers_go_on(struct __test_metadata *_metadata, struct worker *workers, int count,
+			  long rounds)
+{
+	const time_t deadline = in_seconds(GIVE_UP_SECONDS);
+
+	for (int i = 0; i < count; i++) {
+		long until = workers[i].rounds + rounds;
+
+		while (workers[i].rounds < until && !workers[i].bad && before(deadline))
+			usleep(1000);
+		EXPECT_LE(until, workers[i].rounds)
+			TH_LOG("worker %d is stuck, or was told %ld", i, workers[i].bad);
+	}
+}
+
+static void workers_stop(struct __test_metadata *_metadata, struct worker *workers, int count)
+{
+	for (int i = 0; i < count; i++)
+		workers[i].over = true;
+	for (int i = 0; i < count; i++) {
+		ASSERT_EQ(0, pthread_join(workers[i].thread, NULL));
+		EXPECT_EQ(0, workers[i].bad);
+		close(workers[i].dev.fd);
+	}
+}
+
+static void unbind_under_workers(struct __test_metadata *_metadata, const struct driver *driver,
+				 long limit, struct worker *workers, int count)
+{
+	long begin = milliseconds();
+	pid_t pid = unbind_begin(_metadata, driver);
+	bool ended = unbind_ends(_metadata, pid, STORM_SECONDS);
+
+	ksft_print_msg("unbind of %s under way or done after %ld ms\n", driver->device,
+		       milliseconds() - begin);
+	workers_go_on(_metadata, workers, count, 2);
+	workers_stop(_metadata, workers, count);
+	begin = milliseconds();
+	ASSERT_TRUE(ended || unbind_ends(_metadata, pid, GIVE_UP_SECONDS))
+		TH_LOG("unbind of %s does not end", driver->device);
+	ksft_print_msg("and %ld ms of %ld more\n", milliseconds() - begin, limit);
+	EXPECT_GE(limit, milliseconds() - begin);
+}
+
+/* Device DAX */
+
+FIXTURE(hmm_unbind_device)
+{
+	struct driver driver;
+	struct dmirror dev;
+	long limit;
+	int fd;
+	char *mem;
+};
+
+FIXTURE_VARIANT(hmm_unbind_device)
+{
+	const char *name;
+	struct dax_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(hmm_unbind_device, pte)
+{
+	.name = DEVICE_PTE,
+	.kind = DAX_PTE("/dev/" DEVICE_PTE),
+};
+
+FIXTURE_VARIANT_ADD(hmm_unbind_device, pmd)
+{
+	.name = DEVICE_PMD,
+	.kind = DAX_PMD("/dev/" DEVICE_PMD),
+};
+
+FIXTURE_VARIANT_ADD(hmm_unbind_device, pud)
+{
+	.name = DEVICE_PUD,
+	.kind = DAX_PUD("/dev/" DEVICE_PUD),
+};
+
+FIXTURE_SETUP(hmm_unbind_device)
+{
+	self->driver.dir = DAX_DRIVER;
+	self->driver.device = variant->name;
+	self->limit = time_limit(_metadata, &self->driver);
+	dmirror_open(_metadata, &self->dev, 0, NPAGES + 1);
+	self->fd = dax_open(_metadata, &variant->kind);
+	self->mem = dax_map_before_none(_metadata, &variant->kind, self->fd);
+}
+
+/* In this order: 6.12 makes the character device anew in place, whoever has the old one open. */
+static void device_close(const struct dax_kind *kind, char *mem, int fd)
+{
+	munmap(mem, kind->pages * PAGE_SIZE);
+	close(fd);
+}
+
+FIXTURE_TEARDOWN(hmm_unbind_device)
+{
+	device_close(&variant->kind, self->mem, self->fd);
+	driver_write(&self->driver, "bind");
+	close(self->dev.fd);
+}
+
+static void expect_gone(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
+{
+	EXPECT_EQ(-EFAULT, dmirror_read(dev, mem, NPAGES));
+	EXPECT_EQ(-EFAULT, dmirror_write(dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_sees(dev, mem, NPAGES, SEEN_NONE));
+}
+
+/* What the device wrote is there when the driver comes back, for those who map it anew. */
+TEST_F_TIMEOUT(hmm_unbind_device, mirrored, 180)
+{
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+
+	unbind_in_time(_metadata, &self->driver, self->limit);
+	expect_gone(_metadata, &self->dev, self->mem);
+
+	device_close(&variant->kind, self->mem, self->fd);
+	driver_bind(_metadata, &self->driver);
+	self->fd = dax_open(_metadata, &variant->kind);
+	self->mem = dax_map_before_none(_metadata, &variant->kind, self->fd);
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(NPAGES,
+		  dmirror_sees(&self->dev, self->mem, NPAGES, SEEN_RW | variant->kind.size));
+}
+
+TEST_F_TIMEOUT(hmm_unbind_device, while_walked, 180)
+{
+	struct worker workers[] = {
+		{ .work = work_snapshot, .allowed = { NPAGES, -EBUSY } },
+		{ .work = work_read, .allowed = { NPAGES, -EFAULT, -EBUSY } },
+		{ .work = work_write, .allowed = { NPAGES, -EFAULT, -EBUSY } },
+	};
+
+	for (int i = 0; i < 3; i++)
+		workers[i].mem = self->mem;
+	dax_populate(&variant->kind, self->mem);
+	workers_start(_metadata, workers, 3);
+	workers_go_on(_metadata, workers, 3, ENOUGH_WALKS);
+
+	unbind_under_workers(_metadata, &self->driver, self->limit, workers, 3);
+	expect_gone(_metadata, &self->dev, self->mem);
+}
+
+/* A walk that fails behind the memory gives back what it took. */
+TEST_F_TIMEOUT(hmm_unbind_device, after_failed_walks, 180)
+{
+	char *tail = page_at(self->mem, variant->kind.pages - NPAGES);
+
+	dax_populate(&variant->kind, self->mem);
+	for (int i = 0; i < ENOUGH_WALKS; i++)
+		ASSERT_EQ(-EFAULT, work_read_too_far(&self->dev, tail));
+
+	unbind_in_time(_metadata, &self->driver, self->limit);
+}
+
+/*
+ * FS-DAX. The kernel shuts the file system down for good, so that each test has one to use up. The
+ * ruin stays mounted: an unmount would try, not silently, to write to what is no disk any more.
+ * Before a file is closed the driver has to be back: to drop a page from a file 6.12 writes to
+ * its struct page.
+ */
+
+enum { UNDER_PTES, UNDER_PMDS, FAULTED, FILES };
+
+static const struct dax_kind file_kinds[FILES] = {
+	[UNDER_PTES] = DAX_PTE(FS_DIR_UNBOUND),
+	[UNDER_PMDS] = DAX_PMD(FS_DIR_UNBOUND),
+	[FAULTED] = DAX_PMD(FS_DIR_UNBOUND),
+};
+
+struct files {
+	struct driver driver;
+	char dir[PATH_MAX];
+	char namespace[16];
+	long limit;
+	int fd[FILES];
+	char *mem[FILES];
+	char *tail[FILES];	/* of NPAGES, and a page behind it that no device may read */
+};
+
+static void files_open(struct __test_metadata *_metadata, struct files *files, int region)
+{
+	char disk[16], link[64];
+
+	snprintf(files->namespace, sizeof(files->namespace), "namespace%d.0", region);
+	snprintf(disk, sizeof(disk), "/dev/pmem%d", region);
+	snprintf(link, sizeof(link), "/sys/block/pmem%d/device/driver", region);
+	ASSERT_NE(NULL, realpath(link, files->dir));
+	files->driver.dir = files->dir;
+	files->driver.device = files->namespace;
+	files->limit = time_limit(_metadata, &files->driver);
+	ASSERT_EQ(0, mount(disk, FS_DIR_UNBOUND, "ext4", 0, "dax"))
+		TH_LOG("mount of %s: %m", disk);
+	for (int i = 0; i < FILES; i++) {
+		const struct dax_kind *kind = &file_kinds[i];
+
+		files->fd[i] = dax_open(_metadata, kind);
+		files->mem[i] = dax_map_before_none(_metadata, kind, files->fd[i]);
+		files->tail[i] = page_at(files->mem[i], kind->pages - NPAGES);
+		dax_populate(kind, files->mem[i]);
+	}
+}
+
+static void files_close(struct files *files)
+{
+	driver_write(&files->driver, "bind");
+	for (int i = 0; i < FILES; i++) {
+		munmap(files->mem[i], file_kinds[i].pages * PAGE_SIZE);
+		close(files->fd[i]);
+	}
+}
+
+FIXTURE(hmm_unbind_fs)
+{
+	struct dmirror dev;
+	struct files files;
+};
+
+FIXTURE_SETUP(hmm_unbind_fs)
+{
+	dmirror_open(_metadata, &self->dev, 0, NPAGES + 1);
+}
+
+FIXTURE_TEARDOWN(hmm_unbind_fs)
+{
+	files_close(&self->files);
+	close(self->dev.fd);
+}
+
+/* A walk that wrongly says it found pages must not be followed by one that gets that far. */
+static void expect_stale(struct __test_metadata *_metadata, struct dmirror *dev, char *tail)
+{
+	long ret = dmirror_read(dev, tail, NPAGES + 1);
+
+	EXPECT_EQ(-EBUSY, ret);
+	EXPECT_EQ(-EBUSY, dmirror_write(dev, tail, NPAGES + 1));
+	if (ret == -EBUSY)
+		EXPECT_EQ(NPAGES, dmirror_sees(dev, tail, NPAGES, SEEN_NONE));
+}
+
+/* The device that has mirrored the pages has them still; another one looks. */
+TEST_F_TIMEOUT(hmm_unbind_fs, mirrored, 180)
+{
+	struct files *files = &self->files;
+	struct dmirror late;
+
+	files_open(_metadata, files, 4);
+	dmirror_open(_metadata, &late, 1, NPAGES + 1);
+	for (int i = 0; i < FILES; i++)
+		ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, files->tail[i], NPAGES));
+
+	unbind_in_time(_metadata, &files->driver, files->limit);
+	expect_stale(_metadata, &late, files->tail[UNDER_PTES]);
+	expect_stale(_metadata, &late, files->tail[UNDER_PMDS]);
+	close(late.fd);
+}
+
+/*
+ * The page tables still hold what they held, and the same memory is behind it once more. On its
+ * way down the file system has written back, and so protected, what was dirty.
+ */
+TEST_F_TIMEOUT(hmm_unbind_fs, driver_comes_back, 180)
+{
+	struct files *files = &self->files;
+
+	files_open(_metadata, files, 5);
+	unbind_in_time(_metadata, &files->driver, files->limit);
+	driver_bind(_metadata, &files->driver);
+	for (int i = 0; i < FILES; i++)
+		EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, files->tail[i], NPAGES,
+					       SEEN_RO | file_kinds[i].size));
+}
+
+TEST_F_TIMEOUT(hmm_unbind_fs, after_failed_walks, 180)
+{
+	struct files *files = &self->files;
+
+	files_open(_metadata, files, 6);
+	for (int i = 0; i < ENOUGH_WALKS; i++)
+		ASSERT_EQ(-EFAULT, work_read_too_far(&self->dev, files->tail[i % FILES]));
+	unbind_in_time(_metadata, &files->driver, files->limit);
+}
+
+/*
+ * A snapshot does not fail at its end, and the test device looks at the struct pages of what it
+ * has found, when the walk is over and nothing keeps them. So this disk has ordinary memory in
+ * the same section: then the kernel lets the struct pages be, whoever comes and goes.
+ */
+TEST_F_TIMEOUT(hmm_unbind_fs, while_walked, 180)
+{
+	struct files *files = &self->files;
+	struct worker workers[] = {
+		{ .work = work_snapshot, .allowed = { NPAGES, -EBUSY } },
+		{ .work = work_snapshot, .allowed = { NPAGES, -EBUSY } },
+		{ .work = work_read_too_far, .allowed = { -EFAULT, -EBUSY } },
+		{ .work = work_read_too_far, .allowed = { -EFAULT, -EBUSY } },
+		{ .work = work_fault_too_far, .allowed = { -EFAULT, -EBUSY } },
+	};
+
+	files_open(_metadata, files, 7);
+	workers[0].mem = files->tail[UNDER_PTES];
+	workers[1].mem = files->tail[UNDER_PMDS];
+	workers[2].mem = files->tail[UNDER_PTES];
+	workers[3].mem = files->tail[UNDER_PMDS];
+	workers[4].mem = files->tail[FAULTED];
+	workers_start(_metadata, workers, 5);
+	workers_go_on(_metadata, workers, 5, ENOUGH_WALKS);
+
+	unbind_under_workers(_metadata, &files->driver, files->limit, workers, 5);
+	expect_stale(_metadata, &self->dev, files->tail[UNDER_PTES]);
+	expect_stale(_metadata, &self->dev, files->tail[UNDER_PMDS]);
+}
+
+TEST_HARNESS_MAIN

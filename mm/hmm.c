@@ -43,10 +43,10 @@
  * RCU does not delay that. A page is not free while it is mapped, so such pages
  * are only looked at under the lock of the pte table, with the entry in place.
  *
- * Faults are taken in place, with nothing but mmap_lock held and every table
- * pointer forgotten; then the address is looked up from the top. So whatever
- * size of mapping a fault has installed is seen as such, and within one call no
- * page is walked twice that has been stored.
+ * Faults are taken in place, with nothing but mmap_lock held and every pointer
+ * into a pte table forgotten; then the pmd entry, which stays, is looked at again.
+ * So whatever size of mapping a fault has installed is seen as such, and within one
+ * call no page is walked twice that has been stored.
  */
 #include <linux/hmm.h>
 #include <linux/hugetlb.h>
@@ -77,6 +77,13 @@
  */
 #define HMM_RANGE_FRUITLESS_MAX	32
 
+/*
+ * How many faults to take before looking what they brought: enough that the look
+ * costs next to nothing for each. That many are in vain when pages of one size give
+ * way to larger ones.
+ */
+#define HMM_RANGE_AHEAD_MAX	64
+
 /* On 64-bit the flags begin where no pfn of any architecture reaches. */
 #if !defined(MAX_POSSIBLE_PHYSMEM_BITS) && defined(MAX_PHYSMEM_BITS)
 #define MAX_POSSIBLE_PHYSMEM_BITS	MAX_PHYSMEM_BITS
@@ -98,6 +105,8 @@ static_assert(MAX_POSSIBLE_PHYSMEM_BITS - PAGE_SHIFT <= HMM_PFN_ATTR_SHIFT);
  * @pgmap: pinned, because the devmap entry that was read last belongs to it
  * @fault_addr: where the last fault was taken
  * @fruitless: how many faults in a row were taken there before that one
+ * @ahead: how many empty ptes of @vma to fault in before looking at any
+ * @expect: the pte that is empty still if each of those faults made one page
  */
 struct hmm_range_walk {
 	struct hmm_range *range;
@@ -111,6 +120,8 @@ struct hmm_range_walk {
 	struct dev_pagemap *pgmap;
 	unsigned long fault_addr;
 	unsigned int fruitless;
+	unsigned int ahead;
+	unsigned long expect;
 };
 
 static unsigned long *hmm_range_slot(const struct hmm_range_walk *walk,
@@ -135,6 +146,27 @@ static bool hmm_range_satisfies(unsigned long entry, unsigned long req)
 }
 
 /*
+ * Eight at a time: of a huge mapping nothing is done for each page but the store,
+ * and a loop around a single one has more to count than to store.
+ */
+static void hmm_range_fill_slots(unsigned long *slot, unsigned long count,
+				 unsigned long entry, unsigned long step)
+{
+	for (; count >= 8; count -= 8, slot += 8, entry += 8 * step) {
+		slot[0] = entry;
+		slot[1] = entry + step;
+		slot[2] = entry + 2 * step;
+		slot[3] = entry + 3 * step;
+		slot[4] = entry + 4 * step;
+		slot[5] = entry + 5 * step;
+		slot[6] = entry + 6 * step;
+		slot[7] = entry + 7 * step;
+	}
+	for (; count; count--, entry += step)
+		*slot++ = entry;
+}
+
+/*
  * Store @entry for the pages from @addr on, counting its pfn up if it holds
  * one. Stop at the first page that has requested more than @entry gives: it
  * keeps its input.
@@ -151,8 +183,7 @@ static unsigned long hmm_range_fill(const struct hmm_range_walk *walk,
 	entry &= walk->report;
 	if (hmm_range_satisfies(entry, walk->default_req | walk->input_req)) {
 		/* No page can have requested more: do not read the input. */
-		for (; addr < end; addr += PAGE_SIZE, entry += step)
-			*slot++ = entry;
+		hmm_range_fill_slots(slot, (end - addr) >> PAGE_SHIFT, entry, step);
 		return end;
 	}
 
@@ -229,12 +260,16 @@ static int hmm_range_check(const struct hmm_range_walk *walk)
 	return 0;
 }
 
-/* For a page that hmm_range_may_fault() lets pass */
-static int hmm_range_handle_fault(struct hmm_range_walk *walk,
-				  unsigned long addr)
+/*
+ * For @count pages with one request, which hmm_range_may_fault() lets pass. Only the
+ * first fault makes an error: when another one fails, the walk comes to that page,
+ * after it has stored those before it.
+ */
+static int hmm_range_handle_faults(struct hmm_range_walk *walk,
+				   unsigned long addr, unsigned int count)
 {
 	unsigned long req = hmm_range_request(walk, *hmm_range_slot(walk, addr));
-	unsigned int flags = FAULT_FLAG_REMOTE;
+	unsigned int flags = FAULT_FLAG_REMOTE, done;
 	vm_fault_t fault;
 
 	/* A task that was killed must not fill more memory first. */
@@ -252,11 +287,25 @@ static int hmm_range_handle_fault(struct hmm_range_walk *walk,
 		flags |= FAULT_FLAG_WRITE;
 
 	hmm_range_unpin(walk);
-	fault = handle_mm_fault(walk->vma, addr, flags, NULL);
-	if (fault & VM_FAULT_ERROR)
-		return vm_fault_to_errno(fault, 0) ?: -EFAULT;
+	for (done = 0; done < count; done++, addr += PAGE_SIZE) {
+		if (done && fatal_signal_pending(current))
+			break;
+		fault = handle_mm_fault(walk->vma, addr, flags, NULL);
+		if (unlikely(fault & VM_FAULT_ERROR)) {
+			if (done)
+				break;
+			return vm_fault_to_errno(fault, 0) ?: -EFAULT;
+		}
+		if (hmm_range_check(walk))
+			return -EBUSY;
+	}
+	return 0;
+}
 
-	return hmm_range_check(walk);
+static int hmm_range_handle_fault(struct hmm_range_walk *walk,
+				  unsigned long addr)
+{
+	return hmm_range_handle_faults(walk, addr, 1);
 }
 
 /* hmm_range_store(), and the fault if one is needed; @addr tells how far it got. */
@@ -402,43 +451,194 @@ static int hmm_range_walk_hugetlb(struct hmm_range_walk *walk,
 }
 #endif
 
-static unsigned long hmm_range_pte_flags(pte_t pte)
+/**
+ * struct hmm_range_known - what the ptes before tell about the next one
+ * @first: first of the pfns of which it is known what memory they belong to
+ * @count: how many there are, from there on
+ * @device: %HMM_PFN_DEVICE if that is memory of a device, otherwise 0
+ * @devmap: its ptes are devmap, and its pagemap is pinned
+ * @alike: @count, if there was a pte with such a pfn, and no page can request more
+ *	than its entry gives; otherwise 0
+ * @pte: what the last such pte would be for @first
+ * @entry: and the entry for that
+ *
+ * Forgotten with the end of the pte table.
+ */
+struct hmm_range_known {
+	unsigned long first;
+	unsigned long count;
+	unsigned long device;
+	bool devmap;
+	unsigned long alike;
+	unsigned long pte;
+	unsigned long entry;
+};
+
+static void hmm_range_know_pfns(struct hmm_range_known *known, unsigned long first,
+				unsigned long count, unsigned long device, bool devmap)
 {
-	return (pte_write(pte) ? HMM_PFN_WRITE : 0) |
-	       (pte_dirty(pte) ? HMM_PFN_DIRTY : 0) |
-	       (pte_young(pte) ? HMM_PFN_YOUNG : 0);
+	known->first = first;
+	known->count = count;
+	known->device = device;
+	known->devmap = devmap;
+	known->alike = 0;
+}
+
+static void hmm_range_know_nothing(struct hmm_range_known *known)
+{
+	hmm_range_know_pfns(known, 0, 0, 0, false);
 }
 
 /*
- * A pte with a struct page behind it. With the pte table locked the page cannot
- * go away, so that it may be asked what kind it is. Those who need to know have
- * set walk->locked.
+ * Every pte of an ordinary mapping maps a page. Which kind of page matters only to
+ * those who walk with the lock of the pte table held.
+ */
+static void hmm_range_know_all(const struct hmm_range_walk *walk,
+			       struct hmm_range_known *known)
+{
+	/* Only the pte can tell what has no page. */
+	if (!IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) &&
+	    walk->vma->vm_flags & VM_MIXEDMAP)
+		hmm_range_know_nothing(known);
+	else
+		hmm_range_know_pfns(known, 0, highest_memmap_pfn + 1, 0, false);
+}
+
+#ifdef CONFIG_ZONE_DEVICE
+/*
+ * Device memory comes in whole subsections, each of one device: memory hotplug adds
+ * nothing smaller. A section that is online and not tainted has none at all.
+ *
+ * Those could change as soon as nobody uses their pages. But as long as the lock of
+ * the pte table is held no page is mapped there that was not before, and what is
+ * mapped stays what it is.
+ *
+ * Return: false for a page that no device may have.
+ */
+static bool hmm_range_know_page(const struct hmm_range_walk *walk,
+				struct hmm_range_known *known, struct page *page)
+{
+	unsigned long pfn = page_to_pfn(page), count = PAGES_PER_SUBSECTION;
+	unsigned long device = is_zone_device_page(page) ? HMM_PFN_DEVICE : 0;
+	struct mem_section *section = __pfn_to_section(pfn);
+	unsigned long first;
+
+	VM_WARN_ON_ONCE(!walk->locked);
+	if (is_pci_p2pdma_page(page))
+		return false;
+	if (online_section(section) && !online_device_section(section))
+		count = PAGES_PER_SECTION;
+	first = ALIGN_DOWN(pfn, count);
+	count = min(count, highest_memmap_pfn + 1 - first);
+	hmm_range_know_pfns(known, first, count, device, false);
+	return true;
+}
+
+/* get_dev_pagemap() keeps a pagemap for what is in its first range, and so do we. */
+static void hmm_range_know_pagemap(struct hmm_range_known *known,
+				   const struct dev_pagemap *pgmap)
+{
+	hmm_range_know_pfns(known, PHYS_PFN(pgmap->range.start),
+			    PHYS_PFN(range_len(&pgmap->range)), HMM_PFN_DEVICE, true);
+}
+#else
+static bool hmm_range_know_page(const struct hmm_range_walk *walk,
+				struct hmm_range_known *known, struct page *page)
+{
+	hmm_range_know_all(walk, known);
+	return known->count;
+}
+
+static void hmm_range_know_pagemap(struct hmm_range_known *known,
+				   const struct dev_pagemap *pgmap)
+{
+}
+#endif
+
+/*
+ * On 64-bit every architecture that has PFN_PTE_SHIFT keeps the pfn as a number from
+ * that bit on, with nothing above that a pfn could carry into.
+ */
+#if defined(CONFIG_64BIT) && defined(PFN_PTE_SHIFT)
+/*
+ * How many pfns is @pte away from known->pte? No less than known->alike if it is
+ * different in anything but the pfn: that turns up in the topmost bits.
+ *
+ * Most ptes are like the one before, and this is all that is asked of them.
  */
 static __always_inline unsigned long
-hmm_range_normal_pte(const struct hmm_range_walk *walk, pte_t pte,
-		     struct page *page, bool locked)
+hmm_range_pte_distance(const struct hmm_range_known *known, pte_t pte)
 {
-	unsigned long flags = hmm_range_pte_flags(pte);
-
-	if (locked && unlikely(is_zone_device_page(page))) {
-		if (is_pci_p2pdma_page(page))
-			return HMM_PFN_REFUSED;
-		flags |= HMM_PFN_DEVICE;
-	}
-	return hmm_range_present(walk, pte_pfn(pte), 0, flags);
+	return ror64(pte_val(pte) - known->pte, PFN_PTE_SHIFT);
 }
 
-/* Does @pte need nothing but hmm_range_normal_pte()? */
-static bool hmm_range_pte_is_normal(pte_t pte)
+/*
+ * @pte, of @pfn, gave @entry: those like it may be stored alike. Where the zero page
+ * is not marked in the pte it is, but for attributes, like any other page.
+ */
+static __always_inline void
+hmm_range_know_pte(struct hmm_range_known *known, pte_t pte, unsigned long pfn,
+		   unsigned long entry, bool locked)
 {
-	return IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) &&
-	       pte_present(pte) && !pte_protnone(pte) &&
-	       !pte_special(pte) && !pte_devmap(pte) &&
-	       pte_pfn(pte) <= highest_memmap_pfn;
+	if (locked && !IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL))
+		return;
+	known->pte = pte_val(pte) - ((pfn - known->first) << PFN_PTE_SHIFT);
+	known->entry = entry - (pfn - known->first);
+	known->alike = known->count;
+}
+#else
+static unsigned long
+hmm_range_pte_distance(const struct hmm_range_known *known, pte_t pte)
+{
+	return ULONG_MAX;
 }
 
+static void hmm_range_know_pte(struct hmm_range_known *known, pte_t pte,
+			       unsigned long pfn, unsigned long entry, bool locked)
+{
+}
+#endif
+
+/* Is @pte, of @pfn, present, and the memory that it maps known? */
+static __always_inline bool
+hmm_range_pte_is_known(const struct hmm_range_walk *walk,
+		       struct hmm_range_known *known, pte_t pte,
+		       unsigned long pfn, bool locked)
+{
+	const bool inside = pfn - known->first < known->count;
+
+	if (!pte_present(pte) || pte_protnone(pte))
+		return false;
+	if (pte_devmap(pte))
+		return inside && known->devmap;
+	if (IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) ? pte_special(pte) : is_zero_pfn(pfn))
+		return false;
+	if (inside)
+		return !known->devmap;
+	return locked && pfn <= highest_memmap_pfn &&
+	       hmm_range_know_page(walk, known, pfn_to_page(pfn));
+}
+
+static __always_inline unsigned long
+hmm_range_known_pte(const struct hmm_range_walk *walk,
+		    const struct hmm_range_known *known, pte_t pte,
+		    unsigned long pfn, bool locked)
+{
+	unsigned long flags = known->device;
+
+	if (pte_write(pte))
+		flags |= HMM_PFN_WRITE;
+	if (locked && pte_dirty(pte))
+		flags |= HMM_PFN_DIRTY;
+	if (locked && pte_young(pte))
+		flags |= HMM_PFN_YOUNG;
+	return hmm_range_present(walk, pfn, 0, flags);
+}
+
+/* A pte that is not known. Those that come after it may be known by it. */
 static noinline unsigned long
-hmm_range_odd_pte(struct hmm_range_walk *walk, unsigned long addr, pte_t pte)
+hmm_range_odd_pte(struct hmm_range_walk *walk, unsigned long addr, pte_t pte,
+		  struct hmm_range_known *known)
 {
 	unsigned long pfn = pte_pfn(pte);
 	struct page *page;
@@ -448,10 +648,13 @@ hmm_range_odd_pte(struct hmm_range_walk *walk, unsigned long addr, pte_t pte)
 	if (pte_protnone(pte))
 		return 0;
 	if (pte_devmap(pte)) {
-		if (!hmm_range_pin(walk, pfn))
+		if (!hmm_range_pin(walk, pfn)) {
+			/* Nor is the one before it pinned any more. */
+			hmm_range_know_nothing(known);
 			return 0;
-		return hmm_range_present(walk, pfn, 0, HMM_PFN_DEVICE |
-						       hmm_range_pte_flags(pte));
+		}
+		hmm_range_know_pagemap(known, walk->pgmap);
+		return hmm_range_known_pte(walk, known, pte, pfn, true);
 	}
 	if (is_zero_pfn(pfn))
 		return hmm_range_present(walk, pfn, 0, 0);
@@ -459,7 +662,11 @@ hmm_range_odd_pte(struct hmm_range_walk *walk, unsigned long addr, pte_t pte)
 	page = vm_normal_page(walk->vma, addr, pte);
 	if (!page)
 		return HMM_PFN_REFUSED;
-	return hmm_range_normal_pte(walk, pte, page, walk->locked);
+	if (!walk->locked)
+		hmm_range_know_all(walk, known);
+	else if (!hmm_range_know_page(walk, known, page))
+		return HMM_PFN_REFUSED;
+	return hmm_range_known_pte(walk, known, pte, pfn, true);
 }
 
 static bool hmm_range_pte_is_private(pte_t pte)
@@ -472,11 +679,108 @@ static bool hmm_range_pte_is_private(pte_t pte)
  * struct hmm_range_stop - where the walk of a pte table stopped
  * @pte: the pte there
  * @entry: what it would have been stored as
+ * @empty: how many ptes from there on are empty, with the same request for each,
+ *	if the first is; no more than are worth knowing
  */
 struct hmm_range_stop {
 	pte_t pte;
 	unsigned long entry;
+	unsigned int empty;
 };
+
+/* Of the ptes from @ptep on, see &hmm_range_stop.empty */
+static noinline unsigned int
+hmm_range_count_empty(const struct hmm_range_walk *walk, pte_t *ptep,
+		      unsigned long addr, unsigned long end)
+{
+	unsigned long *slot = hmm_range_slot(walk, addr);
+	unsigned long req = hmm_range_request(walk, *slot);
+	/* Twice as many could be wanted, and the one behind them. */
+	unsigned long most = min3((end - addr) >> PAGE_SHIFT, 2UL * walk->ahead + 1,
+				  HMM_RANGE_AHEAD_MAX + 1UL);
+	unsigned int i = 0;
+
+	while (i < most && pte_none(ptep_get_lockless(ptep + i)) &&
+	       hmm_range_request(walk, slot[i]) == req)
+		i++;
+	return i;
+}
+
+static __always_inline pte_t hmm_range_read_pte(pte_t *ptep, bool locked)
+{
+	return locked ? ptep_get(ptep) : ptep_get_lockless(ptep);
+}
+
+/* Store the entry of one pte. Return: false if it is not like the ones before. */
+static __always_inline bool
+hmm_range_scan_alike(const struct hmm_range_known *known, pte_t *ptep,
+		     unsigned long *slot, bool locked)
+{
+	pte_t pte = hmm_range_read_pte(ptep, locked);
+	unsigned long distance = hmm_range_pte_distance(known, pte);
+
+	if (unlikely(distance >= known->alike))
+		return false;
+	*slot = known->entry + distance;
+	return true;
+}
+
+/* And of the seven behind it. Return: how many there are before one that is not. */
+static __always_inline unsigned int
+hmm_range_scan_eight(const struct hmm_range_known *known, pte_t *ptep,
+		     unsigned long *slot, bool locked)
+{
+	if (!hmm_range_scan_alike(known, ptep, slot, locked))
+		return 0;
+	if (!hmm_range_scan_alike(known, ptep + 1, slot + 1, locked))
+		return 1;
+	if (!hmm_range_scan_alike(known, ptep + 2, slot + 2, locked))
+		return 2;
+	if (!hmm_range_scan_alike(known, ptep + 3, slot + 3, locked))
+		return 3;
+	if (!hmm_range_scan_alike(known, ptep + 4, slot + 4, locked))
+		return 4;
+	if (!hmm_range_scan_alike(known, ptep + 5, slot + 5, locked))
+		return 5;
+	if (!hmm_range_scan_alike(known, ptep + 6, slot + 6, locked))
+		return 6;
+	if (!hmm_range_scan_alike(known, ptep + 7, slot + 7, locked))
+		return 7;
+	return 8;
+}
+
+/*
+ * And of all up to @last: sixteen at a time, since to advance and compare takes half
+ * as long as what is done for one.
+ *
+ * Return: the slot of the first pte that is not like the others, or @last.
+ */
+static __always_inline unsigned long *
+hmm_range_scan_run(const struct hmm_range_known *known, pte_t *ptep,
+		   unsigned long *slot, unsigned long *last, bool locked)
+{
+	/* Into registers: nobody else can change it, but no compiler sees that. */
+	const struct hmm_range_known run = {
+		.alike = known->alike,
+		.pte = known->pte,
+		.entry = known->entry,
+	};
+	const unsigned long *bulk = slot + round_down(last - slot, 16);
+	unsigned int count;
+
+	for (; slot < bulk; ptep += 16, slot += 16) {
+		count = hmm_range_scan_eight(&run, ptep, slot, locked);
+		if (count < 8)
+			return slot + count;
+		count = hmm_range_scan_eight(&run, ptep + 8, slot + 8, locked);
+		if (count < 8)
+			return slot + 8 + count;
+	}
+	for (; slot < last; ptep++, slot++)
+		if (!hmm_range_scan_alike(&run, ptep, slot, locked))
+			break;
+	return slot;
+}
 
 /* Return: whether the walk came to @end; otherwise @stop says what is at @addr. */
 static __always_inline bool
@@ -485,33 +789,89 @@ hmm_range_scan_ptes(struct hmm_range_walk *walk, pte_t *ptep,
 		    struct hmm_range_stop *stop)
 {
 	const unsigned long report = locked ? walk->report : ~HMM_PFN_ATTRIBUTES;
+	const unsigned long needed = walk->default_req | walk->input_req;
 	unsigned long *slot = hmm_range_slot(walk, *addr);
-	unsigned long at = *addr, entry = 0;
-	pte_t pte;
+	unsigned long *const last = slot + ((end - *addr) >> PAGE_SHIFT);
+	struct hmm_range_known known;
+	unsigned long *stop_slot, entry = 0;
+	pte_t pte = __pte(0);
+	bool is_known;
 
-	for (; at < end; at += PAGE_SIZE, ptep++, slot++) {
-		pte = locked ? ptep_get(ptep) : ptep_get_lockless(ptep);
+	/* Both are of use only with known.alike. */
+	known.pte = 0;
+	known.entry = 0;
+	if (locked)
+		hmm_range_know_nothing(&known);
+	else
+		hmm_range_know_all(walk, &known);
 
-		if (likely(hmm_range_pte_is_normal(pte)))
-			entry = hmm_range_normal_pte(walk, pte, pte_page(pte),
-						     locked);
+	for (; slot < last; ptep++, slot++) {
+		stop_slot = hmm_range_scan_run(&known, ptep, slot, last, locked);
+		/* Or else ptep is kept up to date within that, for each single pte. */
+		OPTIMIZER_HIDE_VAR(stop_slot);
+		ptep += stop_slot - slot;
+		slot = stop_slot;
+		if (slot == last)
+			break;
+
+		pte = hmm_range_read_pte(ptep, locked);
+		is_known = hmm_range_pte_is_known(walk, &known, pte, pte_pfn(pte), locked);
+		if (likely(is_known))
+			entry = hmm_range_known_pte(walk, &known, pte, pte_pfn(pte),
+						    locked);
 		else if (locked || !hmm_range_pte_is_private(pte))
-			entry = hmm_range_odd_pte(walk, at, pte);
+			entry = hmm_range_odd_pte(walk, end - ((last - slot) << PAGE_SHIFT),
+						  pte, &known);
 		else
 			break;
 
 		entry &= report;
-		if (!hmm_range_satisfies(entry, hmm_range_request(walk, *slot)))
-			break;
+		if (unlikely(needed & ~entry)) {
+			if (!hmm_range_satisfies(entry, hmm_range_request(walk, *slot)))
+				break;
+		} else if (is_known) {
+			/* No page can request more than this, nor than those like it. */
+			hmm_range_know_pte(&known, pte, pte_pfn(pte), entry, locked);
+		}
 		*slot = entry;
 	}
 
-	*addr = at;
-	if (at == end)
+	*addr = end - ((last - slot) << PAGE_SHIFT);
+	if (slot == last)
 		return true;
 	stop->pte = pte;
 	stop->entry = entry;
+	stop->empty = pte_none(pte) ?
+		      hmm_range_count_empty(walk, ptep, *addr, end) : 0;
 	return false;
+}
+
+/*
+ * Fault in empty ptes. After a fault the next pte need not be empty any more: it may
+ * have brought a large folio, or mapped what is around. Where that has turned out
+ * not to be so, take twice as many before looking again.
+ *
+ * It turns out at the next pte, which is left empty for that, if no large folio can
+ * end before it: those begin and end at multiples of at least two pages.
+ */
+static int hmm_range_fault_empty(struct hmm_range_walk *walk, unsigned long addr,
+				 unsigned int empty)
+{
+	const unsigned long first = addr >> PAGE_SHIFT;
+
+	if (walk->expect)
+		walk->ahead = walk->expect == addr ?
+			      min(2 * walk->ahead, HMM_RANGE_AHEAD_MAX) : 1;
+	walk->expect = 0;
+
+	if (empty > 1) {
+		empty = min(empty - 1, walk->ahead);
+		if (empty > 1 && (first + empty) % 2 == 0)
+			empty--;
+		if ((first + empty) % 2)
+			walk->expect = addr + empty * PAGE_SIZE;
+	}
+	return hmm_range_handle_faults(walk, addr, empty);
 }
 
 static int hmm_range_resolve_pte(struct hmm_range_walk *walk, pmd_t *pmdp,
@@ -547,6 +907,8 @@ static int hmm_range_resolve_pte(struct hmm_range_walk *walk, pmd_t *pmdp,
 		return 0;
 	}
 
+	if (stop->empty)
+		return hmm_range_fault_empty(walk, *addr, stop->empty);
 	return hmm_range_handle_fault(walk, *addr);
 }
 
@@ -695,6 +1057,7 @@ static int hmm_range_walk_pud(struct hmm_range_walk *walk, pud_t *pudp,
 			      unsigned long *addr, unsigned long end)
 {
 	pud_t pud = pudp_get(pudp);
+	int ret;
 
 	end = pud_addr_end(*addr, end);
 	if (pud_none(pud))
@@ -707,7 +1070,13 @@ static int hmm_range_walk_pud(struct hmm_range_walk *walk, pud_t *pudp,
 					   pud_devmap(pud));
 	if (pud_bad(pud))
 		return hmm_range_emit(walk, addr, end, HMM_PFN_REFUSED);
-	return hmm_range_walk_pmd(walk, pmd_offset(pudp, *addr), addr, end);
+
+	/* Not only from one pmd to the next: again, when one needed a fault. */
+	do {
+		ret = hmm_range_walk_pmd(walk, pmd_offset(pudp, *addr), addr, end);
+		cond_resched();
+	} while (!ret && *addr < end);
+	return ret;
 }
 
 static int hmm_range_walk_p4d(struct hmm_range_walk *walk, p4d_t *p4dp,
@@ -767,6 +1136,9 @@ static int hmm_range_walk_vma(struct hmm_range_walk *walk,
 	walk->locked = walk->report & HMM_PFN_ATTRIBUTES ||
 		       (IS_ENABLED(CONFIG_PCI_P2PDMA) &&
 			vma->vm_flags & VM_MIXEDMAP);
+
+	walk->ahead = 1;
+	walk->expect = 0;
 
 	while (*addr < end) {
 		if (is_vm_hugetlb_page(vma))

@@ -120,6 +120,17 @@ void hmm_area_change(struct hmm_area *a, pte_t (*pte)(pte_t), pmd_t (*pmd)(pmd_t
 	flush_tlb_mm(mm);
 }
 
+/* Tell those who watch that the first page of @a changes. */
+void hmm_area_invalidate(struct hmm_area *a)
+{
+	struct mmu_notifier_range range;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, a->mm, a->addr,
+				a->addr + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	mmu_notifier_invalidate_range_end(&range);
+}
+
 /* The page at the beginning of @a, which is mapped */
 struct page *hmm_area_page(struct hmm_area *a)
 {

@@ -18,13 +18,9 @@
 static struct hmm_range_test *map(struct kunit *test, unsigned long npages,
 				  unsigned long align)
 {
-	unsigned long at;
+	unsigned long addr = hmm_test_mmap(test, npages << PAGE_SHIFT, align);
 
-	at = kunit_vm_mmap(test, NULL, 0, (npages << PAGE_SHIFT) + align,
-			   PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, 0);
-	KUNIT_ASSERT_NE(test, 0, at);
-	KUNIT_ASSERT_LT(test, at, TASK_SIZE);
-	return hmm_test_watch(test, ALIGN(at, align), npages);
+	return hmm_test_watch(test, addr, npages);
 }
 
 /* So few that no huge page fits */
@@ -469,16 +465,6 @@ static void invalidated_by_fault(struct kunit *test)
 }
 
 /* What comes during a wait counts as well as what a fault does. */
-static void invalidate(struct hmm_area *a)
-{
-	struct mmu_notifier_range range;
-
-	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, a->mm, a->addr,
-				a->addr + PAGE_SIZE);
-	mmu_notifier_invalidate_range_start(&range);
-	mmu_notifier_invalidate_range_end(&range);
-}
-
 static void invalidated_while_waiting(struct kunit *test)
 {
 	const struct hmm_state *state;
@@ -492,7 +478,7 @@ static void invalidated_while_waiting(struct kunit *test)
 		hmm_area_enter(a);
 		if (a->folio && !state->cell[HMM_REQUESTED_WRITE].ret) {
 			kinds++;
-			a->arriving = invalidate;
+			a->arriving = hmm_area_invalidate;
 			hmm_area_await(a);
 			KUNIT_EXPECT_EQ_MSG(test, -EBUSY, hmm_test_fault(t, HMM_PFN_REQ_FAULT),
 					    "%s", state->name);

@@ -87,19 +87,6 @@ static struct hmm_area *pagemap_put(struct kunit *test, unsigned long addr,
 	return a;
 }
 
-/* Anonymous memory of @size bytes that begins at a multiple of @align */
-static unsigned long pagemap_mmap(struct kunit *test, unsigned long size,
-				  unsigned long align)
-{
-	unsigned long at;
-
-	at = kunit_vm_mmap(test, NULL, 0, size + align, PROT_READ | PROT_WRITE,
-			   MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE, 0);
-	KUNIT_ASSERT_NE(test, 0, at);
-	KUNIT_ASSERT_LT(test, at, TASK_SIZE);
-	return ALIGN(at, align);
-}
-
 /* Walk, and say how many references were taken meanwhile. */
 static int pagemap_walk_gets(struct kunit *test, struct hmm_range_test *t,
 			     int (*walker)(struct hmm_range *))
@@ -113,7 +100,7 @@ static int pagemap_walk_gets(struct kunit *test, struct hmm_range_test *t,
 static void hmm_range_pagemap_pud(struct kunit *test)
 {
 	struct hmm_test_device *dev = pagemap_device(test, PUD_SIZE);
-	unsigned long addr = pagemap_mmap(test, PUD_SIZE, PUD_SIZE);
+	unsigned long addr = hmm_test_mmap(test, PUD_SIZE, PUD_SIZE);
 	unsigned long i, bad = 0, pfn = page_to_pfn(dev->page);
 	long refs = pagemap_refs(dev);
 	struct hmm_range_test *t;
@@ -144,7 +131,7 @@ static void hmm_range_pagemap_pud(struct kunit *test)
 static void hmm_range_pagemap_levels(struct kunit *test)
 {
 	struct hmm_test_device *dev = pagemap_device(test, 4 * PMD_SIZE);
-	unsigned long addr = pagemap_mmap(test, 4 * PMD_SIZE, PMD_SIZE);
+	unsigned long addr = hmm_test_mmap(test, 4 * PMD_SIZE, PMD_SIZE);
 	unsigned long i, pfn = page_to_pfn(dev->page);
 	long refs = pagemap_refs(dev);
 	struct hmm_area *pmds[2], *ptes[8];
@@ -182,7 +169,7 @@ static void hmm_range_pagemap_devices(struct kunit *test)
 	struct hmm_range_test *t;
 	unsigned long addr, i;
 
-	addr = pagemap_mmap(test, ARRAY_SIZE(order) << PAGE_SHIFT, PAGE_SIZE);
+	addr = hmm_test_mmap(test, ARRAY_SIZE(order) << PAGE_SHIFT, PAGE_SIZE);
 	pagemap_probe_gets(test);
 	for (i = 0; i < ARRAY_SIZE(order); i++)
 		ptes[i] = pagemap_put(test, addr + (i << PAGE_SHIFT), 0,
@@ -212,7 +199,7 @@ static const struct vm_operations_struct pagemap_see_ops = {
 static void hmm_range_pagemap_fault(struct kunit *test)
 {
 	struct hmm_test_device *dev = pagemap_device(test, PMD_SIZE);
-	unsigned long addr = pagemap_mmap(test, 2 * PAGE_SIZE, PAGE_SIZE);
+	unsigned long addr = hmm_test_mmap(test, 2 * PAGE_SIZE, PAGE_SIZE);
 	struct hmm_range_test *t = hmm_test_watch(test, addr, 2);
 	long refs = pagemap_refs(dev);
 	struct vm_area_struct *vma;
@@ -350,7 +337,7 @@ static void hmm_range_pagemap_dying(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(orders); i++) {
 		size = PAGE_SIZE << orders[i];
 		dev = hmm_test_device(test, MEMORY_DEVICE_GENERIC, max(size, PMD_SIZE));
-		addr = pagemap_mmap(test, size, size);
+		addr = hmm_test_mmap(test, size, size);
 		t = hmm_test_watch(test, addr, size >> PAGE_SHIFT);
 		a = pagemap_put(test, addr, orders[i], page_to_pfn(dev->page));
 		KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
@@ -372,6 +359,129 @@ static void hmm_range_pagemap_dying(struct kunit *test)
 	}
 }
 
+/* Put a pte at each page of @t, and count what the walk costs. */
+static void pagemap_check_run(struct kunit *test, struct hmm_range_test *t,
+			      const unsigned long *ptes, int gets, int asked)
+{
+	struct hmm_area a = { .test = test, .state = hmm_states, .addr = t->addr };
+	unsigned long *table = hmm_area_entry(&a, 0);
+
+	memcpy(table, ptes, t->npages * sizeof(*ptes));
+	atomic_set(&pagemap_asked, 0);
+	KUNIT_EXPECT_EQ(test, gets, pagemap_walk_gets(test, t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, asked, atomic_read(&pagemap_asked));
+	memset(table, 0, t->npages * sizeof(*ptes));
+}
+
+/*
+ * Who looked in vain for the pagemap of a device that has gone holds no other one
+ * any more either: the next pte has to pin its own again.
+ */
+static void hmm_range_pagemap_gone_between(struct kunit *test)
+{
+	struct hmm_test_device *dev = pagemap_device(test, PMD_SIZE);
+	struct hmm_test_device *gone = pagemap_device(test, PMD_SIZE);
+	unsigned long pfn = page_to_pfn(dev->page), gone_pfn = page_to_pfn(gone->page);
+	long refs = pagemap_refs(dev);
+	const unsigned long ptes[] = {
+		hmm_area_devmap(0, pfn, PAGE_SHARED),
+		hmm_area_devmap(0, pfn + 1, PAGE_SHARED),
+		hmm_area_devmap(0, gone_pfn, PAGE_SHARED),
+		hmm_area_devmap(0, pfn + 2, PAGE_SHARED),
+		hmm_area_devmap(0, gone_pfn + 1, PAGE_SHARED),
+		hmm_area_devmap(0, pfn + 3, PAGE_READONLY),
+	};
+	struct hmm_range_test *t;
+
+	hmm_test_device_unplug(gone);
+	t = hmm_test_watch(test, hmm_test_mmap(test, PMD_SIZE, PMD_SIZE), ARRAY_SIZE(ptes));
+	pagemap_probe_gets(test);
+	pagemap_check_run(test, t, ptes, 3, 5);
+	KUNIT_EXPECT_EQ(test, refs, pagemap_refs(dev));
+	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[2]);
+	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[4]);
+	KUNIT_EXPECT_EQ(test, pfn + 2, t->range.hmm_pfns[3] & ~HMM_PFN_FLAGS);
+}
+
+/* Whose memory it is does not change with the protection, nor with the direction. */
+static void hmm_range_pagemap_asks_once(struct kunit *test)
+{
+	struct hmm_test_device *dev = pagemap_device(test, PMD_SIZE);
+	unsigned long i, ptes[100], expected[100], pfn, bad = 0;
+	struct hmm_range_test *t;
+
+	for (i = 0; i < ARRAY_SIZE(ptes); i++) {
+		pfn = page_to_pfn(dev->page) + (37 * i) % ARRAY_SIZE(ptes);
+		ptes[i] = hmm_area_devmap(0, pfn, i % 3 ? PAGE_SHARED : PAGE_READONLY);
+		expected[i] = pfn | HMM_PFN_VALID | (i % 3 ? HMM_PFN_WRITE : 0);
+	}
+	t = hmm_test_watch(test, hmm_test_mmap(test, PMD_SIZE, PMD_SIZE), ARRAY_SIZE(ptes));
+	pagemap_probe_gets(test);
+	pagemap_check_run(test, t, ptes, 1, 1);
+	for (i = 0; i < ARRAY_SIZE(ptes); i++)
+		bad += t->range.hmm_pfns[i] != expected[i];
+	KUNIT_EXPECT_EQ(test, 0, bad);
+}
+
+static void pagemap_unmap(void *pgmap)
+{
+	memunmap_pages(pgmap);
+}
+
+/* A pagemap with two ranges, and room for another one between them; behind @dev */
+static struct dev_pagemap *pagemap_two_ranges(struct kunit *test,
+					      const struct hmm_test_device *dev)
+{
+	u64 start = dev->pgmap.range.end + 1, i;
+	struct dev_pagemap *pgmap;
+
+	pgmap = kunit_kzalloc(test, struct_size(pgmap, ranges, 2), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pgmap);
+	pgmap->type = MEMORY_DEVICE_GENERIC;
+	pgmap->nr_range = 2;
+	for (i = 0; i < 2; i++) {
+		pgmap->ranges[i].start = start + i * 2 * SUBSECTION_SIZE;
+		pgmap->ranges[i].end = pgmap->ranges[i].start + SUBSECTION_SIZE - 1;
+	}
+	KUNIT_ASSERT_FALSE(test, IS_ERR(memremap_pages(pgmap, NUMA_NO_NODE)));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, pagemap_unmap, pgmap));
+	return pgmap;
+}
+
+/* What get_dev_pagemap() gives for either range is a pin on the whole. */
+static void hmm_range_pagemap_ranges(struct kunit *test)
+{
+	struct hmm_test_device *dev = pagemap_device(test, 2 * PMD_SIZE);
+	struct dev_pagemap *pgmap = pagemap_two_ranges(test, dev);
+	unsigned long first = PHYS_PFN(pgmap->ranges[0].start);
+	unsigned long second = PHYS_PFN(pgmap->ranges[1].start);
+	struct hmm_test_device *between =
+		hmm_test_device_at(test, MEMORY_DEVICE_GENERIC,
+				   pgmap->ranges[0].end + 1, SUBSECTION_SIZE);
+	const unsigned long n = PAGES_PER_SUBSECTION;
+	const unsigned long pfns[] = {
+		second, second + 1, first, first + n - 1, page_to_pfn(between->page),
+		second - 1, second, second + n - 1, first + n - 1, first + n, first - 1,
+		second + n - 1, first,
+	};
+	struct hmm_range_test *t;
+	unsigned long ptes[ARRAY_SIZE(pfns)], i;
+	long refs = pagemap_refs(dev);
+
+	hmm_test_device_unplug(between);
+	for (i = 0; i < ARRAY_SIZE(pfns); i++)
+		ptes[i] = hmm_area_devmap(0, pfns[i], PAGE_SHARED);
+	t = hmm_test_watch(test, hmm_test_mmap(test, PMD_SIZE, PMD_SIZE), ARRAY_SIZE(pfns));
+	pagemap_probe_gets(test);
+	/* Of what is in the second range, each page is asked about, and nobody else's. */
+	pagemap_check_run(test, t, ptes, 4, 9);
+	for (i = 0; i < ARRAY_SIZE(pfns); i++)
+		KUNIT_EXPECT_EQ_MSG(test, i == 4 || i == 5 || i == 9 ? 0 :
+				    pfns[i] | HMM_PFN_VALID | HMM_PFN_WRITE,
+				    t->range.hmm_pfns[i], "pte %lu", i);
+	KUNIT_EXPECT_EQ(test, refs, pagemap_refs(dev));
+}
+
 static struct kunit_case hmm_range_pagemap_cases[] = {
 	KUNIT_CASE(hmm_range_pagemap_pud),
 	KUNIT_CASE(hmm_range_pagemap_levels),
@@ -380,6 +490,9 @@ static struct kunit_case hmm_range_pagemap_cases[] = {
 	KUNIT_CASE(hmm_range_pagemap_wait),
 	KUNIT_CASE(hmm_range_pagemap_ends),
 	KUNIT_CASE(hmm_range_pagemap_dying),
+	KUNIT_CASE(hmm_range_pagemap_gone_between),
+	KUNIT_CASE(hmm_range_pagemap_asks_once),
+	KUNIT_CASE(hmm_range_pagemap_ranges),
 	{}
 };
 

@@ -122,6 +122,7 @@ void hmm_area_put(struct hmm_area *a, unsigned long *entry, unsigned long value)
 void hmm_area_change(struct hmm_area *a, pte_t (*pte)(pte_t), pmd_t (*pmd)(pmd_t));
 unsigned long hmm_area_special(unsigned int order, unsigned long pfn, pgprot_t prot);
 unsigned long hmm_area_devmap(unsigned int order, unsigned long pfn, pgprot_t prot);
+void hmm_area_invalidate(struct hmm_area *a);
 struct page *hmm_area_page(struct hmm_area *a);
 void hmm_area_migrate(struct hmm_area *a);
 void hmm_area_restore(struct hmm_area *a);

@@ -3,6 +3,7 @@
  * What the KUnit tests of HMM share.
  */
 #include <linux/ioport.h>
+#include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
@@ -33,6 +34,18 @@ static const struct mmu_interval_notifier_ops hmm_test_notifier_ops = {
 static void hmm_test_remove(void *notifier)
 {
 	mmu_interval_notifier_remove(notifier);
+}
+
+/* Anonymous memory of @size bytes that begins at a multiple of @align */
+unsigned long hmm_test_mmap(struct kunit *test, unsigned long size, unsigned long align)
+{
+	unsigned long at;
+
+	at = kunit_vm_mmap(test, NULL, 0, size + align, PROT_READ | PROT_WRITE,
+			   MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE, 0);
+	KUNIT_ASSERT_NE(test, 0, at);
+	KUNIT_ASSERT_LT(test, at, TASK_SIZE);
+	return ALIGN(at, align);
 }
 
 static void hmm_test_vfree(void *memory)
@@ -174,23 +187,17 @@ void hmm_test_device_unplug(struct hmm_test_device *dev)
 	dev->gone = true;
 }
 
-/* A device with @size bytes of memory, that begin at a multiple of @size */
-struct hmm_test_device *hmm_test_device(struct kunit *test, enum memory_type type,
-					unsigned long size)
+/* A device whose memory begins at @start, where nobody else has any */
+struct hmm_test_device *hmm_test_device_at(struct kunit *test, enum memory_type type,
+					   u64 start, unsigned long size)
 {
 	struct hmm_test_device *dev;
-	struct resource *res;
 	void *ret;
 
 	dev = kunit_kzalloc(test, sizeof(*dev), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, dev);
-	res = request_free_mem_region(&iomem_resource, 2 * size, "hmm_test");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, res);
-	KUNIT_ASSERT_EQ(test, 0,
-			kunit_add_action_or_reset(test, hmm_test_release_region, res));
-
 	dev->pgmap.type = type;
-	dev->pgmap.range.start = ALIGN(res->start, size);
+	dev->pgmap.range.start = start;
 	dev->pgmap.range.end = dev->pgmap.range.start + size - 1;
 	dev->pgmap.nr_range = 1;
 	dev->pgmap.ops = &hmm_test_pgmap_ops;
@@ -207,4 +214,20 @@ struct hmm_test_device *hmm_test_device(struct kunit *test, enum memory_type typ
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, hmm_test_device_remove, dev));
 	return dev;
+}
+
+/*
+ * A device with @size bytes of memory, that begin at a multiple of @size. Behind them
+ * is room for two more of the kind, unless it is larger than a section.
+ */
+struct hmm_test_device *hmm_test_device(struct kunit *test, enum memory_type type,
+					unsigned long size)
+{
+	struct resource *res;
+
+	res = request_free_mem_region(&iomem_resource, 3 * size, "hmm_test");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, res);
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, hmm_test_release_region, res));
+	return hmm_test_device_at(test, type, ALIGN(res->start, size), size);
 }

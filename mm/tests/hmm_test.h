@@ -31,6 +31,7 @@ struct hmm_range_test {
 	unsigned long npages;
 };
 
+unsigned long hmm_test_mmap(struct kunit *test, unsigned long size, unsigned long align);
 struct hmm_range_test *hmm_test_watch(struct kunit *test, unsigned long addr,
 				      unsigned long npages);
 void hmm_test_unwatch(struct kunit *test, struct hmm_range_test *t);
@@ -61,6 +62,8 @@ struct hmm_test_device {
 
 struct hmm_test_device *hmm_test_device(struct kunit *test, enum memory_type type,
 					unsigned long size);
+struct hmm_test_device *hmm_test_device_at(struct kunit *test, enum memory_type type,
+					   u64 start, unsigned long size);
 void hmm_test_device_unplug(struct hmm_test_device *dev);
 
 static inline unsigned long hmm_test_flags(unsigned long entry)

@@ -452,15 +452,26 @@ static int hmm_range_walk_hugetlb(struct hmm_range_walk *walk,
 #endif
 
 /**
+ * struct hmm_range_like - a pte, for others that differ in the pfn only
+ * @pte: what it would be for the first pfn known
+ * @entry: and what its entry would be
+ * @count: how many pfns are known from there on; 0 when there is no such pte
+ */
+struct hmm_range_like {
+	unsigned long pte;
+	unsigned long entry;
+	unsigned long count;
+};
+
+/**
  * struct hmm_range_known - what the ptes before tell about the next one
  * @first: first of the pfns of which it is known what memory they belong to
  * @count: how many there are, from there on
  * @device: %HMM_PFN_DEVICE if that is memory of a device, otherwise 0
  * @devmap: its ptes are devmap, and its pagemap is pinned
- * @alike: @count, if there was a pte with such a pfn, and no page can request more
- *	than its entry gives; otherwise 0
- * @pte: what the last such pte would be for @first
- * @entry: and the entry for that
+ * @like: the last pte with such a pfn, unless a page could request more than that
+ *	gives
+ * @older: the one before it, for where ptes of two kinds alternate
  *
  * Forgotten with the end of the pte table.
  */
@@ -469,9 +480,8 @@ struct hmm_range_known {
 	unsigned long count;
 	unsigned long device;
 	bool devmap;
-	unsigned long alike;
-	unsigned long pte;
-	unsigned long entry;
+	struct hmm_range_like like;
+	struct hmm_range_like older;
 };
 
 static void hmm_range_know_pfns(struct hmm_range_known *known, unsigned long first,
@@ -481,7 +491,8 @@ static void hmm_range_know_pfns(struct hmm_range_known *known, unsigned long fir
 	known->count = count;
 	known->device = device;
 	known->devmap = devmap;
-	known->alike = 0;
+	known->like.count = 0;
+	known->older.count = 0;
 }
 
 static void hmm_range_know_nothing(struct hmm_range_known *known)
@@ -561,15 +572,15 @@ static void hmm_range_know_pagemap(struct hmm_range_known *known,
  */
 #if defined(CONFIG_64BIT) && defined(PFN_PTE_SHIFT)
 /*
- * How many pfns is @pte away from known->pte? No less than known->alike if it is
+ * How many pfns is @pte away from like->pte? No less than like->count if it is
  * different in anything but the pfn: that turns up in the topmost bits.
  *
  * Most ptes are like the one before, and this is all that is asked of them.
  */
 static __always_inline unsigned long
-hmm_range_pte_distance(const struct hmm_range_known *known, pte_t pte)
+hmm_range_pte_distance(const struct hmm_range_like *like, pte_t pte)
 {
-	return ror64(pte_val(pte) - known->pte, PFN_PTE_SHIFT);
+	return ror64(pte_val(pte) - like->pte, PFN_PTE_SHIFT);
 }
 
 /*
@@ -580,15 +591,18 @@ static __always_inline void
 hmm_range_know_pte(struct hmm_range_known *known, pte_t pte, unsigned long pfn,
 		   unsigned long entry, bool locked)
 {
+	const unsigned long offset = pfn - known->first;
+
 	if (locked && !IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL))
 		return;
-	known->pte = pte_val(pte) - ((pfn - known->first) << PFN_PTE_SHIFT);
-	known->entry = entry - (pfn - known->first);
-	known->alike = known->count;
+	known->older = known->like;
+	known->like.pte = pte_val(pte) - (offset << PFN_PTE_SHIFT);
+	known->like.entry = entry - offset;
+	known->like.count = known->count;
 }
 #else
 static unsigned long
-hmm_range_pte_distance(const struct hmm_range_known *known, pte_t pte)
+hmm_range_pte_distance(const struct hmm_range_like *like, pte_t pte)
 {
 	return ULONG_MAX;
 }
@@ -711,40 +725,47 @@ static __always_inline pte_t hmm_range_read_pte(pte_t *ptep, bool locked)
 	return locked ? ptep_get(ptep) : ptep_get_lockless(ptep);
 }
 
-/* Store the entry of one pte. Return: false if it is not like the ones before. */
+/* Store the entry of @pte. Return: false if it is not like the one before. */
 static __always_inline bool
-hmm_range_scan_alike(const struct hmm_range_known *known, pte_t *ptep,
+hmm_range_store_alike(const struct hmm_range_like *like, pte_t pte,
+		      unsigned long *slot)
+{
+	unsigned long distance = hmm_range_pte_distance(like, pte);
+
+	if (distance >= like->count)
+		return false;
+	*slot = like->entry + distance;
+	return true;
+}
+
+static __always_inline bool
+hmm_range_scan_alike(const struct hmm_range_like *like, pte_t *ptep,
 		     unsigned long *slot, bool locked)
 {
-	pte_t pte = hmm_range_read_pte(ptep, locked);
-	unsigned long distance = hmm_range_pte_distance(known, pte);
-
-	if (unlikely(distance >= known->alike))
-		return false;
-	*slot = known->entry + distance;
-	return true;
+	return likely(hmm_range_store_alike(like, hmm_range_read_pte(ptep, locked),
+					    slot));
 }
 
 /* And of the seven behind it. Return: how many there are before one that is not. */
 static __always_inline unsigned int
-hmm_range_scan_eight(const struct hmm_range_known *known, pte_t *ptep,
+hmm_range_scan_eight(const struct hmm_range_like *like, pte_t *ptep,
 		     unsigned long *slot, bool locked)
 {
-	if (!hmm_range_scan_alike(known, ptep, slot, locked))
+	if (!hmm_range_scan_alike(like, ptep, slot, locked))
 		return 0;
-	if (!hmm_range_scan_alike(known, ptep + 1, slot + 1, locked))
+	if (!hmm_range_scan_alike(like, ptep + 1, slot + 1, locked))
 		return 1;
-	if (!hmm_range_scan_alike(known, ptep + 2, slot + 2, locked))
+	if (!hmm_range_scan_alike(like, ptep + 2, slot + 2, locked))
 		return 2;
-	if (!hmm_range_scan_alike(known, ptep + 3, slot + 3, locked))
+	if (!hmm_range_scan_alike(like, ptep + 3, slot + 3, locked))
 		return 3;
-	if (!hmm_range_scan_alike(known, ptep + 4, slot + 4, locked))
+	if (!hmm_range_scan_alike(like, ptep + 4, slot + 4, locked))
 		return 4;
-	if (!hmm_range_scan_alike(known, ptep + 5, slot + 5, locked))
+	if (!hmm_range_scan_alike(like, ptep + 5, slot + 5, locked))
 		return 5;
-	if (!hmm_range_scan_alike(known, ptep + 6, slot + 6, locked))
+	if (!hmm_range_scan_alike(like, ptep + 6, slot + 6, locked))
 		return 6;
-	if (!hmm_range_scan_alike(known, ptep + 7, slot + 7, locked))
+	if (!hmm_range_scan_alike(like, ptep + 7, slot + 7, locked))
 		return 7;
 	return 8;
 }
@@ -756,28 +777,22 @@ hmm_range_scan_eight(const struct hmm_range_known *known, pte_t *ptep,
  * Return: the slot of the first pte that is not like the others, or @last.
  */
 static __always_inline unsigned long *
-hmm_range_scan_run(const struct hmm_range_known *known, pte_t *ptep,
+hmm_range_scan_run(const struct hmm_range_like like, pte_t *ptep,
 		   unsigned long *slot, unsigned long *last, bool locked)
 {
-	/* Into registers: nobody else can change it, but no compiler sees that. */
-	const struct hmm_range_known run = {
-		.alike = known->alike,
-		.pte = known->pte,
-		.entry = known->entry,
-	};
 	const unsigned long *bulk = slot + round_down(last - slot, 16);
 	unsigned int count;
 
 	for (; slot < bulk; ptep += 16, slot += 16) {
-		count = hmm_range_scan_eight(&run, ptep, slot, locked);
+		count = hmm_range_scan_eight(&like, ptep, slot, locked);
 		if (count < 8)
 			return slot + count;
-		count = hmm_range_scan_eight(&run, ptep + 8, slot + 8, locked);
+		count = hmm_range_scan_eight(&like, ptep + 8, slot + 8, locked);
 		if (count < 8)
 			return slot + 8 + count;
 	}
 	for (; slot < last; ptep++, slot++)
-		if (!hmm_range_scan_alike(&run, ptep, slot, locked))
+		if (!hmm_range_scan_alike(&like, ptep, slot, locked))
 			break;
 	return slot;
 }
@@ -797,16 +812,15 @@ hmm_range_scan_ptes(struct hmm_range_walk *walk, pte_t *ptep,
 	pte_t pte = __pte(0);
 	bool is_known;
 
-	/* Both are of use only with known.alike. */
-	known.pte = 0;
-	known.entry = 0;
+	known.like = (struct hmm_range_like){};
+	known.older = (struct hmm_range_like){};
 	if (locked)
 		hmm_range_know_nothing(&known);
 	else
 		hmm_range_know_all(walk, &known);
 
 	for (; slot < last; ptep++, slot++) {
-		stop_slot = hmm_range_scan_run(&known, ptep, slot, last, locked);
+		stop_slot = hmm_range_scan_run(known.like, ptep, slot, last, locked);
 		/* Or else ptep is kept up to date within that, for each single pte. */
 		OPTIMIZER_HIDE_VAR(stop_slot);
 		ptep += stop_slot - slot;
@@ -815,6 +829,10 @@ hmm_range_scan_ptes(struct hmm_range_walk *walk, pte_t *ptep,
 			break;
 
 		pte = hmm_range_read_pte(ptep, locked);
+		if (hmm_range_store_alike(&known.older, pte, slot)) {
+			swap(known.like, known.older);
+			continue;
+		}
 		is_known = hmm_range_pte_is_known(walk, &known, pte, pte_pfn(pte), locked);
 		if (likely(is_known))
 			entry = hmm_range_known_pte(walk, &known, pte, pte_pfn(pte),

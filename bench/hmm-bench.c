@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Measures range walkers by /dev/hmm_bench, each figure on a line of its own:
+ *
+ *	bench NAME UNIT WHO VALUE
+ *
+ * WHO is peer, ours, floor or gup. bench/report makes tables of that.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "measure.h"
+
+/* Rounds of which the shortest counts */
+#define ROUNDS		5
+
+#define PAIRS_MAX	2001
+
+static const char *unit;	/* what a nanosecond of this machine counts */
+static const char *prefix = "";	/* of names */
+static unsigned long many;	/* pages of a row where nothing else is said */
+static int pairs;		/* measurements of which the median counts */
+
+static void say(const char *name, const char *by, double value)
+{
+	printf("bench %s%s %s %s %.4f\n", prefix, name, unit, by, value);
+	fflush(stdout);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	const double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(double *values, int count)
+{
+	qsort(values, count, sizeof(*values), by_value);
+	return values[count / 2];
+}
+
+static const struct request nothing = {};
+static const struct request read_mask0 = { .flags = REQ_FAULT };
+static const struct request write_mask0 = { .flags = REQ_FAULT | REQ_WRITE };
+static const struct request read_mask1 = { .mask = ~0ULL, .input = REQ_FAULT };
+static const struct request write_mask1 = { .mask = ~0ULL, .input = REQ_FAULT | REQ_WRITE };
+
+/* Walkers in turn on memory that is there and stays: they have to agree. */
+static void compare(const char *name, enum hmm_bench_what peer, enum hmm_bench_what ours,
+		    struct memory m, unsigned long per_call, struct request req)
+{
+	double took[3][PAIRS_MAX];
+
+	for (int i = 0; i < pairs; i++) {
+		struct hmm_bench a = measure(peer, m, per_call, req, ROUNDS);
+		struct hmm_bench b = measure(ours, m, per_call, req, ROUNDS);
+		struct hmm_bench f = measure(HMM_BENCH_FLOOR, m, per_call, nothing, ROUNDS);
+
+		measure_check(name, &a, req, m.pages);
+		measure_check(name, &b, req, m.pages);
+		if (a.sum != b.sum)
+			die("%s: the walkers do not agree", name);
+		took[0][i] = (double)a.best / m.pages;
+		took[1][i] = (double)b.best / m.pages;
+		took[2][i] = (double)f.best / m.pages;
+	}
+	say(name, "peer", median(took[0], pairs));
+	say(name, "ours", median(took[1], pairs));
+	say(name, "floor", median(took[2], pairs));
+}
+
+static void row(const char *name, struct memory m, unsigned long per_call, struct request req)
+{
+	compare(name, HMM_BENCH_PEER, HMM_BENCH_OURS, m, per_call, req);
+}
+
+static void row_gup(const char *name, struct memory m, struct request req)
+{
+	double took[PAIRS_MAX];
+
+	row(name, m, m.pages, req);
+	for (int i = 0; i < pairs; i++)
+		took[i] = (double)measure(HMM_BENCH_GUP, m, m.pages, req, ROUNDS).best / m.pages;
+	say(name, "gup", median(took, pairs));
+}
+
+static void present_4k(void)
+{
+	struct memory m = anon_touched(many, MADV_NOHUGEPAGE);
+
+	row_gup("snapshot/4K", m, nothing);
+	row_gup("present/4K/read/mask-0", m, read_mask0);
+	row("present/4K/read/mask-1", m, many, read_mask1);
+	row_gup("present/4K/write/mask-0", m, write_mask0);
+	row("present/4K/write/mask-1", m, many, write_mask1);
+	row("call/1-page/present", m, 1, write_mask0);
+	drop(m);
+}
+
+/* Memory as it gets in time, where little is in a row */
+static void present_4k_odd(void)
+{
+	struct memory m = anon_shuffled(many);
+
+	row("snapshot/4K/shuffled", m, many, nothing);
+	/* No pte is like the one before: every other page was not written to yet. */
+	for (unsigned long page = 0; page < m.pages; page += 2)
+		if (madvise(m.mem + page * PAGE_SIZE, PAGE_SIZE, MADV_FREE))
+			die("MADV_FREE: %s", strerror(errno));
+	row("snapshot/4K/mixed", m, many, nothing);
+	drop(m);
+}
+
+/* What our attributes cost, beside our walk without them */
+static void attributes(const char *name, struct memory m)
+{
+	compare(name, HMM_BENCH_OURS, HMM_BENCH_SNAPSHOT, m, many, nothing);
+	drop(m);
+}
+
+static void present_huge(void)
+{
+	struct memory m = anon_touched(4 * many, MADV_HUGEPAGE);
+
+	row("snapshot/THP", m, m.pages, nothing);
+	row("present/THP/write/mask-0", m, m.pages, write_mask0);
+	row("present/THP/write/mask-1", m, m.pages, write_mask1);
+	drop(m);
+
+	m = of_hugetlb(many, 21);
+	row("snapshot/hugetlb-2M", m, m.pages, nothing);
+	row("present/hugetlb-2M/write/mask-0", m, m.pages, write_mask0);
+	drop(m);
+	m = of_hugetlb(GIB_PAGES, 30);
+	row("snapshot/hugetlb-1G", m, m.pages, nothing);
+	row("present/hugetlb-1G/write/mask-0", m, m.pages, write_mask0);
+	drop(m);
+}
+
+static void present_dax(void)
+{
+	const struct {
+		const char *path, *snapshot, *present;
+		unsigned long pages;
+	} kinds[] = {
+		{ "/dev/dax2.0", "snapshot/DAX-pte", "present/DAX-pte/write/mask-0", many },
+		{ "/dev/dax1.0", "snapshot/DAX-pmd", "present/DAX-pmd/write/mask-0", many },
+		{ "/dev/dax0.0", "snapshot/DAX-pud", "present/DAX-pud/write/mask-0", GIB_PAGES },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct memory m = of_file(kinds[i].path, kinds[i].pages);
+
+		row(kinds[i].snapshot, m, m.pages, nothing);
+		row(kinds[i].present, m, m.pages, write_mask0);
+		drop(m);
+	}
+}
+
+/* Memory that the walk itself brings in */
+
+struct populate {
+	const char *name;
+	unsigned long pages;
+	int advice;
+	unsigned long per_call;
+	unsigned long present;	/* every so many pages are there before; 0: none */
+};
+
+static double populate_once(const struct populate *p, enum hmm_bench_what what)
+{
+	struct memory m = anon(p->pages, p->advice);
+	struct hmm_bench b;
+
+	if (p->present)
+		touch(m, p->present);
+	b = measure(what, m, p->per_call, write_mask0, 1);
+	if (what != HMM_BENCH_FAULTS)
+		measure_check(p->name, &b, write_mask0, p->pages);
+	drop(m);
+	return b.best;
+}
+
+static double touch_once(const struct populate *p)
+{
+	struct memory m = anon(p->pages, p->advice);
+	unsigned long long begin = now();
+
+	touch(m, 1);
+	begin = now() - begin;
+	drop(m);
+	return begin;
+}
+
+/*
+ * The floor is what the faults take without any walk. A second row leaves out the part
+ * that is the same for all: that, or what it takes the CPU to touch each page, which
+ * is more where it has to take an exception for each.
+ */
+static void row_populate(const struct populate *p, const char *less_name, bool less_touch)
+{
+	const unsigned long missing = p->present ? p->pages - p->pages / p->present : p->pages;
+	double peer[PAIRS_MAX], ours[PAIRS_MAX], floor[PAIRS_MAX], touched[PAIRS_MAX];
+	double less;
+
+	for (int i = 0; i < pairs; i++) {
+		/* By turns the first, because memory that was freed last is warm. */
+		if (i % 2)
+			peer[i] = populate_once(p, HMM_BENCH_PEER) / missing;
+		ours[i] = populate_once(p, HMM_BENCH_OURS) / missing;
+		if (i % 2 == 0)
+			peer[i] = populate_once(p, HMM_BENCH_PEER) / missing;
+		floor[i] = populate_once(p, HMM_BENCH_FAULTS) / missing;
+		touched[i] = less_touch ? touch_once(p) / missing : 0;
+	}
+	say(p->name, "peer", median(peer, pairs));
+	say(p->name, "ours", median(ours, pairs));
+	say(p->name, "floor", median(floor, pairs));
+	if (!less_name)
+		return;
+	less = less_touch ? median(touched, pairs) : median(floor, pairs);
+	say(less_name, "peer", median(peer, pairs) - less);
+	say(less_name, "ours", median(ours, pairs) - less);
+}
+
+static struct populate populate_4k(void)
+{
+	return (struct populate){
+		.name = "populate/4K",
+		.pages = many,
+		.advice = MADV_NOHUGEPAGE,
+		.per_call = many,
+	};
+}
+
+static void populates(void)
+{
+	struct populate all = populate_4k(), half = all, call = all, thp = all;
+
+	row_populate(&all, "populate/4K/less-faults", false);
+	half.name = "populate/4K/half";
+	half.present = 2;
+	row_populate(&half, NULL, false);
+	call.name = "call/1-page/missing";
+	call.per_call = 1;
+	row_populate(&call, NULL, false);
+	thp.name = "populate/THP";
+	thp.advice = MADV_HUGEPAGE;
+	row_populate(&thp, "populate/THP/less-touch", true);
+}
+
+/* How cost grows with the size of a call */
+static void sizes(const char *kind, int advice)
+{
+	struct memory all = anon_touched(GIB_PAGES, advice);
+
+	for (unsigned long pages = 1; pages <= GIB_PAGES; pages *= 4) {
+		struct memory m = { .mem = all.mem, .pages = pages };
+		char name[64];
+
+		snprintf(name, sizeof(name), "size/%s/%lu", kind, pages);
+		row(name, m, pages, write_mask0);
+	}
+	drop(all);
+}
+
+/* And with the number of threads, all of which walk the same memory */
+
+#define THREADS_MAX	8
+#define THREAD_ROUNDS	200
+
+struct worker {
+	pthread_t thread;
+	enum hmm_bench_what what;
+	struct memory m;
+};
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+
+	measure(w->what, w->m, HPAGE_PAGES, write_mask0, THREAD_ROUNDS);
+	return NULL;
+}
+
+/* Return: nanoseconds for each page that each of the threads has walked */
+static double work_together(enum hmm_bench_what what, struct memory m, int threads)
+{
+	struct worker workers[THREADS_MAX];
+	unsigned long long begin = now();
+
+	for (int i = 0; i < threads; i++) {
+		workers[i] = (struct worker){ .what = what, .m = m };
+		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]))
+			die("pthread_create: %s", strerror(errno));
+	}
+	for (int i = 0; i < threads; i++)
+		pthread_join(workers[i].thread, NULL);
+	return (double)(now() - begin) / (m.pages * THREAD_ROUNDS);
+}
+
+static void threads(void)
+{
+	struct memory m = anon_touched(many, MADV_NOHUGEPAGE);
+
+	for (int count = 1; count <= THREADS_MAX; count++) {
+		double peer[PAIRS_MAX], ours[PAIRS_MAX];
+		char name[64];
+
+		for (int i = 0; i < pairs; i++) {
+			peer[i] = work_together(HMM_BENCH_PEER, m, count);
+			ours[i] = work_together(HMM_BENCH_OURS, m, count);
+		}
+		snprintf(name, sizeof(name), "threads/4K/%d", count);
+		say(name, "peer", median(peer, pairs));
+		say(name, "ours", median(ours, pairs));
+	}
+	drop(m);
+}
+
+/* For a profiler to watch: a second of each */
+static void profile(void)
+{
+	struct memory m = anon_touched(many, MADV_NOHUGEPAGE);
+	struct populate all = populate_4k();
+	unsigned long long end = now() + 1000000000ULL;
+
+	while (now() < end)
+		measure(HMM_BENCH_OURS, m, many, write_mask0, 100);
+	drop(m);
+	end = now() + 1000000000ULL;
+	while (now() < end)
+		populate_once(&all, HMM_BENCH_OURS);
+}
+
+int main(int argc, char **argv)
+{
+	const char *mode = argc == 2 ? argv[1] : "";
+
+	measure_open();
+	if (!strcmp(mode, "instructions")) {
+		unit = "instructions/page";
+		many = 16 << 10;
+		/* Hardly anything varies. */
+		pairs = 3;
+		present_4k();
+		attributes("attributes/4K", anon_touched(many, MADV_NOHUGEPAGE));
+		present_huge();
+		present_dax();
+		populates();
+		sizes("4K", MADV_NOHUGEPAGE);
+		sizes("THP", MADV_HUGEPAGE);
+		present_4k_odd();
+		attributes("attributes/4K/shuffled", anon_shuffled(many));
+	} else if (!strcmp(mode, "threads")) {
+		unit = "ns/page";
+		many = 4 * HPAGE_PAGES;
+		pairs = 9;
+		threads();
+	} else if (!strcmp(mode, "native")) {
+		struct populate all;
+
+		unit = "ns/page";
+		prefix = "native/";
+		pairs = 31;
+		many = 64 << 10;
+		present_4k();
+		/* UML has to map what is scattered page by page. */
+		many = 16 << 10;
+		present_4k_odd();
+		/* Faults vary more than the walkers differ: little memory, often. */
+		pairs = PAIRS_MAX;
+		many = HPAGE_PAGES;
+		all = populate_4k();
+		row_populate(&all, NULL, false);
+	} else if (!strcmp(mode, "profile")) {
+		many = 16 << 10;
+		profile();
+	} else {
+		die("what to measure? instructions, threads, native, profile");
+	}
+	puts("bench done");
+	return 0;
+}

@@ -5,6 +5,7 @@
 
 VARIANT ?=
 SUITE ?=
+PART ?=
 KSRC ?=
 KDIR ?=
 V ?= 0
@@ -13,17 +14,19 @@ export KSRC V
 .DEFAULT_GOAL := help
 # They share build/; what takes long is parallel inside.
 .NOTPARALLEL:
-.PHONY: help run check kernel shell apply clean
+.PHONY: help run check bench kernel shell apply clean
 
 help:
 	@echo "make run                            build, boot, show the device at work"
 	@echo "make check [SUITE=a,b] [VARIANT=x]  run the tests; all of CI's by default"
+	@echo "make bench [PART=a,b]               our walker beside 6.12's: instructions, time, plots"
 	@echo "make kernel [VARIANT=x]             build a kernel and its initramfs"
 	@echo "make shell [VARIANT=x]              a shell in the guest (Ctrl-a x leaves)"
 	@echo "make apply KDIR=TREE                put our files onto your own 6.12 tree"
 	@echo "make clean                          remove build/"
 	@echo
-	@echo "Variants: release (fast; what run, kernel and shell take by default), debug."
+	@echo "Variants: release (fast; what run, kernel and shell take by default), debug,"
+	@echo "peer (release with 6.12's own walker beside ours, for bench)."
 	@echo "KSRC=TREE builds from another clean 6.12.y tree; V=1 shows all output."
 
 run:
@@ -32,6 +35,9 @@ run:
 
 check:
 	@SUITE="$(SUITE)" VARIANT="$(VARIANT)" scripts/check
+
+bench:
+	@PART="$(PART)" scripts/bench
 
 kernel:
 	@scripts/need build boot

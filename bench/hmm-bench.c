@@ -274,10 +274,11 @@ static void sizes(const char *kind, int advice)
 /* And with the number of threads, all of which walk the same memory */
 
 #define THREADS_MAX	8
-#define THREAD_ROUNDS	200
+#define THREAD_ROUNDS	500
 
 struct worker {
 	pthread_t thread;
+	pthread_barrier_t *barrier;
 	enum hmm_bench_what what;
 	struct memory m;
 };
@@ -286,24 +287,36 @@ static void *work(void *arg)
 {
 	struct worker *w = arg;
 
+	pthread_barrier_wait(w->barrier);
 	measure(w->what, w->m, HPAGE_PAGES, write_mask0, THREAD_ROUNDS);
+	pthread_barrier_wait(w->barrier);
 	return NULL;
 }
 
-/* Return: nanoseconds for each page that each of the threads has walked */
+/*
+ * Return: nanoseconds for each page that each of the threads has walked. Without their
+ * beginning and end, which need mmap_lock for writing.
+ */
 static double work_together(enum hmm_bench_what what, struct memory m, int threads)
 {
 	struct worker workers[THREADS_MAX];
-	unsigned long long begin = now();
+	pthread_barrier_t barrier;
+	unsigned long long begin;
 
+	pthread_barrier_init(&barrier, NULL, threads + 1);
 	for (int i = 0; i < threads; i++) {
-		workers[i] = (struct worker){ .what = what, .m = m };
+		workers[i] = (struct worker){ .barrier = &barrier, .what = what, .m = m };
 		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]))
 			die("pthread_create: %s", strerror(errno));
 	}
+	pthread_barrier_wait(&barrier);
+	begin = now();
+	pthread_barrier_wait(&barrier);
+	begin = now() - begin;
 	for (int i = 0; i < threads; i++)
 		pthread_join(workers[i].thread, NULL);
-	return (double)(now() - begin) / (m.pages * THREAD_ROUNDS);
+	pthread_barrier_destroy(&barrier);
+	return (double)begin / (m.pages * THREAD_ROUNDS);
 }
 
 static void threads(void)
@@ -311,16 +324,19 @@ static void threads(void)
 	struct memory m = anon_touched(many, MADV_NOHUGEPAGE);
 
 	for (int count = 1; count <= THREADS_MAX; count++) {
-		double peer[PAIRS_MAX], ours[PAIRS_MAX];
+		double peer[PAIRS_MAX], ours[PAIRS_MAX], floor[PAIRS_MAX];
 		char name[64];
 
 		for (int i = 0; i < pairs; i++) {
 			peer[i] = work_together(HMM_BENCH_PEER, m, count);
 			ours[i] = work_together(HMM_BENCH_OURS, m, count);
+			/* Takes no lock: what it loses it loses to the machine. */
+			floor[i] = work_together(HMM_BENCH_FLOOR, m, count);
 		}
 		snprintf(name, sizeof(name), "threads/4K/%d", count);
 		say(name, "peer", median(peer, pairs));
 		say(name, "ours", median(ours, pairs));
+		say(name, "floor", median(floor, pairs));
 	}
 	drop(m);
 }

@@ -79,7 +79,7 @@ as_mail()	# PATCH
 
 checkpatch()	# FILE
 {
-	local said status=0 options=(--strict --terse --show-types --no-summary --root="$LINUX")
+	local said status=0 dir='' options=(--strict --terse --show-types --no-summary --root="$LINUX")
 
 	case $1 in
 	*.patch)
@@ -88,7 +88,9 @@ checkpatch()	# FILE
 			--no-signoff - 2>&1 | sed "s,^-:,$1:,") || status=$?
 		;;
 	*)
-		said=$(cd "$LINUX" && perl scripts/checkpatch.pl "${options[@]}" -f "$1" 2>&1) ||
+		# Those of bench/ are not in the tree.
+		[ -f "$LINUX/$1" ] || dir=$ROOT/
+		said=$(cd "$LINUX" && perl scripts/checkpatch.pl "${options[@]}" -f "$dir$1" 2>&1) ||
 			status=$?
 		;;
 	esac
@@ -156,7 +158,8 @@ done
 for file in $(kernel_files -name '*.[ch]'); do
 	add_test "kernel-doc $file" kernel_doc "$file"
 done
-for file in $(kernel_files -name '*.[ch]' -o -name 'Kconfig*' -o -name Makefile) edits/*.patch; do
+for file in $(kernel_files -name '*.[ch]' -o -name 'Kconfig*' -o -name Makefile) edits/*.patch \
+	bench/kernel/mm/*/* bench/kernel/edits/*.patch; do
 	add_test "checkpatch $file" checkpatch "$file"
 done
 for file in $(programs '(ba|da|)sh'); do

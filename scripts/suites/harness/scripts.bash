@@ -54,7 +54,7 @@ scripts_unknown_suite()
 
 scripts_unknown_variant()
 {
-	local there="no variant 'nosuch'; there are: debug release"
+	local there="no variant 'nosuch'; there are: debug peer release"
 
 	by_hand 2 "$there" env VARIANT=nosuch "$ROOT/scripts/check"
 	by_hand 2 "$there" "$ROOT/scripts/suite" vm nosuch
@@ -75,12 +75,13 @@ scripts_boot_options()
 {
 	local boot=("$ROOT/scripts/boot" "$variant")
 
-	by_hand 2 "name a variant: debug release" "${boot[0]}"
+	by_hand 2 "name a variant: debug peer release" "${boot[0]}"
 	by_hand 2 "variant comes first" "${boot[0]}" --mem 4G
 	by_hand 2 "--mem wants a size like 512M or 4G, not '4X'" "${boot[@]}" --mem 4X
 	by_hand 2 "--mem wants a size" "${boot[@]}" --mem ''
 	by_hand 2 "--mem wants a value" "${boot[@]}" --mem
 	by_hand 2 "--smp wants a number, not '0'" "${boot[@]}" --smp 0
+	by_hand 2 "--icount wants --smp 1" "${boot[@]}" --icount
 	by_hand 2 "--timeout wants seconds, not '1h'" "${boot[@]}" --timeout 1h
 	by_hand 2 "--initrd /nonexistent: no such file" "${boot[@]}" --initrd /nonexistent
 	by_hand 2 "unknown option '--nosuch'" "${boot[@]}" --nosuch
@@ -152,6 +153,51 @@ scripts_overlay()
 	by_hand 0 "2 files" "$fake/scripts/overlay" "$fake/tree"
 	[ ! -e "$fake/tree/mm/hmm.c" ] || fail "a file that we have no longer stays"
 	grep -qx two "$fake/tree/mm/Makefile" || fail "the original does not come back"
+}
+
+# With more on top, and without it again
+scripts_overlay_on_top()
+{
+	fake_overlay
+	mkdir -p "$fake/more/mm/extra" "$fake/more/edits"
+	echo extra >"$fake/more/mm/extra/extra.c"
+	printf '%s\n' 'Why.' '--- a/mm/Makefile' '+++ b/mm/Makefile' '@@ -1,3 +1,4 @@' \
+		' one' ' TWO' ' three' '+four' >"$fake/more/edits/0001-four.patch"
+	by_hand 0 "3 files installed" "$fake/scripts/overlay" "$fake/tree" "$fake/more"
+	[ "$(xargs <"$fake/tree/mm/Makefile")" = "one TWO three four" ] || fail "not both edits"
+	cmp "$fake/more/mm/extra/extra.c" "$fake/tree/mm/extra/extra.c" || fail "no extra file"
+	by_hand 0 "2 files installed" "$fake/scripts/overlay" "$fake/tree"
+	[ "$(xargs <"$fake/tree/mm/Makefile")" = "one TWO three" ] || fail "the edit stays"
+	[ ! -e "$fake/tree/mm/extra/extra.c" ] || fail "the extra file stays"
+	echo twice >"$fake/more/mm/hmm.c"
+	by_hand 1 "mm/hmm.c is there twice" "$fake/scripts/overlay" "$fake/tree" "$fake/more"
+}
+
+# Rows as the guest prints them: is each bound looked at?
+scripts_bench_report()
+{
+	local dir=$scratch/bench bounds name
+
+	bounds=$(sed -nE 's/^([^#[:space:]]+).*/\1/p' "$ROOT/bench/bounds" | grep -v '^native/')
+	mkdir "$dir"
+	echo command >"$dir/instructions.command"
+	for name in $bounds; do
+		printf "$name instructions/page %s\n" "peer 100" "ours 1" "floor 1"
+	done >"$dir/instructions.rows"
+	by_hand 0 " bounds held, 0 not; 0 points worse" "$ROOT/bench/report" "$dir" instructions
+	by_hand 0 "at most 0.00 %" "$ROOT/bench/report" --compare "$dir/bench.json" "$dir/bench.json"
+	cp "$dir/bench.json" "$dir/old.json"
+	sed -i 's,^\(snapshot/4K .* ours\) 1$,\1 46,' "$dir/instructions.rows"
+	by_hand 1 "snapshot/4K .* over 0.45 of the peer" "$ROOT/bench/report" "$dir" instructions
+	by_hand 1 "at most 4500.00 %: snapshot/4K" "$ROOT/bench/report" --compare \
+		"$dir/old.json" "$dir/bench.json"
+	sed -i '/^snapshot\/4K /d' "$dir/instructions.rows"
+	by_hand 1 "no row 'snapshot/4K', which has a bound" "$ROOT/bench/report" "$dir" instructions
+	printf 'size/4K/%s instructions/page %s\n' 1 "peer 9" 1 "ours 9" 4 "peer 9" 4 "ours 10" \
+		>"$dir/instructions.rows"
+	by_hand 1 "grows at 4 pages" "$ROOT/bench/report" "$dir" instructions
+	by_hand 2 "there is no part 'nosuch'; there are: instructions" \
+		env PART=nosuch "$ROOT/scripts/bench"
 }
 
 scripts_overlay_changed_by_hand()

@@ -375,7 +375,8 @@ static void pagemap_check_run(struct kunit *test, struct hmm_range_test *t,
 
 /*
  * Who looked in vain for the pagemap of a device that has gone holds no other one
- * any more either: the next pte has to pin its own again.
+ * any more either: the next pte has to pin its own again, whether it is like the last
+ * one or like the one before that.
  */
 static void hmm_range_pagemap_gone_between(struct kunit *test)
 {
@@ -386,10 +387,11 @@ static void hmm_range_pagemap_gone_between(struct kunit *test)
 	const unsigned long ptes[] = {
 		hmm_area_devmap(0, pfn, PAGE_SHARED),
 		hmm_area_devmap(0, pfn + 1, PAGE_SHARED),
+		hmm_area_devmap(0, pfn + 2, PAGE_READONLY),
 		hmm_area_devmap(0, gone_pfn, PAGE_SHARED),
-		hmm_area_devmap(0, pfn + 2, PAGE_SHARED),
+		hmm_area_devmap(0, pfn + 3, PAGE_SHARED),
 		hmm_area_devmap(0, gone_pfn + 1, PAGE_SHARED),
-		hmm_area_devmap(0, pfn + 3, PAGE_READONLY),
+		hmm_area_devmap(0, pfn + 4, PAGE_READONLY),
 	};
 	struct hmm_range_test *t;
 
@@ -398,9 +400,9 @@ static void hmm_range_pagemap_gone_between(struct kunit *test)
 	pagemap_probe_gets(test);
 	pagemap_check_run(test, t, ptes, 3, 5);
 	KUNIT_EXPECT_EQ(test, refs, pagemap_refs(dev));
-	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[2]);
-	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[4]);
-	KUNIT_EXPECT_EQ(test, pfn + 2, t->range.hmm_pfns[3] & ~HMM_PFN_FLAGS);
+	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[3]);
+	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[5]);
+	KUNIT_EXPECT_EQ(test, pfn + 3, t->range.hmm_pfns[4] & ~HMM_PFN_FLAGS);
 }
 
 /* Whose memory it is does not change with the protection, nor with the direction. */

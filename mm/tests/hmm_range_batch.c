@@ -239,6 +239,41 @@ static void hmm_range_batch_requests(struct kunit *test)
 	}
 }
 
+static int batch_write_protect(pte_t *ptep, unsigned long addr, void *mm)
+{
+	ptep_set_wrprotect(mm, addr, ptep);
+	return 0;
+}
+
+/* Ptes that are all alike, and give what all pages but one request */
+static void hmm_range_batch_one_writes(struct kunit *test)
+{
+	struct hmm_range_test *t = batch_map(test, 40);
+	unsigned long *pfns = t->range.hmm_pfns, i, writes, bad = 0;
+	int ret;
+
+	batch_fault(t, 0, t->npages, REQ_WRITE, &ret);
+	KUNIT_ASSERT_EQ(test, 0, ret);
+	t->range.default_flags = 0;
+	t->range.pfn_flags_mask = ~0UL;
+	for (writes = 0; writes < t->npages; writes++) {
+		ret = apply_to_existing_page_range(current->mm, t->addr,
+						   t->npages << PAGE_SHIFT,
+						   batch_write_protect, current->mm);
+		KUNIT_ASSERT_EQ(test, 0, ret);
+		for (i = 0; i < t->npages; i++)
+			pfns[i] = HMM_TEST_UNTOUCHED | (i % 3 ? REQ_READ : 0);
+		pfns[writes] = REQ_WRITE;
+		batch_seen.faults = 0;
+		KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, hmm_range_fault));
+		KUNIT_EXPECT_EQ(test, 1, batch_seen.faults);
+		for (i = 0; i < t->npages; i++)
+			bad += hmm_test_flags(pfns[i]) !=
+			       (i == writes ? HMM_PFN_VALID | HMM_PFN_WRITE : HMM_PFN_VALID);
+	}
+	KUNIT_EXPECT_EQ(test, 0, bad);
+}
+
 /* What huge_anon_orders_always was before the test changed it */
 static void *batch_orders_before;
 
@@ -481,6 +516,7 @@ static struct kunit_case hmm_range_batch_cases[] = {
 	KUNIT_CASE(hmm_range_batch_vma_end),
 	KUNIT_CASE(hmm_range_batch_present_between),
 	KUNIT_CASE(hmm_range_batch_requests),
+	KUNIT_CASE(hmm_range_batch_one_writes),
 	KUNIT_CASE(hmm_range_batch_large_folios),
 	KUNIT_CASE(hmm_range_batch_folios_grow),
 	KUNIT_CASE(hmm_range_batch_error),

@@ -4,7 +4,7 @@
 # boot: --mem 4G --append kunit.enable=1 --append hugepagesz=1G --append hugepages=1 --append hugepagesz=2M --append hugepages=16 --append memmap=2M%0x40200000-1+2
 # tests: 419
 # timeout: 600
-# budget: 240
+# budget: 300
 # shellcheck source=guest/lib.sh
 . /suites/lib.sh
 

@@ -5,8 +5,6 @@
  * Under QEMU's -icount each instruction takes a nanosecond of the guest's time,
  * so that one clock serves for both counts.
  */
-#define pr_fmt(fmt) "hmm_bench: " fmt
-
 #include <linux/fs.h>
 #include <linux/hmm.h>
 #include <linux/miscdevice.h>
@@ -206,7 +204,7 @@ static int hmm_bench_measure(struct hmm_bench_run *run)
 
 	if (!args->rounds || !args->npages || !args->per_call ||
 	    args->npages % args->per_call || !PAGE_ALIGNED(args->addr) ||
-	    args->npages > TASK_SIZE >> PAGE_SHIFT)
+	    args->npages > INT_MAX / sizeof(*run->entries))
 		return -EINVAL;
 
 	run->entries = kvmalloc_array(args->npages, sizeof(*run->entries),

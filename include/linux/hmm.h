@@ -10,9 +10,13 @@
 #ifndef _LINUX_HMM_H
 #define _LINUX_HMM_H
 
+#include <linux/dma-mapping.h>
+#include <linux/lockdep.h>
 #include <linux/mm.h>
 
+struct device;
 struct mmu_interval_notifier;
+struct rw_semaphore;
 
 /*
  * Where the flags of an entry begin. On 32-bit pfns need the room, and there are
@@ -140,5 +144,282 @@ int hmm_range_snapshot(struct hmm_range *range);
  * invalidations keep colliding with before it gives up.
  */
 #define HMM_RANGE_DEFAULT_TIMEOUT 1000
+
+/*
+ * The mirror page table: what a device may access, at which address, and what it
+ * has written. It is read with the lock of its mirror held, for reading or writing.
+ *
+ * On 32-bit there is no memory of devices, nor room for its flags: they are 0.
+ */
+#define HMM_PTE_DIRTY_BIT	(BITS_PER_LONG - 3)
+
+/**
+ * enum hmm_pte_flags - flags of an entry of the mirror page table
+ * @HMM_PTE_VALID: the entry holds a pfn, and the device may read the page
+ * @HMM_PTE_WRITE: the device may write it, too
+ * @HMM_PTE_DIRTY: the device has written it
+ * @HMM_PTE_ORDER_SHIFT: position of the order, see hmm_pte_order()
+ * @HMM_PTE_DEVICE: the page is device memory (ZONE_DEVICE)
+ * @HMM_PTE_UNADDRESSABLE: the CPU cannot access it, nor can other devices by DMA
+ * @HMM_PTE_EXCLUSIVE: the CPU may not access the page for as long as this holds
+ * @HMM_PTE_FLAGS: every bit of an entry that does not belong to the pfn
+ *
+ * What a walk of the CPU page table reports as well is where it has it in
+ * &enum hmm_pfn_flags, so that an entry is made of its result by a mask.
+ */
+enum hmm_pte_flags {
+	HMM_PTE_VALID		= HMM_PFN_VALID,
+	HMM_PTE_WRITE		= HMM_PFN_WRITE,
+	HMM_PTE_DIRTY		= 1UL << HMM_PTE_DIRTY_BIT,
+	HMM_PTE_ORDER_SHIFT	= HMM_PFN_ORDER_SHIFT,
+	HMM_PTE_DEVICE		= HMM_PFN_DEVICE,
+	HMM_PTE_UNADDRESSABLE	= HMM_PFN_UNADDRESSABLE,
+	HMM_PTE_EXCLUSIVE	= HMM_PFN_ATTR(7),
+	HMM_PTE_FLAGS		= HMM_PFN_FLAGS,
+};
+
+/**
+ * typedef hmm_pte_t - an entry of the mirror page table, as it was read
+ *
+ * It is true for as long as the lock is held under which it was read.
+ */
+typedef struct {
+	/* private: see hmm_pte_pfn(), hmm_pte_dma() and those beside them */
+	unsigned long pfn;
+	dma_addr_t dma;
+} hmm_pte_t;
+
+/**
+ * hmm_pte_valid() - may the device access this page?
+ * @pte: entry
+ *
+ * Context: Any.
+ * Return: false if nothing is mirrored here, and nothing else of @pte counts.
+ */
+static inline bool hmm_pte_valid(hmm_pte_t pte)
+{
+	return pte.pfn & HMM_PTE_VALID;
+}
+
+/**
+ * hmm_pte_write() - may the device write this page?
+ * @pte: entry
+ *
+ * Context: Any.
+ * Return: whether it may.
+ */
+static inline bool hmm_pte_write(hmm_pte_t pte)
+{
+	return pte.pfn & HMM_PTE_WRITE;
+}
+
+/**
+ * hmm_pte_dirty() - has the device been said to have written this page?
+ * @pte: entry
+ *
+ * Context: Any.
+ * Return: true if so, and if the page itself has not been told yet.
+ */
+static inline bool hmm_pte_dirty(hmm_pte_t pte)
+{
+	return pte.pfn & HMM_PTE_DIRTY;
+}
+
+/**
+ * hmm_pte_device() - is this page device memory?
+ * @pte: entry
+ *
+ * Context: Any.
+ * Return: true for a page of ZONE_DEVICE, whose struct page can go while it is
+ * mirrored.
+ */
+static inline bool hmm_pte_device(hmm_pte_t pte)
+{
+	return pte.pfn & HMM_PTE_DEVICE;
+}
+
+/**
+ * hmm_pte_exclusive() - is this page kept from the CPU?
+ * @pte: entry
+ *
+ * Context: Any.
+ * Return: true if the device has it for itself.
+ */
+static inline bool hmm_pte_exclusive(hmm_pte_t pte)
+{
+	return pte.pfn & HMM_PTE_EXCLUSIVE;
+}
+
+/**
+ * hmm_pte_order() - the size of the block that this page is mirrored in
+ * @pte: valid entry
+ *
+ * The block is naturally aligned, in the address space and in memory, and comes
+ * and goes as a whole. Its pages can differ in nothing but hmm_pte_dirty().
+ *
+ * Context: Any.
+ * Return: log2 of the size in pages.
+ */
+static inline unsigned int hmm_pte_order(hmm_pte_t pte)
+{
+	return (pte.pfn >> HMM_PTE_ORDER_SHIFT) & 0x1f;
+}
+
+/**
+ * hmm_pte_pfn() - the page frame number behind a valid entry
+ * @pte: valid entry
+ *
+ * Context: Any.
+ * Return: The number.
+ */
+static inline unsigned long hmm_pte_pfn(hmm_pte_t pte)
+{
+	return pte.pfn & ~HMM_PTE_FLAGS;
+}
+
+/**
+ * hmm_pte_page() - the page behind a valid entry
+ * @pte: valid entry
+ *
+ * The struct page of an entry that is hmm_pte_device() may be gone: pin its
+ * pagemap before looking at it.
+ *
+ * Context: Under the lock of the mirror, because no reference is held.
+ * Return: The page.
+ */
+static inline struct page *hmm_pte_page(hmm_pte_t pte)
+{
+	return pfn_to_page(hmm_pte_pfn(pte));
+}
+
+/**
+ * hmm_pte_dma() - where the device finds the page behind a valid entry
+ * @pte: valid entry
+ *
+ * Context: Any.
+ * Return: The address for DMA; %DMA_MAPPING_ERROR if the page has none, because the
+ * mirror has no &hmm_mirror.dma_dev, or because it is private memory of a device.
+ */
+static inline dma_addr_t hmm_pte_dma(hmm_pte_t pte)
+{
+	return pte.dma;
+}
+
+/* Levels of the page table at most: pte, pmd, pud, p4d, pgd */
+#define HMM_PT_LEVELS	5
+
+/* private: what of an address each level goes by, to be had with few instructions */
+struct hmm_pt_level {
+	unsigned int		mask;
+	unsigned char		shift;
+	unsigned char		group_shift;
+};
+
+/**
+ * struct hmm_pt - the mirror page table
+ * @lock: the lock of its mirror
+ * @dma_dev: the device that entries have DMA addresses for, or NULL
+ */
+struct hmm_pt {
+	struct rw_semaphore	*lock;
+	struct device		*dma_dev;
+	/* private: */
+	struct page		*root;
+	atomic_long_t		bytes;
+	unsigned int		top;
+	struct hmm_pt_level	level[HMM_PT_LEVELS];
+};
+
+/**
+ * struct hmm_pt_iter - a run of equal, contiguous entries
+ * @addr: where it begins
+ * @end: where it ends; cut to the range that is looked at
+ * @pte: the entry of its first page
+ */
+struct hmm_pt_iter {
+	unsigned long		addr;
+	unsigned long		end;
+	hmm_pte_t		pte;
+	/* private: where to go on */
+	struct hmm_pt		*pt;
+	unsigned long		limit;
+	struct page		*page;
+	const unsigned long	*slot;
+	const unsigned long	*stop;
+	/* slots below this one are of pages without DMA, and another is behind them */
+	const unsigned long	*pages;
+	const struct hmm_pt_level *level;
+};
+
+bool hmm_pt_next_run(struct hmm_pt_iter *iter);
+void hmm_pte_set_dirty(struct hmm_pt_iter *iter);
+
+/**
+ * hmm_pt_first() - begin to look at a range
+ * @iter: to be filled in
+ * @pt: mirror page table
+ * @start: first address, page aligned
+ * @end: first address behind the range, page aligned
+ *
+ * For hmm_pt_for_each().
+ *
+ * Context: Any. What hmm_pt_next() needs is needed only then.
+ */
+static inline void hmm_pt_first(struct hmm_pt_iter *iter, struct hmm_pt *pt,
+				unsigned long start, unsigned long end)
+{
+	iter->pt = pt;
+	iter->end = start;
+	iter->limit = end;
+	iter->slot = NULL;
+	iter->stop = NULL;
+	iter->pages = NULL;
+	iter->pte.dma = DMA_MAPPING_ERROR;
+}
+
+/**
+ * hmm_pt_next() - the next run of equal, contiguous entries
+ * @iter: what hmm_pt_first(), or this function, has left; out: the run
+ *
+ * For hmm_pt_for_each(). Pages that are scattered over memory, each a run of its own,
+ * are told without a call.
+ *
+ * Context: Under the lock of the mirror, since the first run. Does not sleep.
+ * Return: false if there is none any more.
+ */
+static inline bool hmm_pt_next(struct hmm_pt_iter *iter)
+{
+	const unsigned long *slot = iter->slot;
+
+	lockdep_assert_held(iter->pt->lock);
+	if (slot < iter->pages) {
+		unsigned long word = READ_ONCE(slot[0]);
+
+		if (word & HMM_PTE_VALID && READ_ONCE(slot[1]) != word + 1) {
+			iter->slot = slot + 1;
+			iter->addr = iter->end;
+			iter->end += PAGE_SIZE;
+			iter->pte.pfn = word;
+			return true;
+		}
+	}
+	return hmm_pt_next_run(iter);
+}
+
+/**
+ * hmm_pt_for_each() - look at each run of equal, contiguous entries of a range
+ * @iter: &struct hmm_pt_iter to use
+ * @mirror: &struct hmm_mirror
+ * @start: first address, page aligned
+ * @end: first address behind the range, page aligned
+ *
+ * Nothing is said of addresses where nothing is mirrored. Runs are as long as can
+ * be, whatever the sizes of the blocks in them are, if those are equal. Their DMA
+ * addresses are contiguous, too.
+ *
+ * Context: Under the lock of the mirror, from the first run to the last.
+ */
+#define hmm_pt_for_each(iter, mirror, start, end)			\
+	for (hmm_pt_first(iter, &(mirror)->pt, start, end); hmm_pt_next(iter); )
 
 #endif /* _LINUX_HMM_H */

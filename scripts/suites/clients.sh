@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/suites/clients.sh
 # Compile the drivers in the tree that call hmm_range_fault(), unmodified, and our
-# mm/hmm.c for other machines and configurations, all without a warning.
+# mm/hmm.c and mm/hmm_pt.c for other machines and configurations, all without a warning.
 # tests: 15
 # timeout: 600
 # budget: 150
@@ -58,7 +58,7 @@ walker()	# DIRECTORY ARCH OPTION|-OPTION...
 	done >"$dir/fragment"
 
 	"$ROOT/scripts/config" --into "$dir" "$dir/fragment" &&
-		compile "$dir" mm/hmm.o W=1e || exit
+		compile "$dir" mm/hmm.o W=1e && compile "$dir" mm/hmm_pt.o W=1e || exit
 	# What it was compiled with, word for word: a "not set" of an option that
 	# does not exist, or that cannot be set anyway, would prove nothing.
 	if grep -vxFf "$dir/.config" "$dir/fragment"; then

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the files of HMM share with each other and with their tests.
+ */
+#ifndef _MM_HMM_INTERNAL_H
+#define _MM_HMM_INTERNAL_H
+
+#include <linux/hmm.h>
+
+/**
+ * struct hmm_pt_spare - tables that are in no page table
+ * @tables: those of each level, all zero
+ * @count: how many there are
+ */
+struct hmm_pt_spare {
+	struct list_head tables[HMM_PT_LEVELS];
+	unsigned long count[HMM_PT_LEVELS];
+};
+
+/**
+ * struct hmm_pt_stage - entries that are about to be published
+ * @start: address of the first
+ * @end: first address behind the last
+ * @words: one for each page, every one with %HMM_PTE_VALID; with the order of the
+ *	block that the page belongs to, which may reach out of the range
+ * @maps: if the page table has DMA addresses, what hmm_dma_map() returned for each
+ *	block that is going to be published, or was and is not any more; at its first
+ *	page, 0 elsewhere
+ * @spare: what the page table lacks to hold them
+ */
+struct hmm_pt_stage {
+	unsigned long		start;
+	unsigned long		end;
+	unsigned long		*words;
+	dma_addr_t		*maps;
+	struct hmm_pt_spare	spare;
+};
+
+int hmm_pt_init(struct hmm_pt *pt, struct rw_semaphore *lock, struct device *dma_dev);
+void hmm_pt_destroy(struct hmm_pt *pt);
+
+void hmm_pt_stage(struct hmm_pt_stage *stage, unsigned long start, unsigned long end,
+		  unsigned long *words, dma_addr_t *maps);
+int hmm_pt_prepare(struct hmm_pt *pt, struct hmm_pt_stage *stage);
+int hmm_pt_publish(struct hmm_pt *pt, struct hmm_pt_stage *stage);
+void hmm_pt_unstage(struct hmm_pt *pt, struct hmm_pt_stage *stage);
+
+hmm_pte_t hmm_pt_load(struct hmm_pt *pt, unsigned long addr);
+bool hmm_pt_occupied(struct hmm_pt *pt, unsigned long start, unsigned long end);
+bool hmm_pt_writable(struct hmm_pt *pt, unsigned long start, unsigned long end);
+void hmm_pt_widen(struct hmm_pt *pt, unsigned long *start, unsigned long *end);
+void hmm_pt_clear(struct hmm_pt *pt, unsigned long *start, unsigned long *end);
+void hmm_pt_write_protect(struct hmm_pt *pt, unsigned long *start, unsigned long *end);
+void hmm_pt_set_dirty(struct hmm_pt *pt, unsigned long start, unsigned long end);
+void hmm_pt_reclaim(struct hmm_pt *pt, unsigned long start, unsigned long end);
+
+/*
+ * A DMA mapping is one word: the address, which is page aligned, and in the bits below
+ * what it takes to unmap it. 0 is no mapping.
+ */
+#define HMM_DMA_MAPPED		BIT(0)
+#define HMM_DMA_WRITE		BIT(1)
+#define HMM_DMA_ORDER_SHIFT	2
+#define HMM_DMA_FLAGS		(BIT(HMM_DMA_ORDER_SHIFT + 5) - 1)
+
+static inline unsigned int hmm_dma_order(dma_addr_t map)
+{
+	return (map & HMM_DMA_FLAGS) >> HMM_DMA_ORDER_SHIFT;
+}
+
+#ifdef CONFIG_HMM_DMA
+int hmm_dma_check(struct device *dev);
+int hmm_dma_map(struct device *dev, unsigned long pfn, unsigned int order, bool write,
+		dma_addr_t *map);
+void hmm_dma_unmap(struct device *dev, dma_addr_t map);
+#else
+static inline int hmm_dma_check(struct device *dev)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int hmm_dma_map(struct device *dev, unsigned long pfn, unsigned int order,
+			      bool write, dma_addr_t *map)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void hmm_dma_unmap(struct device *dev, dma_addr_t map)
+{
+}
+#endif
+
+#if IS_ENABLED(CONFIG_KUNIT)
+struct page *hmm_pt_alloc_table(struct hmm_pt *pt, unsigned int level);
+#endif
+
+#endif /* _MM_HMM_INTERNAL_H */

@@ -1,0 +1,532 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the HMM mirror page table, without a mirror: what each operation
+ * does, at the ends of ranges, blocks and tables above all. All of them at random are
+ * in hmm_pt_random.c.
+ */
+#include <kunit/static_stub.h>
+#include <linux/kthread.h>
+#include <linux/pgtable.h>
+#include <linux/xarray.h>
+
+#include "hmm_pt_test.h"
+
+/* Where no memory is: nobody looks at it, because it is never dirty. */
+#define FAR_PFN		BIT(40)
+#define PAGES(shift)	BIT((shift) - PAGE_SHIFT)
+
+static unsigned long bytes(struct kunit *test)
+{
+	struct hmm_pt_test *t = test->priv;
+
+	return atomic_long_read(&t->pt.bytes);
+}
+
+/* One run of all of a range, which neither begins nor ends beside it */
+static void expect_run(struct kunit *test, unsigned long addr, unsigned long npages,
+		       unsigned long word)
+{
+	unsigned long end = addr + (npages << PAGE_SHIFT);
+	unsigned long from = addr ? addr - PAGE_SIZE : addr;
+	struct hmm_pt_test *t = test->priv;
+	struct hmm_pt_iter iter;
+	unsigned int runs = 0;
+
+	down_read(&t->lock);
+	hmm_pt_for_each(&iter, t, from, end + PAGE_SIZE) {
+		KUNIT_EXPECT_EQ(test, addr, iter.addr);
+		KUNIT_EXPECT_EQ(test, end, iter.end);
+		KUNIT_EXPECT_EQ(test, word, iter.pte.pfn);
+		runs++;
+	}
+	KUNIT_EXPECT_EQ(test, 1, runs);
+	/* From within, to within */
+	if (npages > 2) {
+		hmm_pt_first(&iter, &t->pt, addr + PAGE_SIZE, end - PAGE_SIZE);
+		KUNIT_EXPECT_TRUE(test, hmm_pt_next(&iter));
+		KUNIT_EXPECT_EQ(test, addr + PAGE_SIZE, iter.addr);
+		KUNIT_EXPECT_EQ(test, end - PAGE_SIZE, iter.end);
+		KUNIT_EXPECT_EQ(test, word + 1, iter.pte.pfn);
+		KUNIT_EXPECT_FALSE(test, hmm_pt_next(&iter));
+	}
+	up_read(&t->lock);
+}
+
+static void pt_empty(struct kunit *test)
+{
+	unsigned long start = 0, end = TASK_SIZE_MAX;
+	struct hmm_pt_test *t = test->priv;
+	struct hmm_pt_iter iter;
+
+	kunit_info(test, "%u levels\n", t->pt.top + 1);
+	KUNIT_EXPECT_EQ(test, HMM_PT_LEVELS - mm_p4d_folded(NULL), t->pt.top + 1);
+	KUNIT_EXPECT_FALSE(test, hmm_pt_test_occupied(test, start, end));
+	KUNIT_EXPECT_FALSE(test, hmm_pt_test_writable(test, start, end));
+	KUNIT_EXPECT_FALSE(test, hmm_pte_valid(hmm_pt_test_lookup(test, PAGE_SIZE)));
+	hmm_pt_test_clear(test, &start, &end);
+	KUNIT_EXPECT_EQ(test, 0, start);
+	KUNIT_EXPECT_EQ(test, TASK_SIZE_MAX, end);
+
+	down_read(&t->lock);
+	hmm_pt_for_each(&iter, t, 0, TASK_SIZE_MAX)
+		KUNIT_FAIL(test, "a run in an empty table");
+	up_read(&t->lock);
+}
+
+static const struct {
+	const char *name;
+	unsigned int shift;
+} borders[] = {
+	{ "first page", 0 },
+	{ "pte tables", PMD_SHIFT },
+	{ "pmd tables", PUD_SHIFT },
+	{ "pud tables", 39 },
+	{ "p4d tables", 48 },
+	{ "last page", 64 },
+};
+
+static void border_desc(const typeof(*borders) *border, char *desc)
+{
+	strscpy(desc, border->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(borders, borders, border_desc);
+
+static unsigned long border_addr(struct kunit *test)
+{
+	const typeof(*borders) *border = test->param_value;
+
+	if (!border->shift)
+		return 0;
+	if (border->shift == 64)
+		return TASK_SIZE_MAX;
+	/* Four levels end before: what is tested there is another border of theirs. */
+	return BIT(min_t(unsigned int, border->shift, ilog2(TASK_SIZE_MAX - 1)));
+}
+
+/* Pages on either side of a border are one run; each of them can go alone. */
+static void pt_border(struct kunit *test)
+{
+	unsigned long word = HMM_PT_TEST_RW | FAR_PFN, border = border_addr(test);
+	unsigned long addr = border ? border - 7 * PAGE_SIZE : 0, i, start, end;
+	unsigned long npages = border == TASK_SIZE_MAX ? 7 : 13;
+
+	hmm_pt_test_map(test, addr, npages, word);
+	expect_run(test, addr, npages, word);
+	for (i = 0; i < npages; i++)
+		KUNIT_EXPECT_EQ(test, word + i,
+				hmm_pt_test_lookup(test, addr + (i << PAGE_SHIFT)).pfn);
+
+	for (i = 0; i < npages; i++) {
+		start = addr + (i << PAGE_SHIFT);
+		end = start + PAGE_SIZE;
+		KUNIT_EXPECT_TRUE(test, hmm_pt_test_writable(test, addr, end));
+		hmm_pt_test_protect(test, &start, &end);
+		KUNIT_EXPECT_FALSE(test, hmm_pt_test_writable(test, addr, end));
+		KUNIT_EXPECT_EQ(test, i + 1 < npages,
+				hmm_pt_test_writable(test, addr, TASK_SIZE_MAX));
+		hmm_pt_test_clear(test, &start, &end);
+		KUNIT_EXPECT_FALSE(test, hmm_pt_test_occupied(test, 0, end));
+		KUNIT_EXPECT_EQ(test, i + 1 < npages,
+				hmm_pt_test_occupied(test, end, TASK_SIZE_MAX));
+	}
+}
+
+static const unsigned int block_orders[] = {
+	1, 4, PMD_ORDER - 1, PMD_ORDER, PMD_ORDER + 1, PMD_ORDER + 4, PUD_SHIFT - PAGE_SHIFT,
+};
+
+static void order_desc(const unsigned int *order, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "order %u", *order);
+}
+
+KUNIT_ARRAY_PARAM(block_orders, block_orders, order_desc);
+
+/* A block goes as a whole, whichever of its pages is hit, and not with a neighbour. */
+static void pt_block_cut(struct kunit *test)
+{
+	unsigned int order = *(const unsigned int *)test->param_value;
+	unsigned long word = hmm_pt_test_block(HMM_PT_TEST_RW | FAR_PFN, order);
+	unsigned long size = PAGE_SIZE << order, addr = BIT(39), start, end;
+	const unsigned long hits[][2] = {
+		{ addr, addr + PAGE_SIZE },
+		{ addr + size - PAGE_SIZE, addr + size },
+		{ addr - PAGE_SIZE, addr + PAGE_SIZE },
+		{ addr + size - PAGE_SIZE, addr + size + PAGE_SIZE },
+		{ addr, addr + size },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(hits); i++) {
+		hmm_pt_test_map(test, addr, BIT(order), word);
+		expect_run(test, addr, BIT(order), word);
+		hmm_pt_test_map(test, addr - PAGE_SIZE, 1, HMM_PT_TEST_RW | 1);
+		hmm_pt_test_map(test, addr + size, 1, HMM_PT_TEST_RW | 2);
+
+		start = hits[i][0];
+		end = hits[i][1];
+		hmm_pt_test_protect(test, &start, &end);
+		KUNIT_EXPECT_EQ(test, min(hits[i][0], addr), start);
+		KUNIT_EXPECT_EQ(test, max(hits[i][1], addr + size), end);
+		KUNIT_EXPECT_FALSE(test, hmm_pt_test_writable(test, start, end));
+		KUNIT_EXPECT_EQ(test, (word & ~HMM_PTE_WRITE) + BIT(order) - 1,
+				hmm_pt_test_lookup(test, addr + size - PAGE_SIZE).pfn);
+
+		start = hits[i][0];
+		end = hits[i][1];
+		hmm_pt_test_clear(test, &start, &end);
+		KUNIT_EXPECT_EQ(test, min(hits[i][0], addr), start);
+		KUNIT_EXPECT_EQ(test, max(hits[i][1], addr + size), end);
+		KUNIT_EXPECT_FALSE(test, hmm_pt_test_occupied(test, addr, addr + size));
+		KUNIT_EXPECT_EQ(test, hits[i][0] == addr || hits[i][0] > addr,
+				hmm_pt_test_occupied(test, 0, addr));
+		KUNIT_EXPECT_EQ(test, hits[i][1] <= addr + size,
+				hmm_pt_test_occupied(test, addr + size, TASK_SIZE_MAX));
+		start = 0;
+		end = TASK_SIZE_MAX;
+		hmm_pt_test_clear(test, &start, &end);
+	}
+}
+
+/* Of a block that reaches out of the range, what is in it comes in smaller ones. */
+static void pt_block_clipped(struct kunit *test)
+{
+	unsigned long word = hmm_pt_test_block(HMM_PTE_VALID | FAR_PFN, PMD_ORDER);
+	unsigned long words[6];
+	unsigned int i;
+
+	/* Pages 3, 4 to 7 and 8 of a huge one */
+	hmm_pt_test_map(test, PMD_SIZE + 3 * PAGE_SIZE, 6, word + 3);
+	for (i = 3; i < 9; i++)
+		KUNIT_EXPECT_EQ(test, i > 3 && i < 8 ? 2 : 0,
+				hmm_pte_order(hmm_pt_test_lookup(test, PMD_SIZE + i * PAGE_SIZE)));
+
+	/* Whose neighbour may be written, or which lies askew */
+	hmm_pt_test_fill(words, 6, hmm_pt_test_block(HMM_PTE_VALID | FAR_PFN, 3));
+	words[0] |= HMM_PTE_WRITE;
+	KUNIT_ASSERT_EQ(test, 0, hmm_pt_test_publish(test, 0, 6, words));
+	for (i = 0; i < 6; i++)
+		KUNIT_EXPECT_EQ(test, i < 2 ? 0 : 1,
+				hmm_pte_order(hmm_pt_test_lookup(test, i * PAGE_SIZE)));
+	hmm_pt_test_map(test, PUD_SIZE, PTRS_PER_PTE, word + 1);
+	for (i = 0; i < 6; i++)
+		KUNIT_EXPECT_EQ(test, 0,
+				hmm_pte_order(hmm_pt_test_lookup(test, PUD_SIZE + i * PAGE_SIZE)));
+}
+
+/* Small ones give way to a huge one, and the other way round. */
+static void pt_replace(struct kunit *test)
+{
+	unsigned long huge = hmm_pt_test_block(HMM_PTE_VALID | FAR_PFN, PUD_SHIFT - PAGE_SHIFT);
+	unsigned long *words = hmm_pt_test_words(test, PAGES(PUD_SHIFT));
+	unsigned long empty, addr = PUD_SIZE;
+
+	hmm_pt_test_map(test, addr, PAGES(PUD_SHIFT), huge);
+	empty = bytes(test);
+	hmm_pt_test_map(test, addr, PAGES(PUD_SHIFT), HMM_PT_TEST_RW | FAR_PFN);
+	expect_run(test, addr, PAGES(PUD_SHIFT), HMM_PT_TEST_RW | FAR_PFN);
+	KUNIT_EXPECT_EQ(test, empty + PAGE_SIZE * (1 + PTRS_PER_PMD), bytes(test));
+	hmm_pt_test_map(test, addr, PAGES(PUD_SHIFT), huge);
+	expect_run(test, addr, PAGES(PUD_SHIFT), huge);
+	KUNIT_EXPECT_EQ(test, empty, bytes(test));
+	KUNIT_EXPECT_FALSE(test, hmm_pt_test_writable(test, 0, TASK_SIZE_MAX));
+
+	/* What cuts it has to come back with all of it. */
+	hmm_pt_test_fill(words, 1, HMM_PT_TEST_RW | 1);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, hmm_pt_test_publish(test, addr, 1, words));
+	KUNIT_EXPECT_EQ(test, -EAGAIN, hmm_pt_test_publish(test, addr + PUD_SIZE - PAGE_SIZE,
+							   1, words));
+	expect_run(test, addr, PAGES(PUD_SHIFT), huge);
+	KUNIT_EXPECT_EQ(test, empty, bytes(test));
+}
+
+static void pt_publish_refused(struct kunit *test)
+{
+	unsigned long words[3] = { HMM_PTE_VALID | 1, 0, HMM_PTE_VALID | 2 };
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_pt_test_publish(test, 0, 3, words));
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_pt_test_publish(test, 0, 0, words));
+	KUNIT_EXPECT_FALSE(test, hmm_pt_test_occupied(test, 0, TASK_SIZE_MAX));
+}
+
+/* Tables that were there when a stage was prepared, and are gone when it is needed */
+static void pt_reclaim(struct kunit *test)
+{
+	unsigned long word = HMM_PTE_VALID | FAR_PFN, addr = PUD_SIZE, empty = bytes(test);
+	unsigned long start = 0, end = TASK_SIZE_MAX, full;
+	struct hmm_pt_test *t = test->priv;
+	struct hmm_pt_stage stage;
+
+	hmm_pt_test_map(test, addr, 1, word);
+	full = bytes(test);
+	hmm_pt_reclaim(&t->pt, 0, TASK_SIZE_MAX);
+	KUNIT_EXPECT_EQ(test, full, bytes(test));
+
+	hmm_pt_stage(&stage, addr, addr + PAGE_SIZE, &word, NULL);
+	KUNIT_ASSERT_EQ(test, 0, hmm_pt_prepare(&t->pt, &stage));
+	KUNIT_EXPECT_EQ(test, full, bytes(test));
+	hmm_pt_test_clear(test, &start, &end);
+	KUNIT_EXPECT_EQ(test, full, bytes(test));
+	hmm_pt_reclaim(&t->pt, 0, TASK_SIZE_MAX);
+	KUNIT_EXPECT_EQ(test, empty, bytes(test));
+
+	down_write(&t->lock);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, hmm_pt_publish(&t->pt, &stage));
+	KUNIT_EXPECT_FALSE(test, hmm_pt_occupied(&t->pt, 0, TASK_SIZE_MAX));
+	up_write(&t->lock);
+	KUNIT_ASSERT_EQ(test, 0, hmm_pt_prepare(&t->pt, &stage));
+	down_write(&t->lock);
+	KUNIT_EXPECT_EQ(test, 0, hmm_pt_publish(&t->pt, &stage));
+	up_write(&t->lock);
+	hmm_pt_unstage(&t->pt, &stage);
+	expect_run(test, addr, 1, word);
+	KUNIT_EXPECT_EQ(test, full, bytes(test));
+}
+
+static void free_page_of(void *page)
+{
+	__free_page(page);
+}
+
+static struct page *some_page(struct kunit *test)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_page_of, page));
+	return page;
+}
+
+/* Was @page told since the last time? */
+static bool told(struct page *page)
+{
+	bool dirty = PageDirty(page);
+
+	ClearPageDirty(page);
+	return dirty;
+}
+
+static void pt_dirty_told(struct kunit *test)
+{
+	struct page *page = some_page(test);
+	unsigned long word = HMM_PT_TEST_RW | page_to_pfn(page), start, end;
+
+	hmm_pt_test_map(test, 0, 1, word);
+	hmm_pt_test_dirty(test, 0, TASK_SIZE_MAX);
+	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, 0)));
+	KUNIT_EXPECT_FALSE(test, told(page));
+
+	/* By the write-protection, and then no more */
+	start = 0;
+	end = PAGE_SIZE;
+	hmm_pt_test_protect(test, &start, &end);
+	KUNIT_EXPECT_TRUE(test, told(page));
+	KUNIT_EXPECT_EQ(test, word & ~HMM_PTE_WRITE, hmm_pt_test_lookup(test, 0).pfn);
+	hmm_pt_test_dirty(test, 0, TASK_SIZE_MAX);
+	hmm_pt_test_clear(test, &start, &end);
+	KUNIT_EXPECT_FALSE(test, told(page));
+
+	/* By what takes it away; not when nothing was written */
+	hmm_pt_test_map(test, 0, 1, word);
+	hmm_pt_test_clear(test, &start, &end);
+	KUNIT_EXPECT_FALSE(test, told(page));
+	hmm_pt_test_map(test, 0, 1, word);
+	hmm_pt_test_dirty(test, 0, PAGE_SIZE);
+	hmm_pt_test_clear(test, &start, &end);
+	KUNIT_EXPECT_TRUE(test, told(page));
+
+	/* By what comes instead: dirty as long as it may be written */
+	hmm_pt_test_map(test, 0, 1, word);
+	hmm_pt_test_dirty(test, 0, PAGE_SIZE);
+	hmm_pt_test_map(test, 0, 1, word);
+	KUNIT_EXPECT_TRUE(test, told(page));
+	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, 0)));
+	hmm_pt_test_map(test, 0, 1, HMM_PT_TEST_RW | FAR_PFN);
+	KUNIT_EXPECT_TRUE(test, told(page));
+	KUNIT_EXPECT_FALSE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, 0)));
+}
+
+/* Device memory is not told: this page has no struct page. */
+static void pt_dirty_device(struct kunit *test)
+{
+	unsigned long word = HMM_PT_TEST_RW | HMM_PTE_DEVICE | FAR_PFN;
+	unsigned long start = 0, end = TASK_SIZE_MAX;
+
+	hmm_pt_test_map(test, PMD_SIZE, PTRS_PER_PTE, hmm_pt_test_block(word, PMD_ORDER));
+	hmm_pt_test_map(test, 0, 1, word);
+	hmm_pt_test_dirty(test, 0, TASK_SIZE_MAX);
+	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, 0)));
+	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, 2 * PMD_SIZE - PAGE_SIZE)));
+	hmm_pt_test_protect(test, &start, &end);
+	KUNIT_EXPECT_FALSE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, 0)));
+	hmm_pt_test_clear(test, &start, &end);
+}
+
+/* The run at hand, and nothing beside it */
+static void pt_dirty_run(struct kunit *test)
+{
+	unsigned long word = HMM_PT_TEST_RW | HMM_PTE_DEVICE | FAR_PFN;
+	struct hmm_pt_test *t = test->priv;
+	struct hmm_pt_iter iter;
+	unsigned int i;
+
+	hmm_pt_test_map(test, PMD_SIZE - 3 * PAGE_SIZE, 6, word);
+	down_read(&t->lock);
+	hmm_pt_for_each(&iter, t, PMD_SIZE - 2 * PAGE_SIZE, PMD_SIZE + 2 * PAGE_SIZE)
+		hmm_pte_set_dirty(&iter);
+	up_read(&t->lock);
+	for (i = 0; i < 6; i++)
+		KUNIT_EXPECT_EQ(test, i > 0 && i < 5,
+				hmm_pte_dirty(hmm_pt_test_lookup(test, PMD_SIZE + i * PAGE_SIZE -
+								 3 * PAGE_SIZE)));
+}
+
+/* How many tables may be allocated before one fails; the test is single threaded. */
+static long allocations_left;
+
+static struct page *alloc_fails(struct hmm_pt *pt, unsigned int level)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct page *page;
+
+	if (!allocations_left--)
+		return NULL;
+	kunit_deactivate_static_stub(test, hmm_pt_alloc_table);
+	page = hmm_pt_alloc_table(pt, level);
+	kunit_activate_static_stub(test, hmm_pt_alloc_table, alloc_fails);
+	return page;
+}
+
+/* Whichever table is lacking, nothing stays behind; with all of them it works. */
+static void pt_alloc_fails(struct kunit *test)
+{
+	unsigned long word = HMM_PTE_VALID | FAR_PFN, addr = BIT(39) - PAGE_SIZE;
+	struct hmm_pt_test *t = test->priv;
+	unsigned long empty = bytes(test), words[2];
+	unsigned int fails;
+
+	for (fails = 0; fails <= 2 * t->pt.top; fails++) {
+		hmm_pt_test_fill(words, 2, word);
+		allocations_left = fails;
+		kunit_activate_static_stub(test, hmm_pt_alloc_table, alloc_fails);
+		if (!hmm_pt_test_publish(test, addr, 2, words))
+			break;
+		KUNIT_EXPECT_EQ(test, empty, bytes(test));
+		KUNIT_EXPECT_FALSE(test, hmm_pt_test_occupied(test, 0, TASK_SIZE_MAX));
+	}
+	kunit_deactivate_static_stub(test, hmm_pt_alloc_table);
+	/* Both pages have tables of their own, up to one in common. */
+	KUNIT_EXPECT_EQ(test, 6 + (t->pt.top == 4), fails);
+	expect_run(test, addr, 2, word);
+}
+
+static void pt_memory(struct kunit *test)
+{
+	unsigned long addr = BIT(39), pages = PAGES(PUD_SHIFT), i, tables;
+	unsigned long word = HMM_PTE_VALID | FAR_PFN;
+	struct hmm_pt_test *t = test->priv;
+	unsigned long start = addr, end = addr + PUD_SIZE;
+	unsigned long nodes = 0;
+
+	hmm_pt_test_map(test, addr, pages, word);
+	for (i = pages; i > 1; nodes += i)
+		i = DIV_ROUND_UP(i, XA_CHUNK_SIZE);
+	kunit_info(test, "1 GiB of 4K pages: %lu bytes, in an xarray %lu\n",
+		   bytes(test), nodes * sizeof(struct xa_node));
+	KUNIT_EXPECT_LE(test, 10 * bytes(test), 81 * pages);
+
+	hmm_pt_test_clear(test, &start, &end);
+	hmm_pt_reclaim(&t->pt, 0, TASK_SIZE_MAX);
+	KUNIT_EXPECT_EQ(test, PAGE_SIZE, bytes(test));
+
+	hmm_pt_test_map(test, addr, pages, hmm_pt_test_block(word, PMD_ORDER));
+	/* The table of the entries, and the directories above */
+	tables = bytes(test) - t->pt.top * PAGE_SIZE + PAGE_SIZE;
+	kunit_info(test, "1 GiB of 2M pages: %lu bytes and directories\n", tables);
+	KUNIT_EXPECT_LE(test, 10 * tables, 81 * PTRS_PER_PMD);
+}
+
+struct pt_race {
+	struct kunit *test;
+	unsigned long words[64];
+	unsigned long bad;
+};
+
+/* Either all of the range is mapped, as one run, or none of it. */
+static int read_beside(void *arg)
+{
+	struct pt_race *race = arg;
+	struct hmm_pt_test *t = race->test->priv;
+	struct hmm_pt_iter iter;
+
+	while (!kthread_should_stop()) {
+		unsigned long pages = 0, addr = BIT(39) - 32 * PAGE_SIZE;
+
+		down_read(&t->lock);
+		hmm_pt_set_dirty(&t->pt, addr, addr + 64 * PAGE_SIZE);
+		hmm_pt_for_each(&iter, t, addr, addr + 64 * PAGE_SIZE)
+			pages += (iter.end - iter.addr) >> PAGE_SHIFT;
+		if ((pages && pages != 64) ||
+		    !pages == hmm_pt_occupied(&t->pt, addr, addr + 64 * PAGE_SIZE))
+			race->bad++;
+		up_read(&t->lock);
+		cond_resched();
+	}
+	return 0;
+}
+
+static void pt_readers(struct kunit *test)
+{
+	unsigned long word = HMM_PT_TEST_RW | HMM_PTE_DEVICE | FAR_PFN, start, end;
+	struct pt_race races[2] = { { .test = test }, { .test = test } };
+	struct hmm_pt_test *t = test->priv;
+	struct task_struct *threads[2];
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		threads[i] = kthread_run(read_beside, &races[i], "hmm_pt_reader/%u", i);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, threads[i]);
+	}
+	for (i = 0; i < 5000; i++) {
+		start = BIT(39) - 32 * PAGE_SIZE;
+		end = start + 64 * PAGE_SIZE;
+		hmm_pt_test_fill(races[0].words, 64, word);
+		KUNIT_EXPECT_EQ(test, 0, hmm_pt_test_publish(test, start, 64, races[0].words));
+		cond_resched();
+		hmm_pt_test_clear(test, &start, &end);
+		if (i % 2)
+			hmm_pt_reclaim(&t->pt, 0, TASK_SIZE_MAX);
+	}
+	for (i = 0; i < 2; i++) {
+		kthread_stop(threads[i]);
+		KUNIT_EXPECT_EQ(test, 0, races[i].bad);
+	}
+}
+
+static struct kunit_case hmm_pt_cases[] = {
+	KUNIT_CASE(pt_empty),
+	KUNIT_CASE_PARAM(pt_border, borders_gen_params),
+	KUNIT_CASE_PARAM(pt_block_cut, block_orders_gen_params),
+	KUNIT_CASE(pt_block_clipped),
+	KUNIT_CASE(pt_replace),
+	KUNIT_CASE(pt_publish_refused),
+	KUNIT_CASE(pt_reclaim),
+	KUNIT_CASE(pt_dirty_told),
+	KUNIT_CASE(pt_dirty_device),
+	KUNIT_CASE(pt_dirty_run),
+	KUNIT_CASE(pt_alloc_fails),
+	KUNIT_CASE(pt_memory),
+	KUNIT_CASE_SLOW(pt_readers),
+	KUNIT_CASE_SLOW(hmm_pt_random),
+	{}
+};
+
+static struct kunit_suite hmm_pt_suite = {
+	.name = "hmm_pt",
+	.init = hmm_pt_test_init,
+	.exit = hmm_pt_test_exit,
+	.test_cases = hmm_pt_cases,
+};
+
+kunit_test_suite(hmm_pt_suite);

@@ -12,6 +12,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/iommu.h>
 #include <linux/iommu-dma.h>
+#include <xen/swiotlb-xen.h>
 
 #include "hmm_internal.h"
 
@@ -24,6 +25,14 @@ static_assert(PAGE_SIZE > HMM_DMA_FLAGS);
 static bool hmm_dma_is_direct(struct device *dev)
 {
 	return !use_dma_iommu(dev) && !get_dma_ops(dev);
+}
+
+/* By way of Xen's DMA operations memory that is in one piece here rarely is. */
+static bool hmm_dma_bounces(struct device *dev)
+{
+	if (IS_ENABLED(CONFIG_SWIOTLB_XEN) && get_dma_ops(dev) == &xen_swiotlb_dma_ops)
+		return true;
+	return hmm_dma_is_direct(dev) && is_swiotlb_force_bounce(dev);
 }
 
 /* Can an IOMMU map single pages? What is mapped beside them would be a copy. */
@@ -51,9 +60,8 @@ static bool hmm_dma_maps_pages(struct device *dev)
  */
 int hmm_dma_check(struct device *dev)
 {
-	if (!dev->dma_mask || !dev_is_dma_coherent(dev) || !hmm_dma_maps_pages(dev))
-		return -EOPNOTSUPP;
-	if (hmm_dma_is_direct(dev) && is_swiotlb_force_bounce(dev))
+	if (!dev->dma_mask || !dev_is_dma_coherent(dev) || !hmm_dma_maps_pages(dev) ||
+	    hmm_dma_bounces(dev))
 		return -EOPNOTSUPP;
 	return 0;
 }

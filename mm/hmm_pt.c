@@ -29,7 +29,8 @@
  * mapping; but a mapping whose block gave way to another one is not undone before
  * hmm_pt_unstage(): until then the device may use it.
  *
- * Addresses are those of user space: beyond, the root has no slots.
+ * The root has slots for user space, and for what lies below its last slot. What is
+ * beyond is not mirrored: device faults come with any address.
  *
  * The lock of the mirror keeps it all in place:
  *
@@ -57,14 +58,14 @@
 #include "hmm_internal.h"
 
 /**
- * struct hmm_pt_part - a table, and what of it decides about a range
+ * struct hmm_pt_part - those slots of a table that a range is in
  * @page: the table
  * @slots: its slots
  * @at: its level
  * @level: the number of that, 0 for a table of ptes
  * @first: the first slot
  * @last: the last one
- * @groups: mask of the groups of @first, @last, and those between
+ * @groups: mask of the groups that @first to @last are in
  */
 struct hmm_pt_part {
 	struct page *page;
@@ -117,6 +118,12 @@ static unsigned long hmm_pt_table_last(const struct hmm_pt_level *at, unsigned l
 	return addr | (unsigned long)at->mask << at->shift | (BIT(at->shift) - 1);
 }
 
+/* The last address that the root has a slot for */
+static unsigned long hmm_pt_last(const struct hmm_pt *pt)
+{
+	return hmm_pt_table_last(&pt->level[pt->top], 0);
+}
+
 /* The groups of a table in or below which there are entries with @flag */
 static unsigned long *hmm_pt_groups(struct page *page, unsigned long flag)
 {
@@ -138,7 +145,7 @@ static unsigned long hmm_pt_holds(unsigned long word)
 	       (hmm_pt_has(word, HMM_PTE_WRITE) ? HMM_PTE_WRITE : 0);
 }
 
-/* The part of a table that decides about @start to @last, which is in the range. */
+/* The slots of a table that @start to @last are in. The table is for all of these. */
 static __always_inline struct hmm_pt_part
 hmm_pt_part(const struct hmm_pt *pt, struct page *page, unsigned int level,
 	    unsigned long start, unsigned long last)
@@ -298,7 +305,8 @@ static void hmm_pt_unlink(const struct hmm_pt *pt, struct page *page, unsigned i
 
 /*
  * Device memory has no use for it, and its struct page may be gone. The lock of the
- * folio is not taken: whoever sent the invalidation may hold it.
+ * folio is not taken: whoever sent the invalidation may hold it. As for zap_pte_range(),
+ * the folio is mapped, and a file system has made ready for writing when it became so.
  */
 static void hmm_pte_tell_dirty(unsigned long word, unsigned int shift)
 {
@@ -488,8 +496,8 @@ static bool hmm_pt_any_slots(struct page *page, const struct hmm_pt_level *at,
 }
 
 /*
- * In or below the slot that decides about @addr, is there an entry with @flag that is
- * there itself, or on one side of it?
+ * Below the slot that @addr is in, is there an entry with @flag at @addr, or before it
+ * (behind it, if @behind)?
  */
 static bool hmm_pt_any_beside(struct page *page, const struct hmm_pt_level *at,
 			      unsigned long addr, bool behind, unsigned long flag)
@@ -562,8 +570,9 @@ static void hmm_pt_unlink_empty(const struct hmm_pt *pt, struct page *page,
 }
 
 /*
- * The word of the slot that decides about @addr, the level and the table of that.
- * Nothing but HMM_PTE_DIRTY of it can change.
+ * The word of the slot that decides about @addr, the level and the table of that: an
+ * entry, 0, or a table below which there is no entry. Nothing but HMM_PTE_DIRTY of it
+ * can change.
  */
 static unsigned long hmm_pt_find(const struct hmm_pt *pt, unsigned long addr,
 				 struct page **page, const struct hmm_pt_level **at)
@@ -574,7 +583,7 @@ static unsigned long hmm_pt_find(const struct hmm_pt *pt, unsigned long addr,
 	for (*at = &pt->level[pt->top];; (*at)--) {
 		slots = page_address(*page);
 		word = READ_ONCE(slots[hmm_pt_slot(*at, addr)]);
-		if (!hmm_pt_is_table(word))
+		if (!hmm_pt_is_table(word) || !hmm_pt_has(word, HMM_PTE_VALID))
 			return word;
 		*page = pfn_to_page(word);
 	}
@@ -602,7 +611,7 @@ static hmm_pte_t hmm_pt_pte(const struct hmm_pt *pt, unsigned long word, struct 
 /**
  * hmm_pt_load() - the entry of a page
  * @pt: mirror page table
- * @addr: address in the page
+ * @addr: address in the page, of user space or not
  *
  * Context: Under the lock of the mirror. Does not sleep.
  * Return: The entry; not hmm_pte_valid() if nothing is mirrored there.
@@ -614,8 +623,10 @@ hmm_pte_t hmm_pt_load(struct hmm_pt *pt, unsigned long addr)
 	struct page *page;
 
 	lockdep_assert_held(pt->lock);
+	if (addr > hmm_pt_last(pt))
+		return (hmm_pte_t){};
 	word = hmm_pt_find(pt, addr, &page, &at);
-	return word ? hmm_pt_pte(pt, word, page, at, addr) : (hmm_pte_t){};
+	return word & HMM_PTE_VALID ? hmm_pt_pte(pt, word, page, at, addr) : (hmm_pte_t){};
 }
 
 /* Look at the slots of the table that decides about iter->end, up to the limit. */
@@ -658,8 +669,12 @@ static unsigned int hmm_pt_iter_empty(const struct hmm_pt_iter *iter)
 /* The next slot with an entry, or 0 if there is none */
 static noinline unsigned long hmm_pt_iter_seek(struct hmm_pt_iter *iter)
 {
-	unsigned long word;
+	unsigned long word, last = hmm_pt_last(iter->pt);
 
+	if (iter->limit - 1 > last)
+		iter->limit = last + 1;
+	if (iter->end > last)
+		return 0;
 	while (iter->end != iter->limit) {
 		if (iter->slot == iter->stop)
 			hmm_pt_iter_enter(iter);
@@ -690,6 +705,24 @@ static __always_inline bool hmm_pt_iter_is(const struct hmm_pt_iter *iter,
 	return READ_ONCE(*slot) == word && (!with_dma || hmm_pt_iter_dma(iter, slot) == dma);
 }
 
+/*
+ * Pass over slots that go on with the run, four at a time; there is one behind them yet.
+ * Long runs are what most of the time is spent on.
+ */
+static __always_inline const unsigned long *
+hmm_pt_iter_skip(const unsigned long *slot, const unsigned long *stop, unsigned long *word,
+		 unsigned long step)
+{
+	while (stop - slot > 4 && READ_ONCE(slot[1]) == *word + step &&
+	       READ_ONCE(slot[2]) == *word + 2 * step &&
+	       READ_ONCE(slot[3]) == *word + 3 * step &&
+	       READ_ONCE(slot[4]) == *word + 4 * step) {
+		slot += 4;
+		*word += 4 * step;
+	}
+	return slot;
+}
+
 /* Go on to where the run ends that has @word and @dma in the slot at hand. */
 static __always_inline void hmm_pt_iter_extend(struct hmm_pt_iter *iter, unsigned long word,
 					       dma_addr_t dma, bool with_dma)
@@ -700,6 +733,8 @@ static __always_inline void hmm_pt_iter_extend(struct hmm_pt_iter *iter, unsigne
 	do {
 		const unsigned long *slot = iter->slot, *stop = iter->stop;
 
+		if (!with_dma)
+			slot = hmm_pt_iter_skip(slot, stop, &word, size >> PAGE_SHIFT);
 		do {
 			word += size >> PAGE_SHIFT;
 			if (dma != DMA_MAPPING_ERROR)
@@ -770,9 +805,11 @@ EXPORT_SYMBOL_GPL(hmm_pte_set_dirty);
  */
 void hmm_pt_set_dirty(struct hmm_pt *pt, unsigned long start, unsigned long end)
 {
+	unsigned long last = min(end - 1, hmm_pt_last(pt));
+
 	lockdep_assert_held(pt->lock);
-	if (start != end)
-		hmm_pt_dirty(pt, pt->root, pt->top, start, end - 1);
+	if (start != end && start <= last)
+		hmm_pt_dirty(pt, pt->root, pt->top, start, last);
 }
 
 /**
@@ -969,12 +1006,13 @@ static void hmm_pt_stage_count(const struct hmm_pt *pt, const struct hmm_pt_stag
 	for (slot = part.first; level && slot <= part.last; slot++) {
 		unsigned long addr = hmm_pt_slot_start(&part, slot, start);
 		unsigned int order = hmm_pt_word_order(*hmm_pt_stage_word(stage, addr));
+		unsigned long word = page ? READ_ONCE(part.slots[slot]) : 0;
 		struct page *below = NULL;
 
 		if (order >= part.at->shift - PAGE_SHIFT)
 			continue;
-		if (page && hmm_pt_is_table(part.slots[slot]))
-			below = pfn_to_page(part.slots[slot]);
+		if (hmm_pt_is_table(word))
+			below = pfn_to_page(word);
 		else
 			count[level - 1]++;
 		hmm_pt_stage_count(pt, stage, below, level - 1, addr,
@@ -1014,6 +1052,7 @@ static int hmm_pt_stage_dma(const struct hmm_pt *pt, const struct hmm_pt_stage *
 	for (addr = stage->start; addr < stage->end; addr += PAGE_SIZE << hmm_pt_word_order(word)) {
 		word = *hmm_pt_stage_word(stage, addr);
 		map = hmm_pt_stage_map(stage, addr);
+		cond_resched();
 		if (*map || word & HMM_PTE_UNADDRESSABLE)
 			continue;
 		ret = hmm_dma_map(pt->dma_dev, word & ~HMM_PTE_FLAGS, hmm_pt_word_order(word),
@@ -1049,7 +1088,9 @@ static int hmm_pt_stage_tables(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 /**
  * hmm_pt_prepare() - get what it takes to publish entries
  * @pt: mirror page table
- * @stage: of hmm_pt_stage(), or left by hmm_pt_publish() that returned -EAGAIN
+ * @stage: of hmm_pt_stage(); or left by hmm_pt_publish() that returned -EAGAIN, with the
+ *	range and the words as they were. What has been walked again is to be staged
+ *	anew, after hmm_pt_unstage(): there are DMA mappings of the old pages
  *
  * Context: Takes pt->lock for reading, and allocates with it dropped, for the memcg
  * that the caller has set active. May sleep.
@@ -1084,18 +1125,21 @@ void hmm_pt_unstage(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 	unsigned long addr = stage->start;
 
 	while (pt->dma_dev && addr < stage->end) {
-		dma_addr_t map = *hmm_pt_stage_map(stage, addr);
+		dma_addr_t *map = hmm_pt_stage_map(stage, addr);
 
-		if (map)
-			hmm_dma_unmap(pt->dma_dev, map);
-		addr += PAGE_SIZE << hmm_dma_order(map);
+		addr += PAGE_SIZE << hmm_dma_order(*map);
+		if (*map)
+			hmm_dma_unmap(pt->dma_dev, *map);
+		*map = 0;
+		cond_resched();
 	}
 	hmm_pt_spare_free(pt, &stage->spare);
 }
 
 /*
  * @old, which is dirty, gives way to @word. If that is of the same page, the device
- * may go on writing it without saying so again.
+ * may go on writing it without saying so again. (Where sizes differ pfns are not
+ * compared: a page can be called dirty once too often.)
  */
 static unsigned long hmm_pte_inherit(unsigned long old, unsigned long word,
 				     unsigned int shift)
@@ -1287,9 +1331,10 @@ static bool hmm_pt_stage_suffices(const struct hmm_pt *pt, const struct hmm_pt_s
  * them until it has been told of the new ones, and hmm_pt_unstage() be called then.
  *
  * Context: Under pt->lock, held for writing. Does not sleep.
- * Return: 0, with all of it published, or -EAGAIN, with nothing changed: while the
- * lock was not held, tables were freed that are needed now, or a block came that the
- * range cuts. See hmm_pt_widen(), walk all of it, and hmm_pt_prepare() again.
+ * Return: 0, with all of it published, or -EAGAIN, with nothing changed. While the lock
+ * was not held, tables were freed that are needed now: hmm_pt_prepare() gets others. Or
+ * a block came that the range cuts: see hmm_pt_widen(), walk all of it, and stage it
+ * anew.
  */
 int hmm_pt_publish(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 {
@@ -1360,7 +1405,8 @@ int hmm_pt_init(struct hmm_pt *pt, struct rw_semaphore *lock, struct device *dma
  * Pages that are dirty are told, DMA mappings undone.
  *
  * Context: Takes pt->lock for writing. May sleep. Nobody else uses @pt, and there is
- * no stage of it.
+ * no stage of it. What is mirrored still has to be invalidated before it changes, until
+ * this returns.
  */
 void hmm_pt_destroy(struct hmm_pt *pt)
 {

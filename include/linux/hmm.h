@@ -3,9 +3,9 @@
  * HMM (heterogeneous memory management): lets a device use the address space
  * of a process, at the CPU's virtual addresses and without pinning memory.
  *
- * This part is the range walker: it reports what the CPU page table holds for
- * a range of virtual addresses, and faults in what is asked for. See
- * Documentation/mm/hmm.rst.
+ * The range walker reports what the CPU page table holds for a range of virtual
+ * addresses, and faults in what is asked for. The mirror page table is what a device
+ * may access, and what it has written.
  */
 #ifndef _LINUX_HMM_H
 #define _LINUX_HMM_H
@@ -218,7 +218,7 @@ static inline bool hmm_pte_write(hmm_pte_t pte)
  * @pte: entry
  *
  * Context: Any.
- * Return: true if so, and if the page itself has not been told yet.
+ * Return: true if so, since the device may write it.
  */
 static inline bool hmm_pte_dirty(hmm_pte_t pte)
 {
@@ -308,7 +308,7 @@ static inline dma_addr_t hmm_pte_dma(hmm_pte_t pte)
 /* Levels of the page table at most: pte, pmd, pud, p4d, pgd */
 #define HMM_PT_LEVELS	5
 
-/* private: what of an address each level goes by, to be had with few instructions */
+/* private: how an address selects a slot: kept, because it is what operations cost */
 struct hmm_pt_level {
 	unsigned int		mask;
 	unsigned char		shift;

@@ -19,7 +19,7 @@ export KSRC V
 help:
 	@echo "make run                            build, boot, show the device at work"
 	@echo "make check [SUITE=a,b] [VARIANT=x]  run the tests; all of CI's by default"
-	@echo "make bench [PART=a,b]               our walker beside 6.12's: instructions, time, plots"
+	@echo "make bench [PART=a,b]               our walker beside 6.12's, our page table beside an xarray"
 	@echo "make kernel [VARIANT=x]             build a kernel and its initramfs"
 	@echo "make shell [VARIANT=x]              a shell in the guest (Ctrl-a x leaves)"
 	@echo "make apply KDIR=TREE                put our files onto your own 6.12 tree"

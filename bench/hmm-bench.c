@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Measures range walkers by /dev/hmm_bench, each figure on a line of its own:
+ * Measures range walkers and mirror page tables by /dev/hmm_bench, each figure on a
+ * line of its own:
  *
  *	bench NAME UNIT WHO VALUE
  *
@@ -341,6 +342,80 @@ static void threads(void)
 	drop(m);
 }
 
+/* The mirror page table, beside an xarray */
+
+static void say_pt(const char *what, const char *kind, const char *of, const char *by,
+		   double value)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "pt/%s/%s", what, kind);
+	unit = of;
+	say(name, by, value);
+}
+
+static void entries(const char *kind, enum hmm_bench_layout layout, const char *by,
+		    enum hmm_bench_holds holder)
+{
+	const struct hmm_bench_table b = measure_table(holder, layout, ROUNDS);
+	const double count = b.entries;
+
+	say_pt("fill", kind, "instructions/entry", by, b.fill / count);
+	say_pt("iterate", kind, "instructions/entry", by, b.iterate / count);
+	say_pt("clear", kind, "instructions/entry", by, b.clear / count);
+}
+
+static void entries_floor(const char *kind, double floor)
+{
+	say_pt("fill", kind, "instructions/entry", "floor", floor);
+	say_pt("iterate", kind, "instructions/entry", "floor", floor);
+	say_pt("clear", kind, "instructions/entry", "floor", floor);
+}
+
+static void bytes(const char *kind, enum hmm_bench_layout layout, const char *by,
+		  enum hmm_bench_holds holder)
+{
+	const struct hmm_bench_table b = measure_table(holder, layout, 1);
+
+	say_pt("bytes", kind, "bytes/entry", by, (double)b.bytes / b.entries);
+}
+
+static void empty(const char *by, enum hmm_bench_holds holder)
+{
+	const struct hmm_bench_gap b = measure_gap(holder, ROUNDS);
+	const double calls = HMM_BENCH_GAP_CALLS;
+
+	say_pt("clear", "1T-empty", "instructions/call", by, b.clear / calls);
+	say_pt("occupied", "1T-empty", "instructions/call", by, b.occupied / calls);
+}
+
+static void tables(void)
+{
+	const struct {
+		const char *kind;
+		enum hmm_bench_layout layout;
+	} kinds[] = {
+		{ "4K/contiguous", HMM_BENCH_CONTIGUOUS },
+		{ "4K/folios", HMM_BENCH_FOLIOS },
+		{ "4K/scattered", HMM_BENCH_SCATTERED },
+	};
+	struct memory m = anon(GIB_PAGES, MADV_NOHUGEPAGE);
+	double floor = (double)measure(HMM_BENCH_FLOOR, m, m.pages, nothing, ROUNDS).best / m.pages;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(kinds); i++) {
+		entries(kinds[i].kind, kinds[i].layout, "peer", HMM_BENCH_XARRAY);
+		entries(kinds[i].kind, kinds[i].layout, "ours", HMM_BENCH_PT);
+		entries_floor(kinds[i].kind, floor);
+	}
+	empty("peer", HMM_BENCH_XARRAY);
+	empty("ours", HMM_BENCH_PT);
+	bytes("4K", HMM_BENCH_SCATTERED, "peer", HMM_BENCH_XARRAY);
+	bytes("4K", HMM_BENCH_SCATTERED, "ours", HMM_BENCH_PT);
+	bytes("2M", HMM_BENCH_HUGE, "peer", HMM_BENCH_XARRAY);
+	bytes("2M", HMM_BENCH_HUGE, "ours", HMM_BENCH_PT);
+	drop(m);
+}
+
 /* For a profiler to watch: a second of each */
 static void profile(void)
 {
@@ -375,6 +450,8 @@ int main(int argc, char **argv)
 		sizes("THP", MADV_HUGEPAGE);
 		present_4k_odd();
 		attributes("attributes/4K/shuffled", anon_shuffled(many));
+	} else if (!strcmp(mode, "tables")) {
+		tables();
 	} else if (!strcmp(mode, "threads")) {
 		unit = "ns/page";
 		many = 4 * HPAGE_PAGES;
@@ -400,7 +477,7 @@ int main(int argc, char **argv)
 		many = 16 << 10;
 		profile();
 	} else {
-		die("what to measure? instructions, threads, native, profile");
+		die("what to measure? instructions, tables, threads, native, profile");
 	}
 	puts("bench done");
 	return 0;

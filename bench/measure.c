@@ -167,3 +167,26 @@ void measure_check(const char *name, const struct hmm_bench *b, struct request r
 	if (write && b->writable != valid)
 		die("%s: %llu writable pages, not %lu", name, b->writable, valid);
 }
+
+struct hmm_bench_table measure_table(enum hmm_bench_holds holder, enum hmm_bench_layout layout,
+				     unsigned int rounds)
+{
+	struct hmm_bench_table table = {
+		.holder = holder,
+		.layout = layout,
+		.rounds = rounds,
+	};
+
+	if (ioctl(bench_fd, HMM_BENCH_TABLE, &table))
+		die("table %d, layout %d: %s", holder, layout, strerror(errno));
+	return table;
+}
+
+struct hmm_bench_gap measure_gap(enum hmm_bench_holds holder, unsigned int rounds)
+{
+	struct hmm_bench_gap gap = { .holder = holder, .rounds = rounds };
+
+	if (ioctl(bench_fd, HMM_BENCH_GAP, &gap))
+		die("table %d, with nothing in it: %s", holder, strerror(errno));
+	return gap;
+}

@@ -44,4 +44,9 @@ struct hmm_bench measure(enum hmm_bench_what what, struct memory m, unsigned lon
 void measure_check(const char *name, const struct hmm_bench *b, struct request req,
 		   unsigned long valid);
 
+/* 1 GiB in one of those that hold an entry for each page; and 1 TiB with nothing in it */
+struct hmm_bench_table measure_table(enum hmm_bench_holds holder, enum hmm_bench_layout layout,
+				     unsigned int rounds);
+struct hmm_bench_gap measure_gap(enum hmm_bench_holds holder, unsigned int rounds);
+
 #endif /* HMM_BENCH_MEASURE_H */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/hmm_bench: measures range walkers on the memory of the calling process.
+ * /dev/hmm_bench: measures range walkers on the memory of the calling process, and
+ * mirror page tables on none: see table.c.
  *
  * Under QEMU's -icount each instruction takes a nanosecond of the guest's time,
  * so that one clock serves for both counts.
@@ -17,6 +18,7 @@
 #include <linux/uaccess.h>
 
 #include "hmm_bench.h"
+#include "table.h"
 
 /* The base tree's hmm_range_fault(): see peer.c. */
 int hmm_bench_peer(struct hmm_range *range);
@@ -231,19 +233,31 @@ out:
 	return ret;
 }
 
-static long hmm_bench_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+static long hmm_bench_walks(void __user *arg)
 {
 	struct hmm_bench_run run = {};
-	long ret;
+	int ret;
 
-	if (cmd != HMM_BENCH_RUN)
-		return -ENOTTY;
-	if (copy_from_user(&run.args, (void __user *)arg, sizeof(run.args)))
+	if (copy_from_user(&run.args, arg, sizeof(run.args)))
 		return -EFAULT;
 	ret = hmm_bench_measure(&run);
-	if (!ret && copy_to_user((void __user *)arg, &run.args, sizeof(run.args)))
+	if (!ret && copy_to_user(arg, &run.args, sizeof(run.args)))
 		return -EFAULT;
 	return ret;
+}
+
+static long hmm_bench_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	switch (cmd) {
+	case HMM_BENCH_RUN:
+		return hmm_bench_walks((void __user *)arg);
+	case HMM_BENCH_TABLE:
+		return hmm_bench_table((void __user *)arg);
+	case HMM_BENCH_GAP:
+		return hmm_bench_gap((void __user *)arg);
+	default:
+		return -ENOTTY;
+	}
 }
 
 static const struct file_operations hmm_bench_fops = {

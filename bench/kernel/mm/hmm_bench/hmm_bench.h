@@ -45,6 +45,59 @@ struct hmm_bench {
 	__u64 sum;
 };
 
+enum hmm_bench_holds {
+	HMM_BENCH_XARRAY,
+	HMM_BENCH_PT,		/* the mirror page table, without DMA addresses */
+};
+
+enum hmm_bench_layout {
+	HMM_BENCH_CONTIGUOUS,	/* all pages follow on each other */
+	HMM_BENCH_FOLIOS,	/* 16 pages do, in a folio of 64 KiB */
+	HMM_BENCH_SCATTERED,	/* none does */
+	HMM_BENCH_HUGE,		/* entries of 2 MiB */
+};
+
+/**
+ * struct hmm_bench_table - what it costs to hold an entry for each page of 1 GiB
+ * @holder: in, &enum hmm_bench_holds
+ * @layout: in, &enum hmm_bench_layout
+ * @rounds: in, how often to do the same
+ * @entries: out, how many there are
+ * @bytes: out, the memory that they take
+ * @fill: out, nanoseconds of the shortest round to put all of them in
+ * @iterate: out, to look at all of them
+ * @clear: out, to take all of them out; not of entries of 2 MiB, nor is @iterate
+ */
+struct hmm_bench_table {
+	__u32 holder;
+	__u32 layout;
+	__u64 rounds;
+	__u64 entries;
+	__u64 bytes;
+	__u64 fill;
+	__u64 iterate;
+	__u64 clear;
+};
+
+#define HMM_BENCH_GAP_CALLS	256
+
+/**
+ * struct hmm_bench_gap - what 1 TiB costs that has nothing in it, between entries
+ * @holder: in, &enum hmm_bench_holds
+ * @rounds: in, how often to do the same
+ * @clear: out, nanoseconds of the shortest round of %HMM_BENCH_GAP_CALLS that take out
+ *	all that there is
+ * @occupied: out, and of those that ask whether there is anything
+ */
+struct hmm_bench_gap {
+	__u64 holder;
+	__u64 rounds;
+	__u64 clear;
+	__u64 occupied;
+};
+
 #define HMM_BENCH_RUN	_IOWR('H', 0xb0, struct hmm_bench)
+#define HMM_BENCH_TABLE	_IOWR('H', 0xb1, struct hmm_bench_table)
+#define HMM_BENCH_GAP	_IOWR('H', 0xb2, struct hmm_bench_gap)
 
 #endif /* _HMM_BENCH_H */

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The mirror page table, for table.c to measure.
+ */
+#include <linux/hmm.h>
+#include <linux/rwsem.h>
+#include <linux/slab.h>
+
+#include "../hmm_internal.h"
+#include "table.h"
+
+/**
+ * struct hmm_bench_mirror - what of a mirror its page table needs
+ * @lock: the lock
+ * @pt: the page table
+ * @stage: what is about to be published
+ */
+struct hmm_bench_mirror {
+	struct rw_semaphore lock;
+	struct hmm_pt pt;
+	struct hmm_pt_stage stage;
+};
+
+static int hmm_bench_pt_init(struct hmm_bench_range *range)
+{
+	struct hmm_bench_mirror *mirror = kzalloc(sizeof(*mirror), GFP_KERNEL);
+	int ret;
+
+	if (!mirror)
+		return -ENOMEM;
+	init_rwsem(&mirror->lock);
+	ret = hmm_pt_init(&mirror->pt, &mirror->lock);
+	if (ret) {
+		kfree(mirror);
+		return ret;
+	}
+	range->table = mirror;
+	return 0;
+}
+
+static void hmm_bench_pt_exit(struct hmm_bench_range *range)
+{
+	struct hmm_bench_mirror *mirror = range->table;
+
+	hmm_pt_destroy(&mirror->pt);
+	kfree(mirror);
+}
+
+static int hmm_bench_pt_prepare(struct hmm_bench_range *range)
+{
+	struct hmm_bench_mirror *mirror = range->table;
+
+	hmm_pt_stage(&mirror->stage, range->start, hmm_bench_range_end(range),
+		     range->words);
+	return hmm_pt_prepare(&mirror->pt, &mirror->stage);
+}
+
+/* No table is left where there is no entry, so that the next fill has to put them in. */
+static void hmm_bench_pt_unprepare(struct hmm_bench_range *range)
+{
+	struct hmm_bench_mirror *mirror = range->table;
+
+	hmm_pt_unstage(&mirror->pt, &mirror->stage);
+	hmm_pt_reclaim(&mirror->pt, range->start, hmm_bench_range_end(range));
+}
+
+static void hmm_bench_pt_lock(struct hmm_bench_range *range)
+{
+	struct hmm_bench_mirror *mirror = range->table;
+
+	down_write(&mirror->lock);
+}
+
+static void hmm_bench_pt_unlock(struct hmm_bench_range *range)
+{
+	struct hmm_bench_mirror *mirror = range->table;
+
+	up_write(&mirror->lock);
+}
+
+static int hmm_bench_pt_fill(struct hmm_bench_range *range)
+{
+	struct hmm_bench_mirror *mirror = range->table;
+
+	return hmm_pt_publish(&mirror->pt, &mirror->stage);
+}
+
+static int hmm_bench_pt_iterate(struct hmm_bench_range *range)
+{
+	struct hmm_bench_mirror *mirror = range->table;
+	unsigned long bytes = 0, sum = 0;
+	struct hmm_pt_iter iter;
+
+	hmm_pt_for_each(&iter, &mirror->pt, range->start, hmm_bench_range_end(range)) {
+		sum += iter.pte.pfn;
+		bytes += iter.end - iter.addr;
+	}
+	range->sum = sum;
+	return bytes >> PAGE_SHIFT;
+}
+
+static int hmm_bench_pt_clear(struct hmm_bench_range *range)
+{
+	struct hmm_bench_mirror *mirror = range->table;
+	unsigned long start = range->start, end = hmm_bench_range_end(range);
+
+	hmm_pt_clear(&mirror->pt, &start, &end);
+	return 0;
+}
+
+static int hmm_bench_pt_occupied(struct hmm_bench_range *range)
+{
+	struct hmm_bench_mirror *mirror = range->table;
+
+	return hmm_pt_occupied(&mirror->pt, range->start, hmm_bench_range_end(range));
+}
+
+static bool hmm_bench_pt_holds(struct hmm_bench_range *range, unsigned long page)
+{
+	struct hmm_bench_mirror *mirror = range->table;
+	hmm_pte_t pte = hmm_pt_lookup(&mirror->pt, range->start + (page << PAGE_SHIFT));
+
+	return pte.pfn == range->words[page];
+}
+
+static unsigned long hmm_bench_pt_bytes(struct hmm_bench_range *range)
+{
+	struct hmm_bench_mirror *mirror = range->table;
+
+	return atomic_long_read(&mirror->pt.bytes);
+}
+
+const struct hmm_bench_holder hmm_bench_pt = {
+	.init = hmm_bench_pt_init,
+	.exit = hmm_bench_pt_exit,
+	.prepare = hmm_bench_pt_prepare,
+	.unprepare = hmm_bench_pt_unprepare,
+	.lock = hmm_bench_pt_lock,
+	.unlock = hmm_bench_pt_unlock,
+	.fill = hmm_bench_pt_fill,
+	.iterate = hmm_bench_pt_iterate,
+	.clear = hmm_bench_pt_clear,
+	.occupied = hmm_bench_pt_occupied,
+	.holds = hmm_bench_pt_holds,
+	.bytes = hmm_bench_pt_bytes,
+};

@@ -373,11 +373,11 @@ static void entries_floor(const char *kind, double floor)
 }
 
 static void bytes(const char *kind, enum hmm_bench_layout layout, const char *by,
-		  enum hmm_bench_holds holder)
+		  enum hmm_bench_holds holder, unsigned int times)
 {
 	const struct hmm_bench_table b = measure_table(holder, layout, 1);
 
-	say_pt("bytes", kind, "bytes/entry", by, (double)b.bytes / b.entries);
+	say_pt("bytes", kind, "bytes/entry", by, (double)times * b.bytes / b.entries);
 }
 
 static void empty(const char *by, enum hmm_bench_holds holder)
@@ -409,10 +409,15 @@ static void tables(void)
 	}
 	empty("peer", HMM_BENCH_XARRAY);
 	empty("ours", HMM_BENCH_PT);
-	bytes("4K", HMM_BENCH_SCATTERED, "peer", HMM_BENCH_XARRAY);
-	bytes("4K", HMM_BENCH_SCATTERED, "ours", HMM_BENCH_PT);
-	bytes("2M", HMM_BENCH_HUGE, "peer", HMM_BENCH_XARRAY);
-	bytes("2M", HMM_BENCH_HUGE, "ours", HMM_BENCH_PT);
+	bytes("4K", HMM_BENCH_SCATTERED, "peer", HMM_BENCH_XARRAY, 1);
+	bytes("4K", HMM_BENCH_SCATTERED, "ours", HMM_BENCH_PT, 1);
+	bytes("2M", HMM_BENCH_HUGE, "peer", HMM_BENCH_XARRAY, 1);
+	bytes("2M", HMM_BENCH_HUGE, "ours", HMM_BENCH_PT, 1);
+	/* One xarray for the pages, another one for the DMA addresses */
+	bytes("4K-dma", HMM_BENCH_SCATTERED, "peer", HMM_BENCH_XARRAY, 2);
+	bytes("4K-dma", HMM_BENCH_SCATTERED, "ours", HMM_BENCH_PT_DMA, 1);
+	bytes("2M-dma", HMM_BENCH_HUGE, "peer", HMM_BENCH_XARRAY, 2);
+	bytes("2M-dma", HMM_BENCH_HUGE, "ours", HMM_BENCH_PT_DMA, 1);
 	drop(m);
 }
 

@@ -48,6 +48,7 @@ struct hmm_bench {
 enum hmm_bench_holds {
 	HMM_BENCH_XARRAY,
 	HMM_BENCH_PT,		/* the mirror page table, without DMA addresses */
+	HMM_BENCH_PT_DMA,	/* the same with them */
 };
 
 enum hmm_bench_layout {

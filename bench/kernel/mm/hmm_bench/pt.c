@@ -2,9 +2,12 @@
 /*
  * The mirror page table, for table.c to measure.
  */
+#include <linux/dma-mapping.h>
 #include <linux/hmm.h>
+#include <linux/platform_device.h>
 #include <linux/rwsem.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "../hmm_internal.h"
 #include "table.h"
@@ -14,11 +17,15 @@
  * @lock: the lock
  * @pt: the page table
  * @stage: what is about to be published
+ * @device: has DMA addresses; NULL if there are none
+ * @maps: for the DMA mappings of the stage
  */
 struct hmm_bench_mirror {
 	struct rw_semaphore lock;
 	struct hmm_pt pt;
 	struct hmm_pt_stage stage;
+	struct platform_device *device;
+	dma_addr_t *maps;
 };
 
 static int hmm_bench_pt_init(struct hmm_bench_range *range)
@@ -29,7 +36,7 @@ static int hmm_bench_pt_init(struct hmm_bench_range *range)
 	if (!mirror)
 		return -ENOMEM;
 	init_rwsem(&mirror->lock);
-	ret = hmm_pt_init(&mirror->pt, &mirror->lock);
+	ret = hmm_pt_init(&mirror->pt, &mirror->lock, NULL);
 	if (ret) {
 		kfree(mirror);
 		return ret;
@@ -43,7 +50,43 @@ static void hmm_bench_pt_exit(struct hmm_bench_range *range)
 	struct hmm_bench_mirror *mirror = range->table;
 
 	hmm_pt_destroy(&mirror->pt);
+	if (mirror->device)
+		platform_device_unregister(mirror->device);
+	vfree(mirror->maps);
 	kfree(mirror);
+}
+
+/* A device that no IOMMU is before, and that reaches all memory */
+static int hmm_bench_pt_dma_init(struct hmm_bench_range *range)
+{
+	struct hmm_bench_mirror *mirror = kzalloc(sizeof(*mirror), GFP_KERNEL);
+	int ret = -ENOMEM;
+
+	if (!mirror)
+		return ret;
+	init_rwsem(&mirror->lock);
+	mirror->maps = vmalloc_array(range->npages, sizeof(*mirror->maps));
+	if (!mirror->maps)
+		goto free;
+	mirror->device = platform_device_register_simple("hmm_bench", PLATFORM_DEVID_NONE,
+							 NULL, 0);
+	ret = PTR_ERR_OR_ZERO(mirror->device);
+	if (ret)
+		goto free;
+	ret = dma_coerce_mask_and_coherent(&mirror->device->dev, DMA_BIT_MASK(64));
+	if (!ret)
+		ret = hmm_pt_init(&mirror->pt, &mirror->lock, &mirror->device->dev);
+	if (ret)
+		goto unregister;
+	range->table = mirror;
+	return 0;
+
+unregister:
+	platform_device_unregister(mirror->device);
+free:
+	vfree(mirror->maps);
+	kfree(mirror);
+	return ret;
 }
 
 static int hmm_bench_pt_prepare(struct hmm_bench_range *range)
@@ -51,7 +94,7 @@ static int hmm_bench_pt_prepare(struct hmm_bench_range *range)
 	struct hmm_bench_mirror *mirror = range->table;
 
 	hmm_pt_stage(&mirror->stage, range->start, hmm_bench_range_end(range),
-		     range->words);
+		     range->words, mirror->maps);
 	return hmm_pt_prepare(&mirror->pt, &mirror->stage);
 }
 
@@ -91,7 +134,7 @@ static int hmm_bench_pt_iterate(struct hmm_bench_range *range)
 	unsigned long bytes = 0, sum = 0;
 	struct hmm_pt_iter iter;
 
-	hmm_pt_for_each(&iter, &mirror->pt, range->start, hmm_bench_range_end(range)) {
+	hmm_pt_for_each(&iter, mirror, range->start, hmm_bench_range_end(range)) {
 		sum += iter.pte.pfn;
 		bytes += iter.end - iter.addr;
 	}
@@ -118,7 +161,7 @@ static int hmm_bench_pt_occupied(struct hmm_bench_range *range)
 static bool hmm_bench_pt_holds(struct hmm_bench_range *range, unsigned long page)
 {
 	struct hmm_bench_mirror *mirror = range->table;
-	hmm_pte_t pte = hmm_pt_lookup(&mirror->pt, range->start + (page << PAGE_SHIFT));
+	hmm_pte_t pte = hmm_pt_load(&mirror->pt, range->start + (page << PAGE_SHIFT));
 
 	return pte.pfn == range->words[page];
 }
@@ -132,6 +175,22 @@ static unsigned long hmm_bench_pt_bytes(struct hmm_bench_range *range)
 
 const struct hmm_bench_holder hmm_bench_pt = {
 	.init = hmm_bench_pt_init,
+	.exit = hmm_bench_pt_exit,
+	.prepare = hmm_bench_pt_prepare,
+	.unprepare = hmm_bench_pt_unprepare,
+	.lock = hmm_bench_pt_lock,
+	.unlock = hmm_bench_pt_unlock,
+	.fill = hmm_bench_pt_fill,
+	.iterate = hmm_bench_pt_iterate,
+	.clear = hmm_bench_pt_clear,
+	.occupied = hmm_bench_pt_occupied,
+	.holds = hmm_bench_pt_holds,
+	.bytes = hmm_bench_pt_bytes,
+};
+
+/* The same with DMA addresses */
+const struct hmm_bench_holder hmm_bench_pt_dma = {
+	.init = hmm_bench_pt_dma_init,
 	.exit = hmm_bench_pt_exit,
 	.prepare = hmm_bench_pt_prepare,
 	.unprepare = hmm_bench_pt_unprepare,

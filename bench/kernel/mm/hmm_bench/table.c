@@ -29,6 +29,8 @@ static const struct hmm_bench_holder *hmm_bench_holder(unsigned int who)
 		return &hmm_bench_xarray;
 	case HMM_BENCH_PT:
 		return &hmm_bench_pt;
+	case HMM_BENCH_PT_DMA:
+		return &hmm_bench_pt_dma;
 	default:
 		return NULL;
 	}

@@ -61,6 +61,7 @@ struct hmm_bench_holder {
 };
 
 extern const struct hmm_bench_holder hmm_bench_pt;
+extern const struct hmm_bench_holder hmm_bench_pt_dma;
 extern const struct hmm_bench_holder hmm_bench_xarray;
 
 long hmm_bench_table(void __user *arg);

@@ -7,12 +7,13 @@
  * could sync a copy or a cache. So a device gets addresses only where DMA reaches the
  * page itself, coherently: where the DMA API would bounce, mirroring is refused.
  */
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/iommu.h>
 #include <linux/iommu-dma.h>
-#include <xen/swiotlb-xen.h>
 
 #include "hmm_internal.h"
 
@@ -28,27 +29,45 @@ static bool hmm_dma_is_direct(struct device *dev)
 }
 
 /* By way of Xen's DMA operations memory that is in one piece here rarely is. */
-static bool hmm_dma_bounces(struct device *dev)
-{
-	if (IS_ENABLED(CONFIG_SWIOTLB_XEN) && get_dma_ops(dev) == &xen_swiotlb_dma_ops)
-		return true;
-	return hmm_dma_is_direct(dev) && is_swiotlb_force_bounce(dev);
-}
+#ifdef CONFIG_SWIOTLB_XEN
+#include <xen/swiotlb-xen.h>
 
-/* Can an IOMMU map single pages? What is mapped beside them would be a copy. */
-#ifdef CONFIG_IOMMU_DMA
-static bool hmm_dma_maps_pages(struct device *dev)
+static bool hmm_dma_is_xen(struct device *dev)
 {
-	if (!use_dma_iommu(dev))
-		return true;
-	return BIT(__ffs(iommu_get_domain_for_dev(dev)->pgsize_bitmap)) <= PAGE_SIZE;
+	return get_dma_ops(dev) == &xen_swiotlb_dma_ops;
 }
 #else
-static bool hmm_dma_maps_pages(struct device *dev)
+static bool hmm_dma_is_xen(struct device *dev)
 {
-	return true;
+	return false;
 }
 #endif
+
+static bool hmm_dma_bounces(struct device *dev)
+{
+	return hmm_dma_is_xen(dev) ||
+	       (hmm_dma_is_direct(dev) && is_swiotlb_force_bounce(dev));
+}
+
+#ifdef CONFIG_IOMMU_DMA
+static unsigned long hmm_dma_iommu_granule(struct device *dev)
+{
+	return BIT(__ffs(iommu_get_domain_for_dev(dev)->pgsize_bitmap));
+}
+#else
+static unsigned long hmm_dma_iommu_granule(struct device *dev)
+{
+	return PAGE_SIZE;
+}
+#endif
+
+/* The least that can be mapped: what is beside a page in that would be a copy. */
+VISIBLE_IF_KUNIT unsigned long hmm_dma_granule(struct device *dev)
+{
+	KUNIT_STATIC_STUB_REDIRECT(hmm_dma_granule, dev);
+
+	return use_dma_iommu(dev) ? hmm_dma_iommu_granule(dev) : PAGE_SIZE;
+}
 
 /**
  * hmm_dma_check() - can a device mirror by DMA at all?
@@ -60,8 +79,8 @@ static bool hmm_dma_maps_pages(struct device *dev)
  */
 int hmm_dma_check(struct device *dev)
 {
-	if (!dev->dma_mask || !dev_is_dma_coherent(dev) || !hmm_dma_maps_pages(dev) ||
-	    hmm_dma_bounces(dev))
+	if (!dev->dma_mask || !dev_is_dma_coherent(dev) || hmm_dma_bounces(dev) ||
+	    hmm_dma_granule(dev) > PAGE_SIZE)
 		return -EOPNOTSUPP;
 	return 0;
 }

@@ -92,6 +92,7 @@ static inline void hmm_dma_unmap(struct device *dev, dma_addr_t map)
 
 #if IS_ENABLED(CONFIG_KUNIT)
 struct page *hmm_pt_alloc_table(struct hmm_pt *pt, unsigned int level);
+unsigned long hmm_dma_granule(struct device *dev);
 #endif
 
 #endif /* _MM_HMM_INTERNAL_H */

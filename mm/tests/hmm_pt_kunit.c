@@ -14,6 +14,8 @@
 /* Where no memory is: nobody looks at it, because it is never dirty. */
 #define FAR_PFN		BIT(40)
 #define PAGES(shift)	BIT((shift) - PAGE_SHIFT)
+/* Of the writer beside readers */
+#define ROUNDS		(IS_ENABLED(CONFIG_KASAN) ? 1000 : 5000)
 
 static unsigned long bytes(struct kunit *test)
 {
@@ -263,7 +265,7 @@ static void pt_reclaim(struct kunit *test)
 	hmm_pt_reclaim(&t->pt, 0, TASK_SIZE_MAX);
 	KUNIT_EXPECT_EQ(test, full, bytes(test));
 
-	hmm_pt_stage(&stage, addr, addr + PAGE_SIZE, &word, NULL);
+	hmm_pt_test_stage(test, &stage, addr, 1, &word);
 	KUNIT_ASSERT_EQ(test, 0, hmm_pt_prepare(&t->pt, &stage));
 	KUNIT_EXPECT_EQ(test, full, bytes(test));
 	hmm_pt_test_clear(test, &start, &end);
@@ -488,7 +490,7 @@ static void pt_readers(struct kunit *test)
 		threads[i] = kthread_run(read_beside, &races[i], "hmm_pt_reader/%u", i);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, threads[i]);
 	}
-	for (i = 0; i < 5000; i++) {
+	for (i = 0; i < ROUNDS; i++) {
 		start = BIT(39) - 32 * PAGE_SIZE;
 		end = start + 64 * PAGE_SIZE;
 		hmm_pt_test_fill(races[0].words, 64, word);
@@ -529,4 +531,36 @@ static struct kunit_suite hmm_pt_suite = {
 	.test_cases = hmm_pt_cases,
 };
 
-kunit_test_suite(hmm_pt_suite);
+/* What is not about memory and many pages, with DMA addresses that are contiguous alike */
+static struct kunit_case hmm_pt_dma_cases[] = {
+	KUNIT_CASE(pt_empty),
+	KUNIT_CASE_PARAM(pt_border, borders_gen_params),
+	KUNIT_CASE_PARAM(pt_block_cut, block_orders_gen_params),
+	KUNIT_CASE(pt_block_clipped),
+	KUNIT_CASE(pt_publish_refused),
+	KUNIT_CASE(pt_reclaim),
+	KUNIT_CASE(pt_dirty_told),
+	KUNIT_CASE(pt_dirty_device),
+	KUNIT_CASE(pt_dirty_run),
+	KUNIT_CASE(pt_alloc_fails),
+	KUNIT_CASE_SLOW(pt_readers),
+	{}
+};
+
+static int init_adjacent(struct kunit *test)
+{
+	int ret = hmm_pt_test_init_dma(test);
+	struct hmm_pt_test *t = test->priv;
+
+	t->device->adjacent = true;
+	return ret;
+}
+
+static struct kunit_suite hmm_pt_dma_suite = {
+	.name = "hmm_pt_dma",
+	.init = init_adjacent,
+	.exit = hmm_pt_test_exit,
+	.test_cases = hmm_pt_dma_cases,
+};
+
+kunit_test_suites(&hmm_pt_suite, &hmm_pt_dma_suite);

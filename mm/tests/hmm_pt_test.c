@@ -4,19 +4,36 @@
  * lock that it needs.
  */
 #include <linux/cleanup.h>
+#include <linux/pgtable.h>
 #include <linux/vmalloc.h>
 
 #include "hmm_pt_test.h"
 
-int hmm_pt_test_init(struct kunit *test)
+static struct hmm_pt_test *new_test(struct kunit *test)
 {
 	struct hmm_pt_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
 
-	if (!t)
-		return -ENOMEM;
+	KUNIT_ASSERT_NOT_NULL(test, t);
 	init_rwsem(&t->lock);
 	test->priv = t;
+	return t;
+}
+
+int hmm_pt_test_init(struct kunit *test)
+{
+	struct hmm_pt_test *t = new_test(test);
+
 	return hmm_pt_init(&t->pt, &t->lock, NULL);
+}
+
+/* The same with DMA addresses */
+int hmm_pt_test_init_dma(struct kunit *test)
+{
+	struct hmm_pt_test *t = new_test(test);
+
+	t->device = hmm_pt_device(test);
+	t->maps = (dma_addr_t *)hmm_pt_test_words(test, BIT(PUD_SHIFT - PAGE_SHIFT));
+	return hmm_pt_init(&t->pt, &t->lock, t->device->dev);
 }
 
 /* Whatever a test leaves behind is gone with the page table. */
@@ -28,6 +45,11 @@ void hmm_pt_test_exit(struct kunit *test)
 		return;
 	hmm_pt_destroy(&t->pt);
 	KUNIT_EXPECT_EQ(test, 0, atomic_long_read(&t->pt.bytes));
+	if (t->device) {
+		KUNIT_EXPECT_EQ(test, 0, t->device->live);
+		KUNIT_EXPECT_EQ(test, t->device->maps, t->device->unmaps);
+		KUNIT_EXPECT_STREQ(test, "", t->device->complaint ?: "");
+	}
 }
 
 static void hmm_pt_test_vfree(void *memory)
@@ -58,6 +80,23 @@ void hmm_pt_test_fill(unsigned long *words, unsigned long npages, unsigned long 
 		words[i] = word + i;
 }
 
+/* Not more than 1 GiB, and one stage at a time */
+void hmm_pt_test_stage(struct kunit *test, struct hmm_pt_stage *stage, unsigned long addr,
+		       unsigned long npages, unsigned long *words)
+{
+	struct hmm_pt_test *t = test->priv;
+
+	hmm_pt_stage(stage, addr, addr + (npages << PAGE_SHIFT), words, t->maps);
+}
+
+int hmm_pt_test_publish_staged(struct kunit *test, struct hmm_pt_stage *stage)
+{
+	struct hmm_pt_test *t = test->priv;
+
+	guard(rwsem_write)(&t->lock);
+	return hmm_pt_publish(&t->pt, stage);
+}
+
 int hmm_pt_test_publish(struct kunit *test, unsigned long addr, unsigned long npages,
 			unsigned long *words)
 {
@@ -65,13 +104,10 @@ int hmm_pt_test_publish(struct kunit *test, unsigned long addr, unsigned long np
 	struct hmm_pt_stage stage;
 	int ret;
 
-	hmm_pt_stage(&stage, addr, addr + (npages << PAGE_SHIFT), words, NULL);
+	hmm_pt_test_stage(test, &stage, addr, npages, words);
 	ret = hmm_pt_prepare(&t->pt, &stage);
-	if (!ret) {
-		down_write(&t->lock);
-		ret = hmm_pt_publish(&t->pt, &stage);
-		up_write(&t->lock);
-	}
+	if (!ret)
+		ret = hmm_pt_test_publish_staged(test, &stage);
 	hmm_pt_unstage(&t->pt, &stage);
 	return ret;
 }

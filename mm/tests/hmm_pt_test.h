@@ -6,28 +6,86 @@
 #define _MM_TESTS_HMM_PT_TEST_H
 
 #include <kunit/test.h>
+#include <linux/dma-mapping.h>
 #include <linux/hmm.h>
 #include <linux/rwsem.h>
+#include <linux/spinlock.h>
 
 #include "../hmm_internal.h"
 
 #define HMM_PT_TEST_RW	(HMM_PTE_VALID | HMM_PTE_WRITE)
 
 /**
+ * struct hmm_pt_mapping - what a device may access at a DMA address
+ * @node: in a list of &struct hmm_pt_iommu
+ * @addr: the DMA address
+ * @pfn: the first page there
+ * @size: how many bytes
+ * @dir: whether it may be written
+ */
+struct hmm_pt_mapping {
+	struct hlist_node node;
+	dma_addr_t addr;
+	unsigned long pfn;
+	size_t size;
+	enum dma_data_direction dir;
+};
+
+/**
+ * struct hmm_pt_device - a device that sees to what it is given to access
+ * @dev: as the kernel knows it
+ * @mask: where it can access memory
+ * @lock: of its mappings
+ * @iommu: its mappings
+ * @next: where the next may be
+ * @adjacent: whether that is right behind the one before, if it can be
+ * @left: how many can be made before one fails; negative: any number
+ * @maps: how many have been made
+ * @unmaps: how many have been undone
+ * @live: how many there are
+ * @complaint: the first thing that was done to it and is wrong
+ */
+struct hmm_pt_device {
+	struct device *dev;
+	u64 mask;
+	/* Held while a mapping is looked for, made, or undone */
+	spinlock_t lock;
+	struct hmm_pt_iommu *iommu;
+	dma_addr_t next;
+	bool adjacent;
+	long left;
+	unsigned long maps;
+	unsigned long unmaps;
+	unsigned long live;
+	const char *complaint;
+};
+
+struct hmm_pt_device *hmm_pt_device(struct kunit *test);
+const struct hmm_pt_mapping *hmm_pt_device_find(struct hmm_pt_device *device, dma_addr_t addr);
+
+/**
  * struct hmm_pt_test - a page table that no mirror has
  * @lock: stands for the lock of the mirror
  * @pt: the page table
+ * @device: what it has DMA addresses for, or NULL
+ * @maps: room for 1 GiB of DMA mappings, if it has
  */
 struct hmm_pt_test {
 	struct rw_semaphore lock;
 	struct hmm_pt pt;
+	struct hmm_pt_device *device;
+	dma_addr_t *maps;
 };
 
 int hmm_pt_test_init(struct kunit *test);
+int hmm_pt_test_init_dma(struct kunit *test);
 void hmm_pt_test_exit(struct kunit *test);
 
 unsigned long *hmm_pt_test_words(struct kunit *test, unsigned long npages);
 unsigned long hmm_pt_test_block(unsigned long word, unsigned int order);
+void hmm_pt_test_stage(struct kunit *test, struct hmm_pt_stage *stage, unsigned long addr,
+		       unsigned long npages, unsigned long *words);
+int hmm_pt_test_publish_staged(struct kunit *test, struct hmm_pt_stage *stage);
 void hmm_pt_test_fill(unsigned long *words, unsigned long npages, unsigned long word);
 int hmm_pt_test_publish(struct kunit *test, unsigned long addr, unsigned long npages,
 			unsigned long *words);
@@ -40,7 +98,7 @@ void hmm_pt_test_dirty(struct kunit *test, unsigned long start, unsigned long en
 bool hmm_pt_test_occupied(struct kunit *test, unsigned long start, unsigned long end);
 bool hmm_pt_test_writable(struct kunit *test, unsigned long start, unsigned long end);
 
-/* Of hmm_pt_random.c, for the one suite */
+/* Of hmm_pt_random.c, for the suites of hmm_pt_kunit.c */
 void hmm_pt_random(struct kunit *test);
 
 #endif /* _MM_TESTS_HMM_PT_TEST_H */

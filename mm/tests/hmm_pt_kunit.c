@@ -544,6 +544,7 @@ static struct kunit_case hmm_pt_dma_cases[] = {
 	KUNIT_CASE(pt_dirty_run),
 	KUNIT_CASE(pt_alloc_fails),
 	KUNIT_CASE_SLOW(pt_readers),
+	KUNIT_CASE_SLOW(hmm_pt_random),
 	{}
 };
 

@@ -4,8 +4,12 @@
  *
  * The model has a maple tree of blocks, each with its first word, and one of what is
  * dirty. What is at an address is always the same page: a change of pages would have
- * come with an invalidation. In every other GiB that is device memory, in blocks of
- * any order; elsewhere it is one of a few pages, which can be told that they are dirty.
+ * come with an invalidation. Near the places where tables of all levels meet it is one
+ * that can be told that it is dirty; elsewhere it is device memory, in blocks of any
+ * order.
+ *
+ * With DMA addresses, each of them is looked up with the device, which knows what it
+ * may access there.
  */
 #include <linux/bitmap.h>
 #include <linux/maple_tree.h>
@@ -15,13 +19,24 @@
 #include "hmm_pt_test.h"
 
 #define OPERATIONS	(IS_ENABLED(CONFIG_KASAN) ? 100000 : 1000000)
-#define POOL_ORDER	10
-#define POOL_PAGES	BIT(POOL_ORDER)
 #define PUD_PAGES_ORDER	(PUD_SHIFT - PAGE_SHIFT)
 /* Looked at or published at once */
 #define PAGES_MAX	4096
 /* Where no memory is, and aligned to every order */
 #define DEVICE_PFN	BIT(45)
+/* Only in the words of the model: mapped for DMA in both directions */
+#define MAPPED_WRITE	HMM_PFN_YOUNG
+
+/* Memory on one side of a place, in as large a piece as can be had */
+#define POOL_ORDER	10
+#define POOL_PAGES	BIT(POOL_ORDER)
+#define POOLS_MAX	6
+
+struct pool {
+	struct page *pages;
+	unsigned long first;
+	DECLARE_BITMAP(told, POOL_PAGES);
+};
 
 struct model {
 	struct kunit *test;
@@ -29,10 +44,13 @@ struct model {
 	struct rnd_state rnd;
 	struct maple_tree blocks;
 	struct maple_tree dirty;
-	struct page *pool;
-	DECLARE_BITMAP(told, POOL_PAGES);
+	struct pool pools[POOLS_MAX];
+	unsigned int nr_pools;
 	unsigned long *words;
 	unsigned long *seen;
+	dma_addr_t *seen_dma;
+	/* How many blocks there are that DMA can reach */
+	unsigned long reached;
 	unsigned long places[4];
 	unsigned int nr_places;
 	unsigned long done;
@@ -43,16 +61,22 @@ static u32 below(struct model *m, u32 limit)
 	return prandom_u32_state(&m->rnd) % limit;
 }
 
-static bool is_device(unsigned long page)
+static struct pool *pool_of(struct model *m, unsigned long page)
 {
-	return page >> PUD_PAGES_ORDER & 1;
+	unsigned int i;
+
+	for (i = 0; i < m->nr_pools; i++) {
+		if (page - m->pools[i].first < POOL_PAGES)
+			return &m->pools[i];
+	}
+	return NULL;
 }
 
 static unsigned long pfn_of(struct model *m, unsigned long page)
 {
-	if (is_device(page))
-		return DEVICE_PFN + page;
-	return page_to_pfn(m->pool) + page % POOL_PAGES;
+	struct pool *pool = pool_of(m, page);
+
+	return pool ? page_to_pfn(pool->pages) + page - pool->first : DEVICE_PFN + page;
 }
 
 static unsigned int order_of(unsigned long word)
@@ -82,7 +106,9 @@ static unsigned long from_value(void *value)
 static void store(struct model *m, struct maple_tree *tree, unsigned long first,
 		  unsigned long last, void *value)
 {
-	KUNIT_ASSERT_EQ(m->test, 0, mtree_store_range(tree, first, last, value, GFP_KERNEL));
+	MA_STATE(mas, tree, first, last);
+
+	KUNIT_ASSERT_EQ(m->test, 0, mas_store_gfp(&mas, value, GFP_KERNEL));
 }
 
 /* A page near one of the places where tables of all levels meet */
@@ -104,24 +130,22 @@ static unsigned long random_end(struct model *m, unsigned long page, unsigned in
 	return min(end, TASK_SIZE_MAX >> PAGE_SHIFT);
 }
 
-/* The dirty pages of the range are told; they stay dirty only if @keep. */
+/* The dirty pages of the range are told. Are there any? */
 static bool tell(struct model *m, unsigned long first, unsigned long last)
 {
-	unsigned long index = first, page;
+	MA_STATE(mas, &m->dirty, first, first);
 	bool any = false;
-	void *entry;
+	unsigned int i;
 
-	mt_for_each(&m->dirty, entry, index, last) {
-		MA_STATE(mas, &m->dirty, index - 1, index - 1);
-		unsigned long from, to;
+	while (mas_find(&mas, last)) {
+		for (i = 0; i < m->nr_pools; i++) {
+			struct pool *pool = &m->pools[i];
+			unsigned long from = max3(mas.index, first, pool->first);
+			unsigned long to = min3(mas.last, last, pool->first + POOL_PAGES - 1);
 
-		mtree_lock(&m->dirty);
-		mas_walk(&mas);
-		from = max(mas.index, first);
-		to = min(mas.last, last);
-		mtree_unlock(&m->dirty);
-		for (page = from; page <= to && !is_device(page); page++)
-			__set_bit(page % POOL_PAGES, m->told);
+			if (from <= to)
+				bitmap_set(pool->told, from - pool->first, to - from + 1);
+		}
 		any = true;
 	}
 	return any;
@@ -130,41 +154,81 @@ static bool tell(struct model *m, unsigned long first, unsigned long last)
 /* Those that should have been told are dirty, and nobody else. */
 static void check_told(struct model *m)
 {
-	unsigned long i;
+	unsigned long i, page;
 
-	for (i = 0; i < POOL_PAGES; i++) {
-		if (PageDirty(m->pool + i) != test_bit(i, m->told))
-			KUNIT_FAIL_AND_ABORT(m->test, "page %lu of the pool at %lu", i, m->done);
-		ClearPageDirty(m->pool + i);
+	for (i = 0; i < m->nr_pools; i++) {
+		struct pool *pool = &m->pools[i];
+
+		for (page = 0; page < POOL_PAGES; page++) {
+			unsigned long *flags = &pool->pages[page].flags;
+
+			if (test_bit(PG_dirty, flags) != test_bit(page, pool->told))
+				KUNIT_FAIL_AND_ABORT(m->test, "page %lx at %lu",
+						     pool->first + page, m->done);
+			if (test_bit(PG_dirty, flags))
+				clear_bit(PG_dirty, flags);
+		}
+		bitmap_zero(pool->told, POOL_PAGES);
 	}
-	bitmap_zero(m->told, POOL_PAGES);
 }
 
 static void widen(struct model *m, unsigned long *first, unsigned long *last)
 {
 	MA_STATE(mas, &m->blocks, *first, *first);
 
-	mtree_lock(&m->blocks);
 	if (mas_walk(&mas))
 		*first = min(*first, mas.index);
 	mas_set(&mas, *last);
 	if (mas_walk(&mas))
 		*last = max(*last, mas.last);
-	mtree_unlock(&m->blocks);
 }
 
+/* Those of a range that go, or have come */
+static unsigned long count_reached(struct model *m, unsigned long first, unsigned long last)
+{
+	MA_STATE(mas, &m->blocks, first, first);
+	unsigned long count = 0;
+	void *value;
+
+	mas_for_each(&mas, value, last)
+		count += !(from_value(value) & HMM_PTE_UNADDRESSABLE);
+	return count;
+}
+
+/* Each block is mapped once, and nothing else. */
+static void check_mapped(struct model *m)
+{
+	if (!m->t->device)
+		return;
+	KUNIT_ASSERT_EQ_MSG(m->test, m->reached, m->t->device->live, "at %lu", m->done);
+	KUNIT_ASSERT_STREQ_MSG(m->test, "", m->t->device->complaint ?: "", "at %lu", m->done);
+}
+
+/* What was dirty of it stays so, if it may be written, by the page or the huge entry. */
 static void add_block(struct model *m, unsigned long page, unsigned long word)
 {
 	unsigned long last = page + BIT(order_of(word)) - 1;
-	unsigned long unit = page, step = BIT(unit_order(word));
+	unsigned long step = BIT(unit_order(word));
 
+	word |= word & HMM_PTE_WRITE ? MAPPED_WRITE : 0;
 	store(m, &m->blocks, page, last, to_value(word));
-	if (!mt_find(&m->dirty, &unit, last))
+	m->reached += !(word & HMM_PTE_UNADDRESSABLE);
+	if (!tell(m, page, last))
 		return;
-	for (unit = page; unit <= last; unit += step) {
-		bool dirty = tell(m, unit, unit + step - 1) && word & HMM_PTE_WRITE;
+	if (!(word & HMM_PTE_WRITE)) {
+		store(m, &m->dirty, page, last, NULL);
+		return;
+	}
+	while (step > 1 && page <= last) {
+		MA_STATE(mas, &m->dirty, page, page);
+		unsigned long from, to;
 
-		store(m, &m->dirty, unit, unit + step - 1, dirty ? xa_mk_value(1) : NULL);
+		if (!mas_find(&mas, last))
+			break;
+		from = round_down(max(mas.index, page), step);
+		to = round_up(min(mas.last, last) + 1, step) - 1;
+		store(m, &m->dirty, from, to, xa_mk_value(1));
+		page = to + 1;
 	}
 }
 
@@ -175,12 +239,18 @@ static unsigned long random_words(struct model *m, unsigned long page, unsigned 
 	unsigned int order, most;
 
 	while (at < end) {
+		bool is_device = !pool_of(m, at);
+
 		most = min_t(unsigned int, ilog2(end - at), at ? __ffs(at) : PUD_PAGES_ORDER);
-		if (!is_device(at))
+		if (!is_device)
 			most = min(most, POOL_ORDER);
 		order = below(m, 3) ? below(m, most + 1) : most;
+		/* Not onto the memory before a place */
+		while (is_device && pool_of(m, at + BIT(order) - 1))
+			order--;
 		word = HMM_PTE_VALID | pfn_of(m, at);
-		word |= is_device(at) ? HMM_PTE_DEVICE : 0;
+		word |= is_device ? HMM_PTE_DEVICE : 0;
+		word |= is_device && !below(m, 4) ? HMM_PTE_UNADDRESSABLE : 0;
 		word |= below(m, 2) ? HMM_PTE_WRITE : 0;
 		word |= below(m, 8) ? 0 : HMM_PTE_EXCLUSIVE;
 		word = hmm_pt_test_block(word, order + (below(m, 4) ? 0 : 1));
@@ -207,12 +277,16 @@ static void do_map(struct model *m)
 	first = page;
 	last = end - 1;
 	widen(m, &first, &last);
+	if (m->t->device)
+		m->t->device->adjacent = below(m, 2);
 	ret = hmm_pt_test_publish(m->test, page << PAGE_SHIFT, count, m->words);
 	KUNIT_ASSERT_EQ(m->test, first == page && last == end - 1 ? 0 : -EAGAIN, ret);
-	if (ret)
-		return;
-	for (at = page; at < end; at += BIT(order_of(m->words[at - page])))
-		add_block(m, at, m->words[at - page]);
+	if (!ret) {
+		m->reached -= count_reached(m, first, last);
+		for (at = page; at < end; at += BIT(order_of(m->words[at - page])))
+			add_block(m, at, m->words[at - page]);
+	}
+	check_mapped(m);
 }
 
 static void do_clear(struct model *m)
@@ -224,47 +298,52 @@ static void do_clear(struct model *m)
 	widen(m, &first, &last);
 	KUNIT_ASSERT_EQ(m->test, first << PAGE_SHIFT, start);
 	KUNIT_ASSERT_EQ(m->test, (last + 1) << PAGE_SHIFT, end);
-	tell(m, first, last);
+	m->reached -= count_reached(m, first, last);
 	store(m, &m->blocks, first, last, NULL);
-	store(m, &m->dirty, first, last, NULL);
+	if (tell(m, first, last))
+		store(m, &m->dirty, first, last, NULL);
+	check_mapped(m);
 }
 
 static void do_protect(struct model *m)
 {
 	unsigned long first = random_page(m), last = random_end(m, first, 14) - 1;
 	unsigned long start = first << PAGE_SHIFT, end = (last + 1) << PAGE_SHIFT;
-	unsigned long index;
+	struct ma_state mas;
 	void *value;
 
 	hmm_pt_test_protect(m->test, &start, &end);
 	widen(m, &first, &last);
 	KUNIT_ASSERT_EQ(m->test, first << PAGE_SHIFT, start);
 	KUNIT_ASSERT_EQ(m->test, (last + 1) << PAGE_SHIFT, end);
-	tell(m, first, last);
-	store(m, &m->dirty, first, last, NULL);
-	index = first;
-	mt_for_each(&m->blocks, value, index, last) {
-		unsigned long word = from_value(value) & ~HMM_PTE_WRITE;
+	if (tell(m, first, last))
+		store(m, &m->dirty, first, last, NULL);
+	mas_init(&mas, &m->blocks, first);
+	mas_for_each(&mas, value, last) {
+		unsigned long word = from_value(value);
 
-		store(m, &m->blocks, index - BIT(order_of(word)), index - 1, to_value(word));
+		if (word & HMM_PTE_WRITE)
+			KUNIT_ASSERT_EQ(m->test, 0,
+					mas_store_gfp(&mas, to_value(word & ~HMM_PTE_WRITE),
+						      GFP_KERNEL));
 	}
+	check_mapped(m);
 }
 
 static void do_dirty(struct model *m)
 {
 	unsigned long first = random_page(m), last = random_end(m, first, 12) - 1;
-	unsigned long index = first;
+	struct ma_state mas;
 	void *value;
 
 	hmm_pt_test_dirty(m->test, first << PAGE_SHIFT, (last + 1) << PAGE_SHIFT);
-	mt_for_each(&m->blocks, value, index, last) {
+	mas_init(&mas, &m->blocks, first);
+	mas_for_each(&mas, value, last) {
 		unsigned long word = from_value(value), step = BIT(unit_order(word));
-		unsigned long block = index - BIT(order_of(word));
 
-		if (!(word & HMM_PTE_WRITE))
-			continue;
-		store(m, &m->dirty, round_down(max(block, first), step),
-		      round_up(min(last + 1, index), step) - 1, xa_mk_value(1));
+		if (word & HMM_PTE_WRITE)
+			store(m, &m->dirty, round_down(max(mas.index, first), step),
+			      round_up(min(last, mas.last) + 1, step) - 1, xa_mk_value(1));
 	}
 }
 
@@ -272,62 +351,106 @@ static void do_ask(struct model *m)
 {
 	unsigned long first = random_page(m), last = random_end(m, first, 20) - 1;
 	unsigned long start = first << PAGE_SHIFT, end = (last + 1) << PAGE_SHIFT;
+	struct ma_state mas;
 	bool occupied = false, writable = false;
-	unsigned long index = first;
 	void *value;
 
-	mt_for_each(&m->blocks, value, index, last) {
+	mas_init(&mas, &m->blocks, first);
+	mas_for_each(&mas, value, last) {
 		occupied = true;
-		writable = writable || from_value(value) & HMM_PTE_WRITE;
+		writable = from_value(value) & HMM_PTE_WRITE;
+		if (writable)
+			break;
 	}
 	KUNIT_ASSERT_EQ(m->test, occupied, hmm_pt_test_occupied(m->test, start, end));
 	KUNIT_ASSERT_EQ(m->test, writable, hmm_pt_test_writable(m->test, start, end));
 }
 
-/* What hmm_pt_for_each() says of each page, in runs that could not be longer */
-static void look(struct model *m, unsigned long first, unsigned long end)
+/* What hmm_pt_for_each() says of each page. How many runs are wrong, or too short? */
+static unsigned long look(struct model *m, unsigned long first, unsigned long end)
 {
+	dma_addr_t dma, next_dma = DMA_MAPPING_ERROR;
+	unsigned long behind = 0, next = 0, page, bad = 0;
 	struct hmm_pt_iter iter;
-	unsigned long behind = 0, next = 0, page;
 
 	memset(m->seen, 0, (end - first) * sizeof(*m->seen));
 	down_read(&m->t->lock);
 	hmm_pt_for_each(&iter, m->t, first << PAGE_SHIFT, end << PAGE_SHIFT) {
-		KUNIT_EXPECT_GT(m->test, iter.end, iter.addr);
-		KUNIT_EXPECT_GE(m->test, iter.addr, behind);
-		KUNIT_EXPECT_FALSE(m->test, iter.addr == behind && iter.pte.pfn == next);
-		for (page = iter.addr >> PAGE_SHIFT; page < iter.end >> PAGE_SHIFT; page++)
-			m->seen[page - first] = iter.pte.pfn + page -
-						(iter.addr >> PAGE_SHIFT);
+		dma = hmm_pte_dma(iter.pte);
+		bad += iter.end <= iter.addr || iter.addr < behind || iter.end > end << PAGE_SHIFT;
+		bad += iter.addr == behind && iter.pte.pfn == next && dma == next_dma;
+		if (bad)
+			break;
 		behind = iter.end;
-		next = iter.pte.pfn + ((iter.end - iter.addr) >> PAGE_SHIFT);
+		next = iter.pte.pfn;
+		for (page = iter.addr >> PAGE_SHIFT; page < iter.end >> PAGE_SHIFT; page++) {
+			m->seen[page - first] = next++;
+			m->seen_dma[page - first] = dma;
+			if (dma != DMA_MAPPING_ERROR)
+				dma += PAGE_SIZE;
+		}
+		next_dma = dma;
 	}
 	up_read(&m->t->lock);
+	return bad;
+}
+
+/* How many pages of a block, from @page up to @stop, the device would not find? */
+static unsigned long count_lost(struct model *m, unsigned long word, unsigned long page,
+				unsigned long stop, const dma_addr_t *dma)
+{
+	const struct hmm_pt_mapping *mapping;
+	unsigned long bad = 0, size, offset;
+
+	if (!m->t->device || word & HMM_PTE_UNADDRESSABLE) {
+		for (; page < stop; page++)
+			bad += *dma++ != DMA_MAPPING_ERROR;
+		return bad;
+	}
+	size = PAGE_SIZE << order_of(word);
+	offset = *dma & (size - 1);
+	mapping = hmm_pt_device_find(m->t->device, *dma - offset);
+	if (!mapping || mapping->size != size ||
+	    mapping->pfn + (offset >> PAGE_SHIFT) != pfn_of(m, page) ||
+	    mapping->dir != (word & MAPPED_WRITE ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE))
+		return stop - page;
+	for (; page < stop; page++, offset += PAGE_SIZE)
+		bad += *dma++ != mapping->addr + offset;
+	return bad;
 }
 
 static void do_look(struct model *m)
 {
 	unsigned long first = random_page(m), end = random_end(m, first, 12);
-	unsigned long index = first, page, bad = 0;
+	unsigned long page, stop, bad;
+	struct ma_state mas;
+	hmm_pte_t pte;
 	void *value;
 
-	look(m, first, end);
+	bad = look(m, first, end);
 	memset(m->words, 0, (end - first) * sizeof(*m->words));
-	mt_for_each(&m->blocks, value, index, end - 1) {
+	mas_init(&mas, &m->blocks, first);
+	mas_for_each(&mas, value, end - 1) {
 		unsigned long word = from_value(value);
-		unsigned long block = index - BIT(order_of(word));
 
-		for (page = max(block, first); page < index && page < end; page++)
-			m->words[page - first] = word + page - block;
+		page = max(mas.index, first);
+		stop = min(mas.last + 1, end);
+		bad += count_lost(m, word, page, stop, m->seen_dma + page - first);
+		word = (word & ~MAPPED_WRITE) + page - mas.index;
+		for (; page < stop; page++)
+			m->words[page - first] = word++;
 	}
-	for (page = first; page < end; page++) {
-		if (m->words[page - first] && mtree_load(&m->dirty, page))
+	mas_init(&mas, &m->dirty, first);
+	mas_for_each(&mas, value, end - 1) {
+		stop = min(mas.last + 1, end);
+		for (page = max(mas.index, first); page < stop; page++)
 			m->words[page - first] |= HMM_PTE_DIRTY;
-		bad += m->words[page - first] != m->seen[page - first];
 	}
+	bad += memcmp(m->words, m->seen, (end - first) * sizeof(*m->words)) != 0;
 	page = first + below(m, end - first);
-	bad += m->words[page - first] !=
-	       hmm_pt_test_lookup(m->test, page << PAGE_SHIFT).pfn;
+	pte = hmm_pt_test_lookup(m->test, page << PAGE_SHIFT);
+	bad += m->words[page - first] != pte.pfn;
+	bad += hmm_pte_valid(pte) && hmm_pte_dma(pte) != m->seen_dma[page - first];
 	KUNIT_ASSERT_EQ_MSG(m->test, 0, bad, "[%lx, %lx) at %lu", first, end, m->done);
 }
 
@@ -343,40 +466,52 @@ static void (*const operations[])(struct model *m) = {
 	do_look,
 };
 
-static void free_pool(void *pool)
-{
-	__free_pages(pool, POOL_ORDER);
-}
-
-static void free_trees(void *arg)
+static void free_model(void *arg)
 {
 	struct model *m = arg;
 
-	mtree_destroy(&m->blocks);
-	mtree_destroy(&m->dirty);
+	__mt_destroy(&m->blocks);
+	__mt_destroy(&m->dirty);
+	while (m->nr_pools)
+		__free_pages(m->pools[--m->nr_pools].pages, POOL_ORDER);
+}
+
+static void add_pool(struct model *m, unsigned long first)
+{
+	struct page *pages = alloc_pages(GFP_KERNEL, POOL_ORDER);
+
+	KUNIT_ASSERT_NOT_NULL(m->test, pages);
+	m->pools[m->nr_pools].pages = pages;
+	m->pools[m->nr_pools++].first = first;
 }
 
 static struct model *new_model(struct kunit *test)
 {
 	struct model *m = kunit_kzalloc(test, sizeof(*m), GFP_KERNEL);
+	unsigned int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, m);
 	m->test = test;
 	m->t = test->priv;
-	mt_init(&m->blocks);
-	mt_init(&m->dirty);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_trees, m));
-	m->pool = alloc_pages(GFP_KERNEL, POOL_ORDER);
-	KUNIT_ASSERT_NOT_NULL(test, m->pool);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_pool, m->pool));
+	/* There is one thread. */
+	mt_init_flags(&m->blocks, MT_FLAGS_LOCK_EXTERN);
+	mt_init_flags(&m->dirty, MT_FLAGS_LOCK_EXTERN);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_model, m));
 	m->words = hmm_pt_test_words(test, BIT(PUD_PAGES_ORDER));
 	m->seen = hmm_pt_test_words(test, PAGES_MAX);
+	m->seen_dma = (dma_addr_t *)hmm_pt_test_words(test, PAGES_MAX);
 
 	m->places[m->nr_places++] = 0;
 	m->places[m->nr_places++] = BIT(P4D_SHIFT - PAGE_SHIFT);
 	m->places[m->nr_places++] = TASK_SIZE_MAX >> PAGE_SHIFT;
 	if (PGDIR_SHIFT > P4D_SHIFT)
 		m->places[m->nr_places++] = BIT(PGDIR_SHIFT - PAGE_SHIFT);
+	for (i = 0; i < m->nr_places; i++) {
+		if (m->places[i])
+			add_pool(m, round_down(m->places[i] - 1, POOL_PAGES));
+		if (m->places[i] < TASK_SIZE_MAX >> PAGE_SHIFT)
+			add_pool(m, m->places[i]);
+	}
 	return m;
 }
 

@@ -519,6 +519,7 @@ static struct kunit_case hmm_pt_cases[] = {
 	KUNIT_CASE(pt_dirty_run),
 	KUNIT_CASE(pt_alloc_fails),
 	KUNIT_CASE(pt_memory),
+	KUNIT_CASE(hmm_pt_memcg),
 	KUNIT_CASE_SLOW(pt_readers),
 	KUNIT_CASE_SLOW(hmm_pt_random),
 	{}

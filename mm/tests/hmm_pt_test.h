@@ -98,7 +98,8 @@ void hmm_pt_test_dirty(struct kunit *test, unsigned long start, unsigned long en
 bool hmm_pt_test_occupied(struct kunit *test, unsigned long start, unsigned long end);
 bool hmm_pt_test_writable(struct kunit *test, unsigned long start, unsigned long end);
 
-/* Of hmm_pt_random.c, for the suites of hmm_pt_kunit.c */
+/* Of hmm_pt_memcg.c and hmm_pt_random.c, for the suites of hmm_pt_kunit.c */
+void hmm_pt_memcg(struct kunit *test);
 void hmm_pt_random(struct kunit *test);
 
 #endif /* _MM_TESTS_HMM_PT_TEST_H */

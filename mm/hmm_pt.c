@@ -23,8 +23,8 @@
  * it, also where tables were left behind by entries that are gone; and to find
  * where in a table there is something, a few slots are looked at, not all of them.
  *
- * Where there are DMA addresses, a table has an array of them behind its slots, in
- * step with these: of an entry, the mapping of its block (see hmm_dma_map()), with the
+ * Where there are DMA addresses, a table that entries can be in has an array of them
+ * behind its slots, in step with these: of an entry, the mapping of its block (see hmm_dma_map()), with the
  * address of its own first page. A block is mapped once, and goes together with its
  * mapping; but a mapping whose block gave way to another one is not undone before
  * hmm_pt_unstage(): until then the device may use it.
@@ -56,6 +56,9 @@
 #include <linux/rwsem.h>
 
 #include "hmm_internal.h"
+
+/* A block is in one table: that of its slot of the highest level where entries are. */
+#define HMM_PT_ORDER_MAX	((unsigned int)(PUD_SHIFT - PAGE_SHIFT))
 
 /**
  * struct hmm_pt_part - those slots of a table that a range is in
@@ -220,11 +223,20 @@ static void hmm_pt_regroup_all(const struct hmm_pt_part *part, unsigned int grou
 	hmm_pt_regroup(part, group, behind, behind, 0);
 }
 
+/* Are there entries in tables of this level, or only tables? */
+static bool hmm_pt_has_entries(const struct hmm_pt_level *at)
+{
+	return at->shift <= PUD_SHIFT;
+}
+
 static unsigned int hmm_pt_table_order(const struct hmm_pt *pt, unsigned int level)
 {
-	size_t slot = sizeof(long) + (pt->dma_dev ? sizeof(dma_addr_t) : 0);
+	const struct hmm_pt_level *at = &pt->level[level];
+	size_t slot = sizeof(long);
 
-	return get_order(slot * (pt->level[level].mask + 1UL));
+	if (pt->dma_dev && hmm_pt_has_entries(at))
+		slot += sizeof(dma_addr_t);
+	return get_order(slot * (at->mask + 1UL));
 }
 
 VISIBLE_IF_KUNIT struct page *hmm_pt_alloc_table(struct hmm_pt *pt, unsigned int level)
@@ -589,13 +601,19 @@ static unsigned long hmm_pt_find(const struct hmm_pt *pt, unsigned long addr,
 	}
 }
 
+/* How many pages are before @addr in the slot that it is in */
+static unsigned long hmm_pt_offset(const struct hmm_pt_level *at, unsigned long addr)
+{
+	return (addr & (BIT(at->shift) - 1)) >> PAGE_SHIFT;
+}
+
 /* The entry of the page at @addr, given the slot that it is in, and its table */
 static hmm_pte_t hmm_pt_pte(const struct hmm_pt *pt, unsigned long word, struct page *page,
 			    const struct hmm_pt_level *at, unsigned long addr)
 {
-	unsigned long offset = addr & (BIT(at->shift) - 1) & PAGE_MASK;
+	unsigned long offset = hmm_pt_offset(at, addr);
 	hmm_pte_t pte = {
-		.pfn = word + (offset >> PAGE_SHIFT),
+		.pfn = word + offset,
 		.dma = DMA_MAPPING_ERROR,
 	};
 	dma_addr_t map;
@@ -603,7 +621,8 @@ static hmm_pte_t hmm_pt_pte(const struct hmm_pt *pt, unsigned long word, struct 
 	if (pt->dma_dev) {
 		map = hmm_pt_maps(at, page)[hmm_pt_slot(at, addr)];
 		if (map)
-			pte.dma = (map & ~(dma_addr_t)HMM_DMA_FLAGS) + offset;
+			pte.dma = (map & ~(dma_addr_t)HMM_DMA_FLAGS) +
+				  ((dma_addr_t)offset << PAGE_SHIFT);
 	}
 	return pte;
 }
@@ -698,55 +717,82 @@ static dma_addr_t hmm_pt_iter_dma(const struct hmm_pt_iter *iter, const unsigned
 	return map ? map & ~(dma_addr_t)HMM_DMA_FLAGS : DMA_MAPPING_ERROR;
 }
 
-static __always_inline bool hmm_pt_iter_is(const struct hmm_pt_iter *iter,
-					   const unsigned long *slot, unsigned long word,
-					   dma_addr_t dma, bool with_dma)
-{
-	return READ_ONCE(*slot) == word && (!with_dma || hmm_pt_iter_dma(iter, slot) == dma);
-}
-
 /*
- * Pass over slots that go on with the run, four at a time; there is one behind them yet.
- * Long runs are what most of the time is spent on.
+ * The slot in which the run ends that has *@word in @slot: there is something else, or
+ * it is @stop and *@word is what would go on with the run. Long runs are what most of
+ * the time is spent on.
  */
 static __always_inline const unsigned long *
-hmm_pt_iter_skip(const unsigned long *slot, const unsigned long *stop, unsigned long *word,
-		 unsigned long step)
+hmm_pt_iter_run(const unsigned long *slot, const unsigned long *stop, unsigned long *word,
+		unsigned long step)
 {
-	while (stop - slot > 4 && READ_ONCE(slot[1]) == *word + step &&
-	       READ_ONCE(slot[2]) == *word + 2 * step &&
-	       READ_ONCE(slot[3]) == *word + 3 * step &&
-	       READ_ONCE(slot[4]) == *word + 4 * step) {
-		slot += 4;
-		*word += 4 * step;
+	unsigned long next = *word;
+
+	for (; stop - slot > 4; slot += 4, next += 4 * step) {
+		if (READ_ONCE(slot[1]) != next + step)
+			return slot + 1;
+		if (READ_ONCE(slot[2]) != next + 2 * step)
+			return slot + 2;
+		if (READ_ONCE(slot[3]) != next + 3 * step)
+			return slot + 3;
+		if (READ_ONCE(slot[4]) != next + 4 * step)
+			return slot + 4;
 	}
+	do {
+		slot++;
+		next += step;
+	} while (slot != stop && READ_ONCE(*slot) == next);
+	*word = next;
 	return slot;
 }
 
-/* Go on to where the run ends that has @word and @dma in the slot at hand. */
-static __always_inline void hmm_pt_iter_extend(struct hmm_pt_iter *iter, unsigned long word,
-					       dma_addr_t dma, bool with_dma)
+/* The same where entries have DMA addresses, which have to go on, too */
+static const unsigned long *hmm_pt_iter_run_dma(const struct hmm_pt_iter *iter,
+						unsigned long *word, dma_addr_t *dma)
 {
-	/* Equal entries are of equal order, hence in tables of one level. */
+	const unsigned long *slot = iter->slot;
 	unsigned long size = BIT(iter->level->shift);
 
 	do {
-		const unsigned long *slot = iter->slot, *stop = iter->stop;
+		slot++;
+		*word += size >> PAGE_SHIFT;
+		if (*dma != DMA_MAPPING_ERROR)
+			*dma += size;
+	} while (slot != iter->stop && READ_ONCE(*slot) == *word &&
+		 hmm_pt_iter_dma(iter, slot) == *dma);
+	return slot;
+}
 
-		if (!with_dma)
-			slot = hmm_pt_iter_skip(slot, stop, &word, size >> PAGE_SHIFT);
-		do {
-			word += size >> PAGE_SHIFT;
-			if (dma != DMA_MAPPING_ERROR)
-				dma += size;
-			slot++;
-		} while (slot != stop && hmm_pt_iter_is(iter, slot, word, dma, with_dma));
+/* Go on to where the run ends that has @word in the slot at hand. */
+static __always_inline void hmm_pt_iter_extend(struct hmm_pt_iter *iter, unsigned long word)
+{
+	unsigned long step = BIT(iter->level->shift - PAGE_SHIFT);
+	const unsigned long *slot;
 
+	/* Equal entries are of equal order, hence in tables of one level. */
+	do {
+		slot = hmm_pt_iter_run(iter->slot, iter->stop, &word, step);
 		hmm_pt_iter_advance(iter, slot - iter->slot);
-		if (slot != stop || iter->end == iter->limit)
+		if (slot != iter->stop || iter->end == iter->limit)
 			break;
 		hmm_pt_iter_enter(iter);
-	} while (hmm_pt_iter_is(iter, iter->slot, word, dma, with_dma));
+	} while (READ_ONCE(*iter->slot) == word);
+}
+
+static noinline void hmm_pt_iter_extend_dma(struct hmm_pt_iter *iter, unsigned long word)
+{
+	dma_addr_t dma = hmm_pt_iter_dma(iter, iter->slot);
+	const unsigned long *slot;
+
+	iter->pte = hmm_pt_pte(iter->pt, word, iter->page, iter->level, iter->addr);
+	do {
+		slot = hmm_pt_iter_run_dma(iter, &word, &dma);
+		hmm_pt_iter_advance(iter, slot - iter->slot);
+		if (slot != iter->stop || iter->end == iter->limit)
+			break;
+		hmm_pt_iter_enter(iter);
+	} while (READ_ONCE(*iter->slot) == word &&
+		 hmm_pt_iter_dma(iter, iter->slot) == dma);
 }
 
 /**
@@ -771,11 +817,12 @@ bool hmm_pt_next_run(struct hmm_pt_iter *iter)
 	}
 
 	iter->addr = iter->end;
-	iter->pte = hmm_pt_pte(iter->pt, word, iter->page, iter->level, iter->addr);
-	if (iter->pt->dma_dev)
-		hmm_pt_iter_extend(iter, word, hmm_pt_iter_dma(iter, iter->slot), true);
-	else
-		hmm_pt_iter_extend(iter, word, DMA_MAPPING_ERROR, false);
+	if (iter->pt->dma_dev) {
+		hmm_pt_iter_extend_dma(iter, word);
+	} else {
+		iter->pte.pfn = word + hmm_pt_offset(iter->level, iter->addr);
+		hmm_pt_iter_extend(iter, word);
+	}
 	return true;
 }
 EXPORT_SYMBOL_GPL(hmm_pt_next_run);
@@ -959,7 +1006,8 @@ static unsigned int hmm_pt_stage_order(const struct hmm_pt_stage *stage,
 	unsigned long left = (stage->end - addr) >> PAGE_SHIFT;
 	unsigned long same = 1, count;
 
-	count = BIT(min_t(unsigned int, hmm_pt_word_order(*words), ilog2(left)));
+	count = BIT(min3(hmm_pt_word_order(*words), HMM_PT_ORDER_MAX,
+			 (unsigned int)ilog2(left)));
 	/* Aligned as both the address and the pfn are */
 	count |= addr >> PAGE_SHIFT | *words;
 	count &= -count;
@@ -1224,7 +1272,7 @@ static unsigned long hmm_pt_publish_below(const struct hmm_pt *pt, struct hmm_pt
 		hmm_pte_tell_dirty(old, part->at->shift);
 		hmm_pt_dirty(pt, below, part->level - 1, addr, last);
 	}
-	if (pt->dma_dev)
+	if (pt->dma_dev && old)
 		hmm_pt_put_map(&op, part, slot, addr, 0);
 	part->slots[slot] = page_to_pfn(below);
 	return hmm_pt_holds(part->slots[slot]);

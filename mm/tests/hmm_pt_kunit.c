@@ -112,12 +112,24 @@ static void pt_border(struct kunit *test)
 	unsigned long word = HMM_PT_TEST_RW | FAR_PFN, border = border_addr(test);
 	unsigned long addr = border ? border - 7 * PAGE_SIZE : 0, i, start, end;
 	unsigned long npages = border == TASK_SIZE_MAX ? 7 : 13;
+	struct hmm_pt_test *t = test->priv;
+	struct hmm_pt_iter iter;
 
 	hmm_pt_test_map(test, addr, npages, word);
 	expect_run(test, addr, npages, word);
 	for (i = 0; i < npages; i++)
 		KUNIT_EXPECT_EQ(test, word + i,
 				hmm_pt_test_lookup(test, addr + (i << PAGE_SHIFT)).pfn);
+
+	/* A run that begins with the last page of a table, behind another one */
+	hmm_pt_test_map(test, addr + 5 * PAGE_SIZE, 1, word + npages);
+	down_read(&t->lock);
+	hmm_pt_first(&iter, &t->pt, addr + 5 * PAGE_SIZE, TASK_SIZE_MAX);
+	KUNIT_EXPECT_TRUE(test, hmm_pt_next(&iter));
+	KUNIT_EXPECT_EQ(test, addr + 6 * PAGE_SIZE, iter.end);
+	KUNIT_EXPECT_TRUE(test, hmm_pt_next(&iter));
+	KUNIT_EXPECT_EQ(test, addr + (npages << PAGE_SHIFT), iter.end);
+	up_read(&t->lock);
 
 	for (i = 0; i < npages; i++) {
 		start = addr + (i << PAGE_SHIFT);

@@ -2,15 +2,17 @@
 /*
  * The mirror page table against a model, by operations at random.
  *
- * The model has a word for each page, as hmm_pt_load() has it. What is at an address is
- * always the same page: a change of pages would have come with an invalidation. Near
- * the places where tables of all levels meet it is one that can be told that it is
- * dirty; elsewhere it is device memory, in blocks of any order.
+ * The model has a maple tree of blocks, each with its first word, and one of what is
+ * dirty. What is at an address is always the same page: a change of pages would have
+ * come with an invalidation. Near the places where tables of all levels meet it is one
+ * that can be told that it is dirty; elsewhere it is device memory, in blocks of any
+ * order.
  *
  * With DMA addresses, each of them is looked up with the device, which knows what it
  * may access there.
  */
 #include <linux/bitmap.h>
+#include <linux/maple_tree.h>
 #include <linux/pgtable.h>
 #include <linux/prandom.h>
 
@@ -24,10 +26,6 @@
 #define DEVICE_PFN	BIT(45)
 /* Only in the words of the model: mapped for DMA in both directions */
 #define MAPPED_WRITE	HMM_PFN_YOUNG
-/* Changed or asked for at once */
-#define RANGE_ORDER	19
-#define AREA_PAGES	BIT(RANGE_ORDER + 2)
-#define PLACES_MAX	4
 
 /* Memory on one side of a place, in as large a piece as can be had */
 #define POOL_ORDER	10
@@ -40,19 +38,12 @@ struct pool {
 	DECLARE_BITMAP(told, POOL_PAGES);
 };
 
-/* What there is on both sides of a place; no operation goes beyond. */
-struct place {
-	unsigned long page;
-	unsigned long first;
-	unsigned long *words;
-};
-
 struct model {
 	struct kunit *test;
 	struct hmm_pt_test *t;
 	struct rnd_state rnd;
-	struct place places[PLACES_MAX];
-	unsigned int nr_places;
+	struct maple_tree blocks;
+	struct maple_tree dirty;
 	struct pool pools[POOLS_MAX];
 	unsigned int nr_pools;
 	unsigned long *words;
@@ -60,6 +51,8 @@ struct model {
 	dma_addr_t *seen_dma;
 	/* How many blocks there are that DMA can reach */
 	unsigned long reached;
+	unsigned long places[4];
+	unsigned int nr_places;
 	unsigned long done;
 };
 
@@ -99,20 +92,29 @@ static unsigned int unit_order(unsigned long word)
 	return order >= PUD_PAGES_ORDER ? PUD_PAGES_ORDER : order >= PMD_ORDER ? PMD_ORDER : 0;
 }
 
-/* The word of a page, which those behind it follow */
-static unsigned long *word_of(struct model *m, unsigned long page)
+/* A value has no room for the highest bit, which every entry has. */
+static void *to_value(unsigned long word)
 {
-	unsigned int i = 0;
+	return xa_mk_value(word & ~HMM_PTE_VALID);
+}
 
-	while (page - m->places[i].first >= AREA_PAGES)
-		i++;
-	return &m->places[i].words[page - m->places[i].first];
+static unsigned long from_value(void *value)
+{
+	return xa_to_value(value) | HMM_PTE_VALID;
+}
+
+static void store(struct model *m, struct maple_tree *tree, unsigned long first,
+		  unsigned long last, void *value)
+{
+	MA_STATE(mas, tree, first, last);
+
+	KUNIT_ASSERT_EQ(m->test, 0, mas_store_gfp(&mas, value, GFP_KERNEL));
 }
 
 /* A page near one of the places where tables of all levels meet */
 static unsigned long random_page(struct model *m)
 {
-	unsigned long place = m->places[below(m, m->nr_places)].page;
+	unsigned long place = m->places[below(m, m->nr_places)];
 	long distance = below(m, BIT(1 + below(m, PUD_PAGES_ORDER + 1)));
 	unsigned long limit = TASK_SIZE_MAX >> PAGE_SHIFT;
 
@@ -128,20 +130,25 @@ static unsigned long random_end(struct model *m, unsigned long page, unsigned in
 	return min(end, TASK_SIZE_MAX >> PAGE_SHIFT);
 }
 
-/* The dirty pages of the range are told. */
-static void tell(struct model *m, unsigned long first, unsigned long last)
+/* The dirty pages of the range are told. Are there any? */
+static bool tell(struct model *m, unsigned long first, unsigned long last)
 {
+	MA_STATE(mas, &m->dirty, first, first);
+	bool any = false;
 	unsigned int i;
 
-	for (i = 0; i < m->nr_pools; i++) {
-		struct pool *pool = &m->pools[i];
-		unsigned long page = max(first, pool->first);
+	while (mas_find(&mas, last)) {
+		for (i = 0; i < m->nr_pools; i++) {
+			struct pool *pool = &m->pools[i];
+			unsigned long from = max3(mas.index, first, pool->first);
+			unsigned long to = min3(mas.last, last, pool->first + POOL_PAGES - 1);
 
-		for (; page <= last && page - pool->first < POOL_PAGES; page++) {
-			if (*word_of(m, page) & HMM_PTE_DIRTY)
-				__set_bit(page - pool->first, pool->told);
+			if (from <= to)
+				bitmap_set(pool->told, from - pool->first, to - from + 1);
 		}
+		any = true;
 	}
+	return any;
 }
 
 /* Those that should have been told are dirty, and nobody else. */
@@ -167,20 +174,24 @@ static void check_told(struct model *m)
 
 static void widen(struct model *m, unsigned long *first, unsigned long *last)
 {
-	*first &= ~(BIT(order_of(*word_of(m, *first))) - 1);
-	*last |= BIT(order_of(*word_of(m, *last))) - 1;
+	MA_STATE(mas, &m->blocks, *first, *first);
+
+	if (mas_walk(&mas))
+		*first = min(*first, mas.index);
+	mas_set(&mas, *last);
+	if (mas_walk(&mas))
+		*last = max(*last, mas.last);
 }
 
-/* How many blocks that DMA can reach go? */
+/* Those of a range that go, or have come */
 static unsigned long count_reached(struct model *m, unsigned long first, unsigned long last)
 {
-	const unsigned long *word = word_of(m, first), *stop = word + (last - first) + 1;
+	MA_STATE(mas, &m->blocks, first, first);
 	unsigned long count = 0;
+	void *value;
 
-	while (word < stop) {
-		count += *word && !(*word & HMM_PTE_UNADDRESSABLE);
-		word += BIT(order_of(*word));
-	}
+	mas_for_each(&mas, value, last)
+		count += !(from_value(value) & HMM_PTE_UNADDRESSABLE);
 	return count;
 }
 
@@ -196,26 +207,29 @@ static void check_mapped(struct model *m)
 /* What was dirty of it stays so, if it may be written, by the page or the huge entry. */
 static void add_block(struct model *m, unsigned long page, unsigned long word)
 {
-	unsigned long *words = word_of(m, page), *stop = words + BIT(order_of(word));
-	unsigned long step = BIT(unit_order(word)), i;
+	unsigned long last = page + BIT(order_of(word)) - 1;
+	unsigned long step = BIT(unit_order(word));
 
-	m->reached += !(word & HMM_PTE_UNADDRESSABLE);
 	word |= word & HMM_PTE_WRITE ? MAPPED_WRITE : 0;
-	for (; words < stop; words += step) {
-		unsigned long dirty = 0;
-
-		for (i = 0; i < step; i++)
-			dirty |= words[i] & HMM_PTE_DIRTY;
-		dirty = word & HMM_PTE_WRITE ? dirty : 0;
-		for (i = 0; i < step; i++)
-			words[i] = word++ | dirty;
+	store(m, &m->blocks, page, last, to_value(word));
+	m->reached += !(word & HMM_PTE_UNADDRESSABLE);
+	if (!tell(m, page, last))
+		return;
+	if (!(word & HMM_PTE_WRITE)) {
+		store(m, &m->dirty, page, last, NULL);
+		return;
 	}
-}
+	while (step > 1 && page <= last) {
+		MA_STATE(mas, &m->dirty, page, page);
+		unsigned long from, to;
 
-/* Many tables at once, but seldom: that empties all, and takes long to look at. */
-static unsigned long random_far_end(struct model *m, unsigned long page)
-{
-	return random_end(m, page, 1 + below(m, RANGE_ORDER + 1));
+		if (!mas_find(&mas, last))
+			break;
+		from = round_down(max(mas.index, page), step);
+		to = round_up(min(mas.last, last) + 1, step) - 1;
+		store(m, &m->dirty, from, to, xa_mk_value(1));
+		page = to + 1;
+	}
 }
 
 /* Blocks of orders at random, some of which say they are larger than they can be */
@@ -257,7 +271,8 @@ static void do_map(struct model *m)
 		end = page + BIT(PUD_PAGES_ORDER);
 	} else {
 		page = below(m, 2) ? page : round_down(page, BIT(below(m, PMD_ORDER + 3)));
-		end = random_end(m, page, 11);
+		/* Each block is stored in the model, which is what takes time. */
+		end = random_end(m, page, below(m, 16) ? 6 : 11);
 	}
 	count = random_words(m, page, end);
 	first = page;
@@ -269,7 +284,6 @@ static void do_map(struct model *m)
 	KUNIT_ASSERT_EQ(m->test, first == page && last == end - 1 ? 0 : -EAGAIN, ret);
 	if (!ret) {
 		m->reached -= count_reached(m, first, last);
-		tell(m, first, last);
 		for (at = page; at < end; at += BIT(order_of(m->words[at - page])))
 			add_block(m, at, m->words[at - page]);
 	}
@@ -278,7 +292,7 @@ static void do_map(struct model *m)
 
 static void do_clear(struct model *m)
 {
-	unsigned long first = random_page(m), last = random_far_end(m, first) - 1;
+	unsigned long first = random_page(m), last = random_end(m, first, 20) - 1;
 	unsigned long start = first << PAGE_SHIFT, end = (last + 1) << PAGE_SHIFT;
 
 	hmm_pt_test_clear(m->test, &start, &end);
@@ -286,8 +300,9 @@ static void do_clear(struct model *m)
 	KUNIT_ASSERT_EQ(m->test, first << PAGE_SHIFT, start);
 	KUNIT_ASSERT_EQ(m->test, (last + 1) << PAGE_SHIFT, end);
 	m->reached -= count_reached(m, first, last);
-	tell(m, first, last);
-	memset(word_of(m, first), 0, (last - first + 1) * sizeof(long));
+	store(m, &m->blocks, first, last, NULL);
+	if (tell(m, first, last))
+		store(m, &m->dirty, first, last, NULL);
 	check_mapped(m);
 }
 
@@ -295,47 +310,61 @@ static void do_protect(struct model *m)
 {
 	unsigned long first = random_page(m), last = random_end(m, first, 14) - 1;
 	unsigned long start = first << PAGE_SHIFT, end = (last + 1) << PAGE_SHIFT;
-	unsigned long *word;
+	struct ma_state mas;
+	void *value;
 
 	hmm_pt_test_protect(m->test, &start, &end);
 	widen(m, &first, &last);
 	KUNIT_ASSERT_EQ(m->test, first << PAGE_SHIFT, start);
 	KUNIT_ASSERT_EQ(m->test, (last + 1) << PAGE_SHIFT, end);
-	tell(m, first, last);
-	for (word = word_of(m, first); first <= last; first++)
-		*word++ &= ~(HMM_PTE_WRITE | HMM_PTE_DIRTY);
+	if (tell(m, first, last))
+		store(m, &m->dirty, first, last, NULL);
+	mas_init(&mas, &m->blocks, first);
+	mas_for_each(&mas, value, last) {
+		unsigned long word = from_value(value);
+
+		if (word & HMM_PTE_WRITE)
+			KUNIT_ASSERT_EQ(m->test, 0,
+					mas_store_gfp(&mas, to_value(word & ~HMM_PTE_WRITE),
+						      GFP_KERNEL));
+	}
 	check_mapped(m);
 }
 
 static void do_dirty(struct model *m)
 {
-	unsigned long page = random_page(m), last = random_end(m, page, 12) - 1;
-	unsigned long *word;
+	unsigned long first = random_page(m), last = random_end(m, first, 12) - 1;
+	struct ma_state mas;
+	void *value;
 
-	hmm_pt_test_dirty(m->test, page << PAGE_SHIFT, (last + 1) << PAGE_SHIFT);
-	while (page <= last) {
-		unsigned long count = BIT(unit_order(*word_of(m, page)));
+	hmm_pt_test_dirty(m->test, first << PAGE_SHIFT, (last + 1) << PAGE_SHIFT);
+	mas_init(&mas, &m->blocks, first);
+	mas_for_each(&mas, value, last) {
+		unsigned long word = from_value(value), step = BIT(unit_order(word));
 
-		page &= ~(count - 1);
-		word = word_of(m, page);
-		page += count;
-		while (count-- && *word & HMM_PTE_WRITE)
-			*word++ |= HMM_PTE_DIRTY;
+		if (word & HMM_PTE_WRITE)
+			store(m, &m->dirty, round_down(max(mas.index, first), step),
+			      round_up(min(last, mas.last) + 1, step) - 1, xa_mk_value(1));
 	}
 }
 
 static void do_ask(struct model *m)
 {
-	unsigned long first = random_page(m), last = random_far_end(m, first) - 1;
-	const unsigned long *word = word_of(m, first), *stop = word + (last - first) + 1;
+	unsigned long first = random_page(m), last = random_end(m, first, 20) - 1;
 	unsigned long start = first << PAGE_SHIFT, end = (last + 1) << PAGE_SHIFT;
-	unsigned long any = 0;
+	struct ma_state mas;
+	bool occupied = false, writable = false;
+	void *value;
 
-	while (word < stop && !(any & HMM_PTE_WRITE))
-		any |= *word++;
-	KUNIT_ASSERT_EQ(m->test, any != 0, hmm_pt_test_occupied(m->test, start, end));
-	KUNIT_ASSERT_EQ(m->test, (any & HMM_PTE_WRITE) != 0,
-			hmm_pt_test_writable(m->test, start, end));
+	mas_init(&mas, &m->blocks, first);
+	mas_for_each(&mas, value, last) {
+		occupied = true;
+		writable = from_value(value) & HMM_PTE_WRITE;
+		if (writable)
+			break;
+	}
+	KUNIT_ASSERT_EQ(m->test, occupied, hmm_pt_test_occupied(m->test, start, end));
+	KUNIT_ASSERT_EQ(m->test, writable, hmm_pt_test_writable(m->test, start, end));
 }
 
 /* What hmm_pt_for_each() says of each page. How many runs are wrong, or too short? */
@@ -394,30 +423,41 @@ static unsigned long count_lost(struct model *m, unsigned long word, unsigned lo
 static void do_look(struct model *m)
 {
 	unsigned long first = random_page(m), end = random_end(m, first, 12);
-	const unsigned long *words = word_of(m, first);
 	unsigned long page, stop, bad;
+	struct ma_state mas;
 	hmm_pte_t pte;
+	void *value;
 
 	bad = look(m, first, end);
-	for (page = first; page < end; page++)
-		bad += (words[page - first] & ~MAPPED_WRITE) != m->seen[page - first];
-	for (page = first; !bad && page < end; page = stop) {
-		unsigned long word = words[page - first], mask = BIT(order_of(word)) - 1;
+	memset(m->words, 0, (end - first) * sizeof(*m->words));
+	mas_init(&mas, &m->blocks, first);
+	mas_for_each(&mas, value, end - 1) {
+		unsigned long word = from_value(value);
 
-		stop = min((page | mask) + 1, end);
-		if (word)
-			bad += count_lost(m, word, page, stop, m->seen_dma + page - first);
+		page = max(mas.index, first);
+		stop = min(mas.last + 1, end);
+		bad += count_lost(m, word, page, stop, m->seen_dma + page - first);
+		word = (word & ~MAPPED_WRITE) + page - mas.index;
+		for (; page < stop; page++)
+			m->words[page - first] = word++;
 	}
+	mas_init(&mas, &m->dirty, first);
+	mas_for_each(&mas, value, end - 1) {
+		stop = min(mas.last + 1, end);
+		for (page = max(mas.index, first); page < stop; page++)
+			m->words[page - first] |= HMM_PTE_DIRTY;
+	}
+	bad += memcmp(m->words, m->seen, (end - first) * sizeof(*m->words)) != 0;
 	page = first + below(m, end - first);
 	pte = hmm_pt_test_lookup(m->test, page << PAGE_SHIFT);
-	bad += m->seen[page - first] != pte.pfn;
+	bad += m->words[page - first] != pte.pfn;
 	bad += hmm_pte_valid(pte) && hmm_pte_dma(pte) != m->seen_dma[page - first];
 	KUNIT_ASSERT_EQ_MSG(m->test, 0, bad, "[%lx, %lx) at %lu", first, end, m->done);
 }
 
 static void do_reclaim(struct model *m)
 {
-	unsigned long first = random_page(m), end = random_far_end(m, first);
+	unsigned long first = random_page(m), end = random_end(m, first, 20);
 
 	hmm_pt_reclaim(&m->t->pt, first << PAGE_SHIFT, end << PAGE_SHIFT);
 }
@@ -427,10 +467,12 @@ static void (*const operations[])(struct model *m) = {
 	do_look,
 };
 
-static void free_pools(void *arg)
+static void free_model(void *arg)
 {
 	struct model *m = arg;
 
+	__mt_destroy(&m->blocks);
+	__mt_destroy(&m->dirty);
 	while (m->nr_pools)
 		__free_pages(m->pools[--m->nr_pools].pages, POOL_ORDER);
 }
@@ -444,35 +486,33 @@ static void add_pool(struct model *m, unsigned long first)
 	m->pools[m->nr_pools++].first = first;
 }
 
-static void add_place(struct model *m, unsigned long page)
-{
-	struct place *place = &m->places[m->nr_places++];
-
-	place->page = page;
-	place->first = page - AREA_PAGES / 2;
-	place->words = hmm_pt_test_words(m->test, AREA_PAGES);
-	if (page)
-		add_pool(m, round_down(page - 1, POOL_PAGES));
-	if (page < TASK_SIZE_MAX >> PAGE_SHIFT)
-		add_pool(m, page);
-}
-
 static struct model *new_model(struct kunit *test)
 {
 	struct model *m = kunit_kzalloc(test, sizeof(*m), GFP_KERNEL);
+	unsigned int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, m);
 	m->test = test;
 	m->t = test->priv;
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_pools, m));
+	/* There is one thread. */
+	mt_init_flags(&m->blocks, MT_FLAGS_LOCK_EXTERN);
+	mt_init_flags(&m->dirty, MT_FLAGS_LOCK_EXTERN);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_model, m));
 	m->words = hmm_pt_test_words(test, BIT(PUD_PAGES_ORDER));
 	m->seen = hmm_pt_test_words(test, PAGES_MAX);
 	m->seen_dma = (dma_addr_t *)hmm_pt_test_words(test, PAGES_MAX);
-	add_place(m, 0);
-	add_place(m, BIT(P4D_SHIFT - PAGE_SHIFT));
-	add_place(m, TASK_SIZE_MAX >> PAGE_SHIFT);
+
+	m->places[m->nr_places++] = 0;
+	m->places[m->nr_places++] = BIT(P4D_SHIFT - PAGE_SHIFT);
+	m->places[m->nr_places++] = TASK_SIZE_MAX >> PAGE_SHIFT;
 	if (PGDIR_SHIFT > P4D_SHIFT)
-		add_place(m, BIT(PGDIR_SHIFT - PAGE_SHIFT));
+		m->places[m->nr_places++] = BIT(PGDIR_SHIFT - PAGE_SHIFT);
+	for (i = 0; i < m->nr_places; i++) {
+		if (m->places[i])
+			add_pool(m, round_down(m->places[i] - 1, POOL_PAGES));
+		if (m->places[i] < TASK_SIZE_MAX >> PAGE_SHIFT)
+			add_pool(m, m->places[i]);
+	}
 	return m;
 }
 

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * KUnit tests of what the series changes in the MMU notifiers: refused
- * invalidations.
+ * invalidations, those that nobody ended.
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/sched.h>
+
+#include <asm/unistd.h>
 
 #include "hmm_test.h"
 
@@ -229,10 +233,30 @@ static void refused_within_another(struct kunit *test)
 	sleeper_expect_back(test, &reader, &range);
 }
 
+/* A mapping there is for the privileged, but it is not another kind of mapping. */
+static void protect_address_zero(struct kunit *test)
+{
+	const unsigned long size = 2 * PAGE_SIZE;
+	struct mmu_notifier_range rescue;
+	struct hmm_range_test *t;
+
+	/* For a mm */
+	hmm_test_mmap(test, PAGE_SIZE, PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, vm_mmap(NULL, 0, size, PROT_READ | PROT_WRITE,
+					 MAP_ANONYMOUS | MAP_PRIVATE | MAP_FIXED, 0));
+	hmm_test_write(test, PAGE_SIZE);
+	t = hmm_test_watch(test, 0, 2);
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_syscall(__NR_mprotect, 0, size, PROT_READ, 0, 0));
+	KUNIT_EXPECT_EQ(test, 1, t->invalidations);
+	describe(t, &rescue, 0, 2);
+	expect_readable(test, t, &rescue);
+}
+
 static struct kunit_case hmm_notifier_cases[] = {
 	KUNIT_CASE(refused),
 	KUNIT_CASE(refused_by_interval),
 	KUNIT_CASE(refused_within_another),
+	KUNIT_CASE(protect_address_zero),
 	{}
 };
 

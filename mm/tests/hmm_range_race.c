@@ -19,7 +19,6 @@
 #include <linux/swap.h>
 #include <linux/uaccess.h>
 
-#include <asm/syscall.h>
 #include <asm/unistd.h>
 
 #include "../internal.h"
@@ -89,14 +88,6 @@ static bool race_tag_is_right(unsigned long tag, unsigned long addr)
 	return !tag || tag == race_tag(addr);
 }
 
-static long race_syscall(unsigned int nr, unsigned long a, unsigned long b,
-			 unsigned long c, unsigned long d, unsigned long e)
-{
-	const struct pt_regs regs = { .di = a, .si = b, .dx = c, .r10 = d, .r8 = e };
-
-	return x64_sys_call(&regs, nr);
-}
-
 static bool race_touch(struct hmm_race *race, unsigned long addr, unsigned long size)
 {
 	unsigned long tag;
@@ -158,15 +149,15 @@ static bool race_move(struct hmm_race *race, unsigned long addr, unsigned long s
 
 	const unsigned long flags = MREMAP_MAYMOVE | MREMAP_FIXED;
 
-	return race_syscall(__NR_mremap, addr, size, size, flags, aside) == aside &&
-	       race_syscall(__NR_mremap, aside, size, size, flags, addr) == addr;
+	return hmm_test_syscall(__NR_mremap, addr, size, size, flags, aside) == aside &&
+	       hmm_test_syscall(__NR_mremap, aside, size, size, flags, addr) == addr;
 }
 
 static bool race_protect(struct hmm_race *race, unsigned long addr, unsigned long size)
 {
-	long ret = race_syscall(__NR_mprotect, addr, size, PROT_READ, 0, 0);
+	long ret = hmm_test_syscall(__NR_mprotect, addr, size, PROT_READ, 0, 0);
 
-	return !race_syscall(__NR_mprotect, addr, size, PROT_READ | PROT_WRITE, 0, 0) &&
+	return !hmm_test_syscall(__NR_mprotect, addr, size, PROT_READ | PROT_WRITE, 0, 0) &&
 	       !ret;
 }
 

@@ -8,6 +8,8 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
+#include <asm/syscall.h>
+
 #include "hmm_test.h"
 
 static bool hmm_test_invalidate(struct mmu_interval_notifier *notifier,
@@ -120,6 +122,15 @@ void hmm_test_write(struct kunit *test, unsigned long addr)
 void hmm_test_read(struct kunit *test, unsigned long addr)
 {
 	KUNIT_ASSERT_EQ(test, 0, fault_in_readable((char __user *)addr, 1));
+}
+
+/* Of this thread, in its mm */
+long hmm_test_syscall(unsigned int nr, unsigned long a, unsigned long b,
+		      unsigned long c, unsigned long d, unsigned long e)
+{
+	const struct pt_regs regs = { .di = a, .si = b, .dx = c, .r10 = d, .r8 = e };
+
+	return x64_sys_call(&regs, nr);
 }
 
 /*

@@ -41,6 +41,8 @@ int hmm_test_fault(struct hmm_range_test *t, unsigned long flags);
 void hmm_test_write(struct kunit *test, unsigned long addr);
 void hmm_test_read(struct kunit *test, unsigned long addr);
 unsigned long hmm_test_faults(void);
+long hmm_test_syscall(unsigned int nr, unsigned long a, unsigned long b,
+		      unsigned long c, unsigned long d, unsigned long e);
 
 /**
  * struct hmm_test_device - a device with memory, which nobody accesses

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * KUnit tests of what the series changes in the MMU notifiers: refused
- * invalidations, those that nobody ended.
+ * invalidations, those that nobody ended, the list of the active ones.
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
-#include <linux/sched.h>
+#include <linux/random.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 
 #include <asm/unistd.h>
 
@@ -19,11 +21,16 @@
 #define STUCK_MS	60000
 /* For what must not come to pass to show that it does */
 #define QUIET_MS	50
+#define RACE_MS		300
+#define RACE_ROUNDS	20
 
 /* Somebody who may sleep for ever, in a thread of its own */
 struct sleeper {
 	int (*sleep)(struct sleeper *sleeper);
 	struct hmm_range_test *t;
+	/* What it waits for, in pages of @t */
+	unsigned long first;
+	unsigned long last;
 	int ret;
 	struct completion done;
 	struct task_struct *task;
@@ -62,6 +69,12 @@ static int begin_nonblock(struct hmm_range_test *t, struct mmu_notifier_range *r
 static void end(struct mmu_notifier_range *range)
 {
 	mmu_notifier_invalidate_range_end(range);
+}
+
+static bool active(struct hmm_range_test *t, unsigned long first, unsigned long last)
+{
+	return mmu_interval_active(t->notifier.mm, t->addr + first * PAGE_SIZE,
+				   t->addr + last * PAGE_SIZE);
 }
 
 static int sleep_read_begin(struct sleeper *sleeper)
@@ -171,6 +184,7 @@ static void refused(struct kunit *test)
 	register_refusing(test);
 	KUNIT_EXPECT_EQ(test, -EAGAIN, begin_nonblock(t, &range, 0, 4));
 	KUNIT_EXPECT_EQ(test, 1, t->invalidations);
+	KUNIT_EXPECT_FALSE(test, active(t, 0, 4));
 	expect_readable(test, t, &range);
 
 	/* It has not been ended twice either. */
@@ -214,6 +228,7 @@ static void refused_by_interval(struct kunit *test)
 	interval_insert(test, notifier, t->addr, &interval_refusing_ops);
 	register_refusing(test);
 	KUNIT_EXPECT_EQ(test, -EAGAIN, begin_nonblock(t, &range, 0, 4));
+	KUNIT_EXPECT_FALSE(test, active(t, 0, 4));
 	expect_readable(test, t, &range);
 }
 
@@ -226,7 +241,9 @@ static void refused_within_another(struct kunit *test)
 
 	register_refusing(test);
 	begin(t, &outer, 0, 8);
-	KUNIT_EXPECT_EQ(test, -EAGAIN, begin_nonblock(t, &range, 2, 4));
+	KUNIT_EXPECT_EQ(test, -EAGAIN, begin_nonblock(t, &range, 2, 10));
+	KUNIT_EXPECT_TRUE(test, active(t, 0, 8));
+	KUNIT_EXPECT_FALSE(test, active(t, 8, 10));
 	sleeper_start(test, &reader);
 	KUNIT_EXPECT_TRUE(test, sleeper_stays(&reader));
 	end(&outer);
@@ -252,11 +269,479 @@ static void protect_address_zero(struct kunit *test)
 	expect_readable(test, t, &rescue);
 }
 
+/* Half-open on both sides, to the byte */
+static void active_overlap(struct kunit *test)
+{
+	struct hmm_range_test *t = watch(test);
+	struct mm_struct *mm = t->notifier.mm;
+	struct mmu_notifier_range range;
+
+	KUNIT_EXPECT_FALSE(test, active(t, 0, WATCHED_PAGES));
+	begin(t, &range, 4, 8);
+
+	KUNIT_EXPECT_FALSE(test, active(t, 0, 4));
+	KUNIT_EXPECT_TRUE(test, active(t, 0, 5));
+	KUNIT_EXPECT_TRUE(test, active(t, 4, 5));
+	KUNIT_EXPECT_TRUE(test, active(t, 5, 7));
+	KUNIT_EXPECT_TRUE(test, active(t, 4, 8));
+	KUNIT_EXPECT_TRUE(test, active(t, 3, 9));
+	KUNIT_EXPECT_TRUE(test, active(t, 7, 8));
+	KUNIT_EXPECT_TRUE(test, active(t, 7, WATCHED_PAGES));
+	KUNIT_EXPECT_FALSE(test, active(t, 8, WATCHED_PAGES));
+
+	KUNIT_EXPECT_FALSE(test, mmu_interval_active(mm, range.start - 1, range.start));
+	KUNIT_EXPECT_TRUE(test, mmu_interval_active(mm, range.start, range.start + 1));
+	KUNIT_EXPECT_TRUE(test, mmu_interval_active(mm, range.end - 1, range.end));
+	KUNIT_EXPECT_FALSE(test, mmu_interval_active(mm, range.end, range.end + 1));
+	KUNIT_EXPECT_TRUE(test, mmu_interval_active(mm, 0, ULONG_MAX));
+
+	end(&range);
+	KUNIT_EXPECT_FALSE(test, mmu_interval_active(mm, 0, ULONG_MAX));
+}
+
+/* Also where no notifier is: one may be inserted meanwhile. */
+static void active_unwatched(struct kunit *test)
+{
+	struct hmm_range_test *t = watch(test);
+	const unsigned long beyond = 2 * WATCHED_PAGES;
+	struct mmu_notifier_range range;
+
+	begin(t, &range, beyond, beyond + 1);
+	KUNIT_EXPECT_FALSE(test, active(t, 0, beyond));
+	KUNIT_EXPECT_TRUE(test, active(t, 0, beyond + 1));
+	end(&range);
+	KUNIT_EXPECT_FALSE(test, active(t, 0, beyond + 1));
+	KUNIT_EXPECT_EQ(test, 0, t->invalidations);
+}
+
+static void active_nested(struct kunit *test)
+{
+	struct hmm_range_test *t = watch(test);
+	struct mmu_notifier_range outer, inner;
+
+	begin(t, &outer, 0, 8);
+	begin(t, &inner, 4, 12);
+	KUNIT_EXPECT_TRUE(test, active(t, 0, 1));
+	KUNIT_EXPECT_TRUE(test, active(t, 11, 12));
+	end(&inner);
+	KUNIT_EXPECT_TRUE(test, active(t, 4, 8));
+	KUNIT_EXPECT_FALSE(test, active(t, 8, 12));
+	end(&outer);
+	KUNIT_EXPECT_FALSE(test, active(t, 0, WATCHED_PAGES));
+}
+
+/* They end in any order, and each takes only itself off. */
+static void active_parallel(struct kunit *test)
+{
+	static const unsigned char orders[][3] = {
+		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
+	};
+	struct hmm_range_test *t = watch(test);
+	struct mmu_notifier_range ranges[3];
+	unsigned long i, j, left;
+
+	for (i = 0; i < ARRAY_SIZE(orders); i++) {
+		for (j = 0; j < 3; j++)
+			begin(t, &ranges[j], 4 * j, 4 * j + 4);
+		left = 7;
+		for (j = 0; j < 3; j++) {
+			end(&ranges[orders[i][j]]);
+			left &= ~(1UL << orders[i][j]);
+			KUNIT_EXPECT_EQ(test, !!(left & 1), active(t, 0, 4));
+			KUNIT_EXPECT_EQ(test, !!(left & 2), active(t, 4, 8));
+			KUNIT_EXPECT_EQ(test, !!(left & 4), active(t, 8, 12));
+		}
+	}
+}
+
+/* Somebody's mistake is nobody else's end. */
+static void active_end_without_start(struct kunit *test)
+{
+	struct hmm_range_test *t = watch(test);
+	struct mmu_notifier_range range, stray;
+
+	begin(t, &range, 0, 4);
+	describe(t, &stray, 0, 4);
+	end(&stray);
+	KUNIT_EXPECT_TRUE(test, active(t, 0, 4));
+	end(&range);
+	end(&stray);
+	KUNIT_EXPECT_FALSE(test, active(t, 0, 4));
+	expect_readable(test, t, &stray);
+}
+
+struct mortal {
+	struct mmu_interval_notifier notifier;
+	unsigned int released;
+	unsigned int active;
+};
+
+static bool mortal_invalidate(struct mmu_interval_notifier *notifier,
+			      const struct mmu_notifier_range *range, unsigned long seq)
+{
+	struct mortal *mortal = container_of(notifier, struct mortal, notifier);
+
+	mmu_interval_set_seq(notifier, seq);
+	mortal->released += range->event == MMU_NOTIFY_RELEASE;
+	mortal->active += mmu_interval_active(notifier->mm, 0, PAGE_SIZE) &&
+			  mmu_interval_active(notifier->mm, ULONG_MAX - 1, ULONG_MAX);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops mortal_ops = {
+	.invalidate = mortal_invalidate,
+};
+
+/* The end of a mm is an invalidation of everything, and is over when it is over. */
+static void active_at_release(struct kunit *test)
+{
+	struct mm_struct *mm = mm_alloc();
+	struct mortal mortal = {};
+	int ret;
+
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	/* No notifiers yet */
+	KUNIT_EXPECT_FALSE(test, mmu_interval_active(mm, 0, ULONG_MAX));
+	KUNIT_EXPECT_EQ(test, 0, mmu_interval_wait_active(mm, 0, ULONG_MAX));
+
+	ret = mmu_interval_notifier_insert(&mortal.notifier, mm, 0, PAGE_SIZE, &mortal_ops);
+	KUNIT_EXPECT_EQ(test, 0, ret);
+	mmput(mm);
+	if (ret)
+		return;
+	KUNIT_EXPECT_EQ(test, 1, mortal.released);
+	KUNIT_EXPECT_EQ(test, 1, mortal.active);
+	KUNIT_EXPECT_FALSE(test, mmu_interval_active(mm, 0, ULONG_MAX));
+	mmu_interval_notifier_remove(&mortal.notifier);
+}
+
+static int sleep_wait_active(struct sleeper *sleeper)
+{
+	struct hmm_range_test *t = sleeper->t;
+
+	return mmu_interval_wait_active(t->notifier.mm,
+					t->addr + sleeper->first * PAGE_SIZE,
+					t->addr + sleeper->last * PAGE_SIZE);
+}
+
+static void waiter_start(struct kunit *test, struct sleeper *waiter,
+			 struct hmm_range_test *t, unsigned long first, unsigned long last)
+{
+	*waiter = (struct sleeper) {
+		.sleep = sleep_wait_active, .t = t, .first = first, .last = last, .ret = 1,
+	};
+	sleeper_start(test, waiter);
+}
+
+static void waiter_kill(struct sleeper *waiter)
+{
+	if (waiter->task)
+		send_sig(SIGKILL, waiter->task, 1);
+}
+
+static void waiter_expect_back(struct kunit *test, struct sleeper *waiter, int ret)
+{
+	bool back = sleeper_comes_back(waiter);
+
+	KUNIT_EXPECT_TRUE(test, back);
+	if (!waiter->task)
+		return;
+	if (!back)
+		waiter_kill(waiter);
+	kthread_stop(waiter->task);
+	put_task_struct(waiter->task);
+	KUNIT_EXPECT_EQ(test, ret, waiter->ret);
+}
+
+/* Nobody waits for what does not overlap, on either side. */
+static void wait_for_nothing(struct kunit *test)
+{
+	struct hmm_range_test *t = watch(test);
+	struct mmu_notifier_range below, above;
+	struct sleeper waiter;
+
+	waiter_start(test, &waiter, t, 4, 8);
+	waiter_expect_back(test, &waiter, 0);
+
+	begin(t, &below, 0, 4);
+	begin(t, &above, 8, 12);
+	waiter_start(test, &waiter, t, 4, 8);
+	waiter_expect_back(test, &waiter, 0);
+	end(&above);
+	end(&below);
+}
+
+/* The sequence, which the whole mm shares, cannot tell: others stay active. */
+static void wait_for_one_of_many(struct kunit *test)
+{
+	struct hmm_range_test *t = watch(test);
+	struct mmu_notifier_range before, range, after;
+	struct sleeper low, high, reader;
+
+	begin(t, &before, 0, 4);
+	begin(t, &range, 4, 8);
+	begin(t, &after, 8, 12);
+	waiter_start(test, &low, t, 4, 5);
+	waiter_start(test, &high, t, 7, 8);
+	reader = (struct sleeper) { .sleep = sleep_read_begin, .t = t };
+	sleeper_start(test, &reader);
+	KUNIT_EXPECT_TRUE(test, sleeper_stays(&low));
+	KUNIT_EXPECT_TRUE(test, sleeper_stays(&high));
+	end(&range);
+	waiter_expect_back(test, &low, 0);
+	waiter_expect_back(test, &high, 0);
+	KUNIT_EXPECT_TRUE(test, sleeper_stays(&reader));
+	end(&after);
+	end(&before);
+	sleeper_expect_back(test, &reader, &before);
+}
+
+/* The end of another one does not end a wait. */
+static void wait_for_each(struct kunit *test)
+{
+	struct hmm_range_test *t = watch(test);
+	struct mmu_notifier_range first, second, other;
+	struct sleeper waiter;
+
+	begin(t, &first, 0, 5);
+	begin(t, &second, 7, 12);
+	begin(t, &other, 12, 16);
+	waiter_start(test, &waiter, t, 4, 8);
+	KUNIT_EXPECT_TRUE(test, sleeper_stays(&waiter));
+	end(&other);
+	KUNIT_EXPECT_TRUE(test, sleeper_stays(&waiter));
+	end(&first);
+	KUNIT_EXPECT_TRUE(test, sleeper_stays(&waiter));
+	end(&second);
+	waiter_expect_back(test, &waiter, 0);
+}
+
+/* One that starts later is no reason to wait any longer: there is always another. */
+static void wait_not_for_later(struct kunit *test)
+{
+	struct hmm_range_test *t = watch(test);
+	struct mmu_notifier_range range, other, later;
+	struct sleeper waiter;
+
+	begin(t, &range, 4, 8);
+	begin(t, &other, 12, 16);
+	waiter_start(test, &waiter, t, 4, 8);
+	KUNIT_EXPECT_TRUE(test, sleeper_stays(&waiter));
+	begin(t, &later, 4, 8);
+	/* Nor does it hide the one that has started before. */
+	end(&other);
+	KUNIT_EXPECT_TRUE(test, sleeper_stays(&waiter));
+	end(&range);
+	waiter_expect_back(test, &waiter, 0);
+	KUNIT_EXPECT_TRUE(test, active(t, 4, 8));
+	end(&later);
+}
+
+static void wait_killed(struct kunit *test)
+{
+	struct hmm_range_test *t = watch(test);
+	struct mmu_notifier_range range;
+	struct sleeper killed, other;
+
+	begin(t, &range, 4, 8);
+	waiter_start(test, &killed, t, 4, 8);
+	waiter_start(test, &other, t, 4, 8);
+	KUNIT_EXPECT_TRUE(test, sleeper_stays(&killed));
+	KUNIT_EXPECT_TRUE(test, sleeper_stays(&other));
+	waiter_kill(&killed);
+	if (!sleeper_comes_back(&killed))
+		end(&range);
+	waiter_expect_back(test, &killed, -EINTR);
+	KUNIT_EXPECT_TRUE(test, active(t, 4, 8));
+	KUNIT_EXPECT_TRUE(test, sleeper_stays(&other));
+	end(&range);
+	waiter_expect_back(test, &other, 0);
+	KUNIT_EXPECT_FALSE(test, active(t, 4, 8));
+}
+
+/* Ends ranges while another thread is about to wait for them */
+struct ender {
+	struct hmm_range_test *t;
+	struct mmu_notifier_range range;
+	/* How many were begun, were ended, and are waited for no more */
+	unsigned long begun;
+	unsigned long ended;
+	unsigned long over;
+	bool stuck;
+};
+
+static unsigned long observe(unsigned long *count)
+{
+	/* Pairs with the release in count_to() */
+	return smp_load_acquire(count);
+}
+
+static void count_to(unsigned long *count, unsigned long n)
+{
+	/* What was done before is seen by who observes it. */
+	smp_store_release(count, n);
+}
+
+static bool await(unsigned long *count, unsigned long n)
+{
+	unsigned long until = jiffies + msecs_to_jiffies(STUCK_MS);
+
+	while (observe(count) != n && time_before(jiffies, until) &&
+	       !kthread_should_stop())
+		cond_resched();
+	return observe(count) == n;
+}
+
+static int ender_thread(void *arg)
+{
+	struct ender *ender = arg;
+	struct mmu_notifier_range other;
+	unsigned long n;
+
+	for (n = 1; await(&ender->begun, n); n++) {
+		ndelay(get_random_u32_below(16384));
+		end(&ender->range);
+		count_to(&ender->ended, n);
+		if (await(&ender->over, n))
+			continue;
+		/* It missed that end, but it will hear of another one. */
+		WRITE_ONCE(ender->stuck, true);
+		begin(ender->t, &other, 0, 1);
+		end(&other);
+		break;
+	}
+	return 0;
+}
+
+/* No end is missed by who is just going to sleep. */
+static void wait_beside_end(struct kunit *test)
+{
+	struct hmm_range_test *t = watch(test);
+	struct ender ender = { .t = t };
+	unsigned long until, n = 0;
+	struct task_struct *task;
+
+	task = kthread_create(ender_thread, &ender, "hmm_notifier_end");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	get_task_struct(task);
+	wake_up_process(task);
+
+	until = jiffies + msecs_to_jiffies(RACE_MS);
+	while (test->status != KUNIT_FAILURE && !READ_ONCE(ender.stuck) &&
+	       (n < RACE_ROUNDS || time_before(jiffies, until))) {
+		begin(t, &ender.range, 4, 8);
+		count_to(&ender.begun, ++n);
+		ndelay(get_random_u32_below(16384));
+		mmu_interval_wait_active(t->notifier.mm, t->addr + 7 * PAGE_SIZE,
+					 t->addr + WATCHED_PAGES * PAGE_SIZE);
+		KUNIT_EXPECT_FALSE(test, active(t, 0, WATCHED_PAGES));
+		count_to(&ender.over, n);
+		KUNIT_EXPECT_TRUE(test, await(&ender.ended, n));
+	}
+	kthread_stop(task);
+	put_task_struct(task);
+	KUNIT_EXPECT_FALSE(test, ender.stuck);
+	kunit_info(test, "%lu waits", n);
+}
+
+/* Invalidates one random range after the other */
+struct invalidator {
+	struct hmm_range_test *t;
+	struct task_struct *task;
+	/* Odd while [first, last) is active for certain */
+	unsigned long count;
+	unsigned long first;
+	unsigned long last;
+};
+
+static int invalidator_thread(void *arg)
+{
+	struct invalidator *inv = arg;
+	struct mmu_notifier_range range;
+
+	while (!kthread_should_stop()) {
+		WRITE_ONCE(inv->first, get_random_u32_below(WATCHED_PAGES));
+		WRITE_ONCE(inv->last, inv->first + 1 +
+			   get_random_u32_below(WATCHED_PAGES - inv->first));
+		begin(inv->t, &range, inv->first, inv->last);
+		count_to(&inv->count, inv->count + 1);
+		usleep_range(10, 100);
+		count_to(&inv->count, inv->count + 1);
+		end(&range);
+	}
+	return 0;
+}
+
+/* Return: the count of one that is active for certain and overlaps, else 0 */
+static unsigned long invalidator_overlaps(struct invalidator *inv, unsigned long first,
+					  unsigned long last)
+{
+	unsigned long count = observe(&inv->count);
+	bool overlaps = READ_ONCE(inv->first) < last && first < READ_ONCE(inv->last);
+
+	/* Was that its range? The count changes before the range does. */
+	smp_rmb();
+	return overlaps && count & 1 && READ_ONCE(inv->count) == count ? count : 0;
+}
+
+/* What was active before a wait is not after it, and no wait is for ever. */
+static void wait_in_storm(struct kunit *test)
+{
+	struct invalidator invs[4] = {};
+	struct hmm_range_test *t = watch(test);
+	unsigned long first, last, until, i, n = 0, waits = 0, early = 0;
+	unsigned long counts[ARRAY_SIZE(invs)];
+	struct task_struct *task;
+
+	for (i = 0; i < ARRAY_SIZE(invs); i++) {
+		invs[i].t = t;
+		task = kthread_run(invalidator_thread, &invs[i], "hmm_notifier_%lu", i);
+		KUNIT_EXPECT_NOT_ERR_OR_NULL(test, task);
+		invs[i].task = IS_ERR(task) ? NULL : task;
+	}
+
+	until = jiffies + msecs_to_jiffies(RACE_MS);
+	while (n < RACE_ROUNDS || time_before(jiffies, until)) {
+		first = get_random_u32_below(WATCHED_PAGES);
+		last = first + 1 + get_random_u32_below(WATCHED_PAGES - first);
+		for (i = 0; i < ARRAY_SIZE(invs); i++)
+			counts[i] = invalidator_overlaps(&invs[i], first, last);
+		mmu_interval_wait_active(t->notifier.mm, t->addr + first * PAGE_SIZE,
+					 t->addr + last * PAGE_SIZE);
+		for (i = 0; i < ARRAY_SIZE(invs); i++) {
+			waits += !!counts[i];
+			early += counts[i] && READ_ONCE(invs[i].count) == counts[i];
+		}
+		n++;
+		cond_resched();
+	}
+
+	for (i = 0; i < ARRAY_SIZE(invs); i++)
+		if (invs[i].task)
+			kthread_stop(invs[i].task);
+	KUNIT_EXPECT_EQ(test, 0, early);
+	KUNIT_EXPECT_FALSE(test, active(t, 0, WATCHED_PAGES));
+	kunit_info(test, "%lu waits, for %lu invalidations", n, waits);
+}
+
 static struct kunit_case hmm_notifier_cases[] = {
 	KUNIT_CASE(refused),
 	KUNIT_CASE(refused_by_interval),
 	KUNIT_CASE(refused_within_another),
 	KUNIT_CASE(protect_address_zero),
+	KUNIT_CASE(active_overlap),
+	KUNIT_CASE(active_unwatched),
+	KUNIT_CASE(active_nested),
+	KUNIT_CASE(active_parallel),
+	KUNIT_CASE(active_end_without_start),
+	KUNIT_CASE(active_at_release),
+	KUNIT_CASE(wait_for_nothing),
+	KUNIT_CASE(wait_for_one_of_many),
+	KUNIT_CASE(wait_for_each),
+	KUNIT_CASE(wait_not_for_later),
+	KUNIT_CASE(wait_killed),
+	KUNIT_CASE(wait_beside_end),
+	KUNIT_CASE(wait_in_storm),
 	{}
 };
 

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * KUnit tests of what the series changes in the MMU notifiers: refused
- * invalidations, those that nobody ended, the list of the active ones.
+ * invalidations, those that nobody ended, the list of the active ones, what fork()
+ * says.
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/pagemap.h>
 #include <linux/random.h>
+#include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/shmem_fs.h>
 
 #include <asm/unistd.h>
 
@@ -724,6 +729,117 @@ static void wait_in_storm(struct kunit *test)
 	kunit_info(test, "%lu waits, for %lu invalidations", n, waits);
 }
 
+/* What a notifier was told of */
+struct listener {
+	struct mmu_interval_notifier notifier;
+	unsigned int n;
+	struct {
+		enum mmu_notifier_event event;
+		unsigned int flags;
+	} seen[8];
+};
+
+static bool listener_invalidate(struct mmu_interval_notifier *notifier,
+				const struct mmu_notifier_range *range, unsigned long seq)
+{
+	struct listener *l = container_of(notifier, struct listener, notifier);
+
+	mmu_interval_set_seq(notifier, seq);
+	if (l->n < ARRAY_SIZE(l->seen)) {
+		l->seen[l->n].event = range->event;
+		l->seen[l->n].flags = range->flags;
+	}
+	l->n++;
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops listener_ops = {
+	.invalidate = listener_invalidate,
+};
+
+static struct listener *listen(struct kunit *test, unsigned long addr)
+{
+	struct listener *l = kunit_kzalloc(test, sizeof(*l), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, l);
+	interval_insert(test, &l->notifier, addr, &listener_ops);
+	return l;
+}
+
+static void expect_event(struct kunit *test, struct listener *l,
+			 enum mmu_notifier_event event, unsigned int flags)
+{
+	KUNIT_EXPECT_EQ(test, 1, l->n);
+	KUNIT_EXPECT_EQ(test, event, l->seen[0].event);
+	KUNIT_EXPECT_EQ(test, MMU_NOTIFIER_RANGE_BLOCKABLE | flags, l->seen[0].flags);
+	l->n = 0;
+}
+
+static int child(void *unused)
+{
+	do_exit(0);
+}
+
+/* A process of its own, with a copy of this thread's mm, that does nothing */
+static void fork_once(struct kunit *test)
+{
+	struct kernel_clone_args args = { .exit_signal = SIGCHLD, .fn = child };
+	pid_t pid = kernel_clone(&args);
+	int status;
+
+	KUNIT_ASSERT_GT(test, pid, 0);
+	/* Kernel threads ignore SIGCHLD: it waits all the same, and finds none. */
+	KUNIT_EXPECT_EQ(test, -ECHILD, kernel_wait(pid, &status));
+}
+
+static unsigned long map_shared(struct kunit *test)
+{
+	struct file *file = shmem_file_setup("hmm_notifier", PAGE_SIZE, 0);
+	unsigned long addr;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	addr = vm_mmap(file, 0, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	fput(file);
+	KUNIT_ASSERT_LT(test, addr, TASK_SIZE);
+	return addr;
+}
+
+static void fork_says_so(struct kunit *test)
+{
+	unsigned long addr = hmm_test_mmap(test, PAGE_SIZE, PAGE_SIZE);
+	unsigned long shared = map_shared(test);
+	struct listener *l = listen(test, addr), *aside = listen(test, shared);
+
+	hmm_test_write(test, addr);
+	hmm_test_write(test, shared);
+	fork_once(test);
+	expect_event(test, l, MMU_NOTIFY_PROTECTION_PAGE, MMU_NOTIFIER_RANGE_FORK);
+	/* Shared memory stays writable. */
+	KUNIT_EXPECT_EQ(test, 0, aside->n);
+}
+
+/* Nobody else says that. */
+static void others_do_not(struct kunit *test)
+{
+	unsigned long addr = hmm_test_mmap(test, PAGE_SIZE, PAGE_SIZE);
+	unsigned long shared = map_shared(test);
+	struct listener *l = listen(test, addr), *aside = listen(test, shared);
+	struct page *page;
+
+	hmm_test_write(test, addr);
+	KUNIT_EXPECT_EQ(test, 0,
+			hmm_test_syscall(__NR_mprotect, addr, PAGE_SIZE, PROT_READ, 0, 0));
+	expect_event(test, l, MMU_NOTIFY_PROTECTION_VMA, 0);
+
+	hmm_test_write(test, shared);
+	KUNIT_ASSERT_EQ(test, 1, get_user_pages_fast(shared, 1, 0, &page));
+	lock_page(page);
+	KUNIT_EXPECT_EQ(test, 1, folio_mkclean(page_folio(page)));
+	unlock_page(page);
+	put_page(page);
+	expect_event(test, aside, MMU_NOTIFY_PROTECTION_PAGE, 0);
+}
+
 static struct kunit_case hmm_notifier_cases[] = {
 	KUNIT_CASE(refused),
 	KUNIT_CASE(refused_by_interval),
@@ -742,6 +858,8 @@ static struct kunit_case hmm_notifier_cases[] = {
 	KUNIT_CASE(wait_killed),
 	KUNIT_CASE(wait_beside_end),
 	KUNIT_CASE(wait_in_storm),
+	KUNIT_CASE(fork_says_so),
+	KUNIT_CASE(others_do_not),
 	{}
 };
 

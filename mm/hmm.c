@@ -57,6 +57,7 @@
 #include <linux/swap.h>
 #include <linux/swapops.h>
 
+#include "hmm_internal.h"
 #include "internal.h"
 
 /* What only hmm_range_snapshot() reports */
@@ -250,12 +251,21 @@ static void hmm_range_unpin(struct hmm_range_walk *walk)
 	walk->pgmap = NULL;
 }
 
+/* Has something in the range been invalidated since the caller began? */
+static bool hmm_range_is_stale(const struct hmm_range *range)
+{
+	/* Pairs with the WRITE_ONCE() in hmm_mirror_collide(); a hint, as the other is. */
+	if (range->mirror)
+		return READ_ONCE(range->collided);
+	return mmu_interval_check_retry(range->notifier, range->notifier_seq);
+}
+
 /* Is it still worth going on? Asked first, and after every fault and wait. */
 static int hmm_range_check(const struct hmm_range_walk *walk)
 {
 	struct hmm_range *range = walk->range;
 
-	if (mmu_interval_check_retry(range->notifier, range->notifier_seq))
+	if (hmm_range_is_stale(range))
 		return -EBUSY;
 	return 0;
 }
@@ -1177,7 +1187,7 @@ static int hmm_range_walk(struct hmm_range_walk *walk)
 	struct vm_area_struct *vma;
 	int ret;
 
-	walk->mm = range->notifier->mm;
+	walk->mm = range->mirror ? range->mirror->mm : range->notifier->mm;
 	walk->fault_addr = ULONG_MAX;
 	mmap_assert_locked(walk->mm);
 
@@ -1255,6 +1265,26 @@ int hmm_range_fault(struct hmm_range *range)
 	return hmm_range_walk(&walk);
 }
 EXPORT_SYMBOL(hmm_range_fault);
+
+/**
+ * hmm_range_fault_entries() - as hmm_range_fault(), for the mirror page table
+ * @range: what to walk, with the requests of its pages
+ *
+ * Reports %HMM_PFN_DEVICE and %HMM_PFN_UNADDRESSABLE as well.
+ *
+ * Context: As for hmm_range_fault(). Sleeps.
+ * Return: As hmm_range_fault().
+ */
+int hmm_range_fault_entries(struct hmm_range *range)
+{
+	struct hmm_range_walk walk = {
+		.range = range,
+		.report = ~HMM_PFN_ATTRIBUTES | HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE,
+		.input_req = range->pfn_flags_mask,
+	};
+
+	return hmm_range_walk(&walk);
+}
 
 /**
  * hmm_range_snapshot() - report the pages of a range with their attributes

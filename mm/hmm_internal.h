@@ -26,6 +26,7 @@ struct hmm_pt_spare {
  * @maps: if the page table has DMA addresses, what hmm_dma_map() returned for each
  *	block that is going to be published, or was and is not any more; at its first
  *	page, 0 elsewhere
+ * @mapped: up to which address there are @maps, when hmm_pt_prepare() has failed
  * @spare: what the page table lacks to hold them
  */
 struct hmm_pt_stage {
@@ -33,6 +34,7 @@ struct hmm_pt_stage {
 	unsigned long		end;
 	unsigned long		*words;
 	dma_addr_t		*maps;
+	unsigned long		mapped;
 	struct hmm_pt_spare	spare;
 };
 
@@ -89,6 +91,33 @@ static inline void hmm_dma_unmap(struct device *dev, dma_addr_t map)
 {
 }
 #endif
+
+static inline void hmm_mirror_count(struct hmm_mirror *mirror, enum hmm_mirror_count count,
+				    long n)
+{
+	atomic_long_add(n, &mirror->counts[count]);
+}
+
+/*
+ * The windows of a mirror: large enough that there are few, small enough that what is
+ * not mirrored is not in any. No block of the page table may reach from one into the
+ * next.
+ */
+#define HMM_WINDOW_SHIFT	MAX(PUD_SHIFT, BITS_PER_LONG == 64 ? 30 : 28)
+#define HMM_WINDOW_SIZE		BIT(HMM_WINDOW_SHIFT)
+
+int hmm_range_fault_entries(struct hmm_range *range);
+
+bool hmm_mirror_get(struct hmm_mirror *mirror);
+void hmm_mirror_put(struct hmm_mirror *mirror);
+bool hmm_mirror_bad_range(const struct hmm_mirror *mirror, unsigned long start,
+			  unsigned long end);
+bool hmm_mirror_invalidate(struct hmm_mirror *mirror, struct hmm_update *update);
+int hmm_range_begin_alive(struct hmm_range *range);
+void hmm_range_end_alive(struct hmm_range *range);
+
+void hmm_stats_add(struct hmm_mirror *mirror);
+void hmm_stats_remove(struct hmm_mirror *mirror);
 
 #if IS_ENABLED(CONFIG_KUNIT)
 struct page *hmm_pt_alloc_table(struct hmm_pt *pt, unsigned int level);

@@ -1085,13 +1085,14 @@ void hmm_pt_stage(struct hmm_pt_stage *stage, unsigned long start, unsigned long
 	stage->end = end;
 	stage->words = words;
 	stage->maps = maps;
+	stage->mapped = start;
 	if (maps)
 		memset(maps, 0, ((end - start) >> PAGE_SHIFT) * sizeof(*maps));
 	hmm_pt_spare_init(&stage->spare);
 }
 
 /* Map each block that is not mapped yet, and that DMA can reach. */
-static int hmm_pt_stage_dma(const struct hmm_pt *pt, const struct hmm_pt_stage *stage)
+static int hmm_pt_stage_dma(const struct hmm_pt *pt, struct hmm_pt_stage *stage)
 {
 	unsigned long addr, word;
 	dma_addr_t *map;
@@ -1105,8 +1106,10 @@ static int hmm_pt_stage_dma(const struct hmm_pt *pt, const struct hmm_pt_stage *
 			continue;
 		ret = hmm_dma_map(pt->dma_dev, word & ~HMM_PTE_FLAGS, hmm_pt_word_order(word),
 				  word & HMM_PTE_WRITE, map);
-		if (ret)
+		if (ret) {
+			stage->mapped = addr;
 			return ret;
+		}
 	}
 	return 0;
 }

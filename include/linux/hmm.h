@@ -3,20 +3,30 @@
  * HMM (heterogeneous memory management): lets a device use the address space
  * of a process, at the CPU's virtual addresses and without pinning memory.
  *
- * The range walker reports what the CPU page table holds for a range of virtual
- * addresses, and faults in what is asked for. The mirror page table is what a device
- * may access, and what it has written.
+ * Three parts. The range walker reports what the CPU page table holds for a range of
+ * virtual addresses, and faults in what is asked for. The mirror page table is what a
+ * device may access, and what it has written. The mirror ties both to the address
+ * space: hmm_mirror_fault() fills the one by the other, and what changes in the CPU page
+ * table is taken back from the mirror page table, and from the device, before.
  */
 #ifndef _LINUX_HMM_H
 #define _LINUX_HMM_H
 
 #include <linux/dma-mapping.h>
 #include <linux/lockdep.h>
+#include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
 
+struct dentry;
 struct device;
-struct mmu_interval_notifier;
-struct rw_semaphore;
+struct hmm_mirror;
 
 /*
  * Where the flags of an entry begin. On 32-bit pfns need the room, and there are
@@ -124,6 +134,8 @@ static inline unsigned int hmm_pfn_to_map_order(unsigned long hmm_pfn)
  *	input is not to be looked at and @default_flags says it all
  * @dev_private_owner: whose device private pages are reported as they are,
  *	instead of being migrated back to system memory; NULL: nobody's
+ * @mirror: instead of @notifier and @notifier_seq: the mirror that the range is for,
+ *	see hmm_range_begin(); NULL: these two count
  */
 struct hmm_range {
 	struct mmu_interval_notifier *notifier;
@@ -134,10 +146,19 @@ struct hmm_range {
 	unsigned long		default_flags;
 	unsigned long		pfn_flags_mask;
 	void			*dev_private_owner;
+	struct hmm_mirror	*mirror;
+	/* private: of the mirror, from hmm_range_begin() to hmm_range_end() */
+	struct list_head	node;		/* mirror->range_lock */
+	bool			collided;	/* set under mirror->lock, see there */
+	struct task_struct	*syncing;	/* only compared with current */
 };
 
 int hmm_range_fault(struct hmm_range *range);
 int hmm_range_snapshot(struct hmm_range *range);
+
+int hmm_range_begin(struct hmm_range *range);
+bool hmm_range_retry(const struct hmm_range *range);
+void hmm_range_end(struct hmm_range *range);
 
 /*
  * How long, in milliseconds, a driver should go on retrying a range that
@@ -421,5 +442,190 @@ static inline bool hmm_pt_next(struct hmm_pt_iter *iter)
  */
 #define hmm_pt_for_each(iter, mirror, start, end)			\
 	for (hmm_pt_first(iter, &(mirror)->pt, start, end); hmm_pt_next(iter); )
+
+/**
+ * enum hmm_update_event - what a device is told of a range
+ * @HMM_UPDATE_NONE: never delivered; what a struct that was not filled in says
+ * @HMM_UPDATE_MUNMAP: make device PTEs invalid, after hmm_mirror_range_dirty() for what
+ *	they let the device write. The range is going away, so that device page tables
+ *	can be freed: a hint, the mapping may stay
+ * @HMM_UPDATE_MIGRATE: make device PTEs invalid, after hmm_mirror_range_dirty() for what
+ *	they let the device write. The mapping stays and gets other pages
+ * @HMM_UPDATE_WRITE_PROTECT: make device PTEs read-only, after hmm_mirror_range_dirty()
+ *	for what they let the device write. The pages stay
+ * @HMM_UPDATE_FORK: as %HMM_UPDATE_WRITE_PROTECT, because of fork()
+ * @HMM_UPDATE_ISDIRTY: as %HMM_UPDATE_WRITE_PROTECT, because somebody wants to know what
+ *	is written from now on
+ * @HMM_UPDATE_DEVICE_RFAULT: read the mirror page table by hmm_pt_for_each(), and write
+ *	device PTEs, all of the range: DMA addresses may have changed where pages have
+ *	not. It was filled for reading
+ * @HMM_UPDATE_DEVICE_WFAULT: the same, for writing
+ *
+ * All but the last two are invalidations. When the driver has returned from one the
+ * device accesses the range no more, or writes it no more: device TLBs are flushed, and
+ * accesses under way are over. When it has returned 0 from one of the last two the
+ * device uses nothing that it had for the range before: of PTEs that have changed, TLBs
+ * are flushed.
+ */
+enum hmm_update_event {
+	HMM_UPDATE_NONE,
+	HMM_UPDATE_MUNMAP,
+	HMM_UPDATE_MIGRATE,
+	HMM_UPDATE_WRITE_PROTECT,
+	HMM_UPDATE_FORK,
+	HMM_UPDATE_ISDIRTY,
+	HMM_UPDATE_DEVICE_RFAULT,
+	HMM_UPDATE_DEVICE_WFAULT,
+};
+
+/**
+ * struct hmm_update - an event and its range
+ * @start: first address, page aligned
+ * @end: first address behind the range, page aligned
+ * @event: what has happened, or is about to
+ * @blockable: whether the driver may sleep
+ *
+ * The range may be wider than what changes: what is mirrored as one block goes as one.
+ */
+struct hmm_update {
+	unsigned long		start;
+	unsigned long		end;
+	enum hmm_update_event	event;
+	bool			blockable;
+};
+
+/**
+ * struct hmm_mirror_ops - what a driver does for its mirrors
+ */
+struct hmm_mirror_ops {
+	/**
+	 * @sync_cpu_device_pagetables: bring the device page table in line.
+	 *
+	 * Called with &hmm_mirror.lock held, for writing if it is an invalidation and
+	 * for reading if not. Must not take mmap_lock, wait for a fault or for an
+	 * invalidation, allocate memory in a way that may reclaim, access user memory,
+	 * or call hmm_mirror_unregister(). It is called for migrations that the driver
+	 * itself asks for as well, from within migrate_vma_setup(). Of HMM only what reads the mirror page table
+	 * may be called, and hmm_mirror_range_dirty() and hmm_pte_set_dirty().
+	 *
+	 * For an invalidation it returns 0, or -EAGAIN if not &hmm_update.blockable and
+	 * it would have to sleep: then whoever asked tries again later or gives up, and
+	 * the device may go on. For %HMM_UPDATE_DEVICE_RFAULT and
+	 * %HMM_UPDATE_DEVICE_WFAULT it returns 0 or an errno other than -EAGAIN, which
+	 * hmm_mirror_fault() returns after it has had the range invalidated by
+	 * %HMM_UPDATE_MIGRATE.
+	 */
+	int (*sync_cpu_device_pagetables)(struct hmm_mirror *mirror,
+					  const struct hmm_update *update);
+	/**
+	 * @release: the mirror is at its end.
+	 *
+	 * Called once, without a lock, when the mm dies or the mirror is unregistered,
+	 * whatever comes first, after everything has been invalidated. No callback
+	 * follows. May sleep, but must not unregister any mirror of the mm, nor wait
+	 * for somebody who does. May be NULL.
+	 */
+	void (*release)(struct hmm_mirror *mirror);
+};
+
+/*
+ * The driver has page tables of its own and uses hmm_range_fault(): it is called for
+ * every invalidation in a window where a range was begun, and hmm_mirror_fault() is not
+ * for it.
+ */
+#define HMM_MIRROR_OWN_TABLES	BIT(0)
+
+/* private: what a mirror counts, see &struct hmm_mirror_stats */
+enum hmm_mirror_count {
+	HMM_COUNT_FAULTS,
+	HMM_COUNT_PAGES,
+	HMM_COUNT_COLLISIONS,
+	HMM_COUNT_CALLBACKS,
+	HMM_COUNT_SKIPPED,
+	HMM_COUNT_REFUSED,
+	NR_HMM_COUNTS,
+};
+
+/**
+ * struct hmm_mirror_stats - what a mirror has done since it was registered
+ * @faults: calls of hmm_mirror_fault()
+ * @pages: what these have mirrored
+ * @collisions: how often they had to begin again because of an invalidation
+ * @callbacks: invalidations that the driver was called for
+ * @callbacks_skipped: those in a window of the mirror for which it was not, because
+ *	nothing of the range was mirrored
+ * @refused: callbacks that the driver refused because it was not to block
+ */
+struct hmm_mirror_stats {
+	unsigned long faults;
+	unsigned long pages;
+	unsigned long collisions;
+	unsigned long callbacks;
+	unsigned long callbacks_skipped;
+	unsigned long refused;
+};
+
+/**
+ * struct hmm_mirror - the address space of a process, as one device has it
+ * @ops: of the driver
+ * @dma_dev: the device that entries of the mirror page table have DMA addresses for;
+ *	NULL: they have pfns alone
+ * @dev_private_owner: &dev_pagemap.owner of the device's own memory, or NULL
+ * @flags: %HMM_MIRROR_OWN_TABLES or 0
+ * @mm: the address space
+ * @lock: protects the mirror page table, and with it that of the device: what was read
+ *	from it is true as long as the lock is held. Memory must not be allocated under
+ *	it in a way that may reclaim.
+ *
+ * It is embedded in an object of the driver, who sets the first four before
+ * hmm_mirror_register(), the others are HMM's.
+ *
+ * Each mirror has a page table of its own, because devices differ: in the addresses by
+ * which DMA finds a page; in what they may do with it, as when one has it exclusively
+ * or writes it while another reads; and in where they look at all, so that none is
+ * disturbed for what it does not mirror.
+ */
+struct hmm_mirror {
+	const struct hmm_mirror_ops	*ops;
+	struct device			*dma_dev;
+	void				*dev_private_owner;
+	unsigned int			flags;
+	struct mm_struct		*mm;
+	struct rw_semaphore		lock;
+	/* private: */
+	struct hmm_pt			pt;		/* lock */
+	bool				dead;		/* lock; once true it stays so */
+	struct task_struct		*invalidating;	/* lock, held for writing */
+	struct task_struct		*releasing;	/* only compared with current */
+	spinlock_t			range_lock;
+	struct list_head		ranges;		/* range_lock */
+	refcount_t			users;
+	struct mutex			window_mutex;
+	struct xarray			windows;	/* inserting: window_mutex */
+	struct mmu_interval_notifier	sentinel;
+	struct delayed_work		reaper;
+	struct dentry			*debugfs;
+	atomic_long_t			counts[NR_HMM_COUNTS];
+};
+
+/*
+ * What hmm_mirror_fault() is to do
+ *
+ * HMM_FAULT_READ:  the device reads
+ * HMM_FAULT_WRITE: the device writes, and perhaps reads
+ * HMM_FAULT_PRESENT: no page is faulted in, those that are not there are left out
+ */
+#define HMM_FAULT_READ		BIT(0)
+#define HMM_FAULT_WRITE		BIT(1)
+#define HMM_FAULT_PRESENT	BIT(2)
+
+int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);
+void hmm_mirror_unregister(struct hmm_mirror *mirror);
+long hmm_mirror_fault(struct hmm_mirror *mirror, unsigned long start, unsigned long end,
+		      unsigned int flags);
+void hmm_mirror_range_dirty(struct hmm_mirror *mirror, unsigned long start,
+			    unsigned long end);
+hmm_pte_t hmm_pt_lookup(struct hmm_mirror *mirror, unsigned long addr, unsigned int *order);
+void hmm_mirror_get_stats(struct hmm_mirror *mirror, struct hmm_mirror_stats *stats);
 
 #endif /* _LINUX_HMM_H */

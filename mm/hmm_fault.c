@@ -1,0 +1,593 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * HMM device faults: from the CPU page table to the mirror page table, and on to the
+ * driver. mm/hmm_mirror.c has the protocol.
+ *
+ * A fault is served in pieces. For each: begin a range; walk it under mmap_lock, taking
+ * CPU faults; prepare what it takes to publish the result, with no lock held; publish it
+ * under the lock of the mirror, unless the range has collided with an invalidation; let
+ * the driver write its page table, with the lock held for reading. After a collision all
+ * of this is done again.
+ */
+#include <linux/hmm.h>
+#include <linux/memcontrol.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include <trace/events/hmm.h>
+
+#include "hmm_internal.h"
+
+/* At once, unless one mapping is larger */
+#define HMM_FAULT_PIECE		PMD_SIZE
+
+/**
+ * struct hmm_fault - state of hmm_mirror_fault()
+ * @mirror: mirror
+ * @flags: of the caller
+ * @start: of the piece at hand
+ * @end: of that
+ * @small_end: of that, before it grew
+ * @limit: end of all that is asked for
+ * @range: the piece, and all of the blocks that are mirrored and that it cuts
+ * @room: how many pages there is room for in the arrays
+ * @words: for each page of @range: first HMM_PTE_WRITE if it is mirrored with that, then
+ *	the entry to publish
+ * @maps: for the DMA mappings of these; NULL if there are none
+ */
+struct hmm_fault {
+	struct hmm_mirror *mirror;
+	unsigned int flags;
+	unsigned long start;
+	unsigned long end;
+	unsigned long small_end;
+	unsigned long limit;
+	struct hmm_range range;
+	unsigned long room;
+	unsigned long *words;
+	dma_addr_t *maps;
+};
+
+static unsigned long hmm_fault_index(const struct hmm_fault *fault, unsigned long addr)
+{
+	return (addr - fault->range.start) >> PAGE_SHIFT;
+}
+
+static void hmm_fault_free(struct hmm_fault *fault)
+{
+	kvfree(fault->range.hmm_pfns);
+	kvfree(fault->words);
+	kvfree(fault->maps);
+	fault->range.hmm_pfns = NULL;
+	fault->words = NULL;
+	fault->maps = NULL;
+	fault->room = 0;
+}
+
+/* Make room for all of the range. */
+static int hmm_fault_make_room(struct hmm_fault *fault)
+{
+	unsigned long pages = hmm_fault_index(fault, fault->range.end);
+
+	if (pages <= fault->room)
+		return 0;
+	hmm_fault_free(fault);
+	fault->range.hmm_pfns = kvmalloc_array(pages, sizeof(long), GFP_KERNEL);
+	fault->words = kvmalloc_array(pages, sizeof(long), GFP_KERNEL);
+	if (fault->mirror->dma_dev)
+		fault->maps = kvmalloc_array(pages, sizeof(dma_addr_t), GFP_KERNEL);
+	if (!fault->range.hmm_pfns || !fault->words ||
+	    (fault->mirror->dma_dev && !fault->maps))
+		return -ENOMEM;
+	fault->room = pages;
+	return 0;
+}
+
+/*
+ * Request each page. Those beside the piece are in the range because they go with a
+ * block: nobody writes them. HMM_PFN_ERROR is not looked at, and tells what the walk
+ * has not come to.
+ */
+static void hmm_fault_request(struct hmm_fault *fault)
+{
+	unsigned long addr, *request = fault->range.hmm_pfns;
+
+	for (addr = fault->range.start; addr < fault->range.end; addr += PAGE_SIZE) {
+		*request = HMM_PFN_ERROR | HMM_PFN_REQ_FAULT;
+		if (fault->flags & HMM_FAULT_WRITE && addr >= fault->start &&
+		    addr < fault->end)
+			*request |= HMM_PFN_REQ_WRITE;
+		request++;
+	}
+}
+
+/* What the device may write already it may write afterwards, too. */
+static void hmm_fault_remember_write(struct hmm_fault *fault)
+{
+	struct hmm_range *range = &fault->range;
+	struct hmm_pt_iter iter;
+	unsigned long i;
+
+	memset(fault->words, 0, hmm_fault_index(fault, range->end) * sizeof(long));
+	hmm_pt_for_each(&iter, fault->mirror, range->start, range->end) {
+		if (!hmm_pte_write(iter.pte))
+			continue;
+		for (i = hmm_fault_index(fault, iter.addr);
+		     i < hmm_fault_index(fault, iter.end); i++)
+			fault->words[i] = HMM_PTE_WRITE;
+	}
+}
+
+/* Begin a range of the piece, and of all of the blocks that it cuts. */
+static int hmm_fault_begin(struct hmm_fault *fault)
+{
+	struct hmm_mirror *mirror = fault->mirror;
+	struct hmm_range *range = &fault->range;
+	unsigned long start = fault->start, end = fault->end;
+	bool fits;
+	int ret;
+
+	do {
+		range->start = start;
+		range->end = end;
+		ret = hmm_fault_make_room(fault);
+		if (!ret)
+			ret = hmm_range_begin_alive(range);
+		if (ret)
+			return ret;
+
+		/* Blocks come and go: no page is to be faulted for one that has gone. */
+		start = fault->start;
+		end = fault->end;
+		down_read(&mirror->lock);
+		hmm_pt_widen(&mirror->pt, &start, &end);
+		fits = start == range->start && end == range->end;
+		if (fits)
+			hmm_fault_remember_write(fault);
+		up_read(&mirror->lock);
+		if (!fits)
+			hmm_range_end_alive(range);
+	} while (!fits);
+	return 0;
+}
+
+static int hmm_fault_walk(struct hmm_fault *fault)
+{
+	struct mm_struct *mm = fault->mirror->mm;
+	int ret;
+
+	hmm_fault_request(fault);
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	ret = hmm_range_fault_entries(&fault->range);
+	mmap_read_unlock(mm);
+
+	/* If it was not a collision the driver of the memory is going away. */
+	if (ret == -EBUSY)
+		ret = READ_ONCE(fault->range.collided) ? -EAGAIN : -EFAULT;
+	return ret;
+}
+
+/*
+ * Did the walk get what the device needs? Of the device's own memory that the CPU maps
+ * read-only, the driver may have declined to migrate a page back: that is valid only.
+ */
+static bool hmm_fault_served(const struct hmm_fault *fault, unsigned long addr,
+			     unsigned long pfn)
+{
+	if (pfn & HMM_PFN_ERROR)
+		return false;
+	return !(fault->flags & HMM_FAULT_WRITE) || pfn & HMM_PFN_WRITE ||
+	       addr < fault->start || addr >= fault->end;
+}
+
+/* The end of what the walk has served */
+static unsigned long hmm_fault_walked(const struct hmm_fault *fault)
+{
+	const unsigned long *pfn = fault->range.hmm_pfns;
+	unsigned long addr = fault->range.start;
+
+	if (fault->flags & HMM_FAULT_PRESENT)
+		return fault->range.end;
+	while (addr < fault->range.end && hmm_fault_served(fault, addr, *pfn)) {
+		addr += PAGE_SIZE;
+		pfn++;
+	}
+	return addr;
+}
+
+/*
+ * Does the piece begin with a mapping that is larger, and of which all is asked for?
+ * Then that is the piece, and no longer than it is there. Return whether it changes.
+ */
+static bool hmm_fault_resize(struct hmm_fault *fault)
+{
+	unsigned long pfn = fault->range.hmm_pfns[hmm_fault_index(fault, fault->start)];
+	unsigned long size, old = fault->end;
+
+	if (!(pfn & HMM_PFN_VALID))
+		return false;
+	size = PAGE_SIZE << hmm_pfn_to_map_order(pfn);
+	if (IS_ALIGNED(fault->start, size) && size <= fault->limit - fault->start)
+		fault->end = max(fault->small_end, fault->start + size);
+	else
+		fault->end = fault->small_end;
+	return fault->end != old;
+}
+
+/*
+ * How many pages, from the one at hand on, belong to one folio; and let them have its
+ * order, if the CPU maps them one by one. That is what they are likely to be changed by.
+ */
+static unsigned long hmm_fault_folio(const unsigned long *pfn, unsigned long *word,
+				     unsigned long pages)
+{
+	struct page *page = hmm_pfn_to_page(*pfn);
+	struct folio *folio;
+	unsigned long i;
+
+	if (*word & HMM_PTE_DEVICE || hmm_pfn_to_map_order(*pfn))
+		return 1;
+	folio = page_folio(page);
+	pages = min_t(unsigned long, pages,
+		      folio_nr_pages(folio) - folio_page_idx(folio, page));
+	for (i = 0; i < pages && pfn[i] == pfn[0] + i; i++)
+		word[i] |= (unsigned long)folio_order(folio) << HMM_PTE_ORDER_SHIFT;
+	return i;
+}
+
+/*
+ * Make entries of what the walk found from @start to @end, all of it valid. Pages stay
+ * what they are while the lock is held, because whoever changes them would have to
+ * invalidate them first: so their folios can be looked at.
+ */
+static int hmm_fault_make_entries(struct hmm_fault *fault, unsigned long start,
+				  unsigned long end)
+{
+	unsigned long i, first = hmm_fault_index(fault, start);
+	unsigned long behind = hmm_fault_index(fault, end);
+	const unsigned long *pfns = fault->range.hmm_pfns;
+	unsigned long *words = fault->words;
+
+	for (i = first; i < behind; i++) {
+		unsigned long addr = fault->range.start + (i << PAGE_SHIFT);
+		unsigned long keep = words[i];
+
+		if (fault->flags & HMM_FAULT_WRITE && addr >= fault->start &&
+		    addr < fault->end)
+			keep = HMM_PTE_WRITE;
+		words[i] = pfns[i] & (~HMM_PTE_WRITE | keep);
+	}
+
+	guard(rwsem_read)(&fault->mirror->lock);
+	if (fault->mirror->dead)
+		return -ESRCH;
+	if (hmm_range_retry(&fault->range))
+		return -EAGAIN;
+	for (i = first; i < behind;)
+		i += hmm_fault_folio(&pfns[i], &words[i], behind - i);
+	return 0;
+}
+
+/* The device has what it must not have, or does not know what it has. */
+static int hmm_fault_take_back(struct hmm_fault *fault, unsigned long start,
+			       unsigned long end)
+{
+	struct hmm_update update = {
+		.start = start,
+		.end = end,
+		.event = HMM_UPDATE_MIGRATE,
+		.blockable = true,
+	};
+
+	lockdep_assert_held_write(&fault->mirror->lock);
+	if (!fault->mirror->dead)
+		hmm_mirror_invalidate(fault->mirror, &update);
+	return -EAGAIN;
+}
+
+/*
+ * Has another fault let the device write what this one would not? Write permission goes
+ * by invalidations only, by which the driver learns of it.
+ */
+static bool hmm_fault_loses_write(struct hmm_fault *fault, const struct hmm_pt_stage *stage)
+{
+	struct hmm_pt_iter iter;
+	unsigned long i;
+
+	if (!hmm_pt_writable(&fault->mirror->pt, stage->start, stage->end))
+		return false;
+	hmm_pt_for_each(&iter, fault->mirror, stage->start, stage->end) {
+		if (!hmm_pte_write(iter.pte))
+			continue;
+		for (i = hmm_fault_index(fault, iter.addr);
+		     i < hmm_fault_index(fault, iter.end); i++) {
+			if (!(fault->words[i] & HMM_PTE_WRITE))
+				return true;
+		}
+	}
+	return false;
+}
+
+static int hmm_fault_publish(struct hmm_fault *fault, struct hmm_pt_stage *stage)
+{
+	unsigned long start = stage->start, end = stage->end;
+
+	if (fault->mirror->dead)
+		return -ESRCH;
+	if (hmm_range_retry(&fault->range))
+		return -EAGAIN;
+	/* Not all of a block could be walked: then it has to go. */
+	hmm_pt_widen(&fault->mirror->pt, &start, &end);
+	if (start != stage->start || end != stage->end)
+		return hmm_fault_take_back(fault, start, end);
+	if (hmm_fault_loses_write(fault, stage))
+		return -EAGAIN;
+	return hmm_pt_publish(&fault->mirror->pt, stage);
+}
+
+/* Let the device know of what was published. */
+static int hmm_fault_sync(struct hmm_fault *fault, const struct hmm_pt_stage *stage)
+{
+	const struct hmm_update update = {
+		.start = stage->start,
+		.end = stage->end,
+		.event = fault->flags & HMM_FAULT_WRITE ? HMM_UPDATE_DEVICE_WFAULT :
+							  HMM_UPDATE_DEVICE_RFAULT,
+		.blockable = true,
+	};
+	struct hmm_mirror *mirror = fault->mirror;
+	int ret;
+
+	WRITE_ONCE(fault->range.syncing, current);
+	ret = mirror->ops->sync_cpu_device_pagetables(mirror, &update);
+	WRITE_ONCE(fault->range.syncing, NULL);
+	if (WARN_ONCE(ret > 0 || ret == -EAGAIN, "%ps returns %d for a fault\n",
+		      mirror->ops->sync_cpu_device_pagetables, ret))
+		return -EIO;
+	return ret;
+}
+
+static int hmm_fault_commit_stage(struct hmm_fault *fault, struct hmm_pt_stage *stage)
+{
+	struct hmm_mirror *mirror = fault->mirror;
+	int ret;
+
+	down_write(&mirror->lock);
+	ret = hmm_fault_publish(fault, stage);
+	if (ret) {
+		up_write(&mirror->lock);
+		return ret;
+	}
+	downgrade_write(&mirror->lock);
+	ret = hmm_fault_sync(fault, stage);
+	up_read(&mirror->lock);
+	if (!ret)
+		return 0;
+
+	/* Of what it was to write, the driver may have written some. */
+	down_write(&mirror->lock);
+	hmm_fault_take_back(fault, stage->start, stage->end);
+	up_write(&mirror->lock);
+	return ret;
+}
+
+/* Commit what is valid from @start to @end: less if DMA does not reach all of it. */
+static int hmm_fault_commit(struct hmm_fault *fault, unsigned long start,
+			    unsigned long *end)
+{
+	unsigned long first = hmm_fault_index(fault, start);
+	struct hmm_pt *pt = &fault->mirror->pt;
+	struct hmm_pt_stage stage;
+	int ret;
+
+	ret = hmm_fault_make_entries(fault, start, *end);
+	while (!ret) {
+		hmm_pt_stage(&stage, start, *end, fault->words + first,
+			     fault->maps ? fault->maps + first : NULL);
+		ret = hmm_pt_prepare(pt, &stage);
+		if (!ret) {
+			ret = hmm_fault_commit_stage(fault, &stage);
+			hmm_pt_unstage(pt, &stage);
+			break;
+		}
+		hmm_pt_unstage(pt, &stage);
+		if (stage.mapped == start)
+			break;
+		*end = stage.mapped;
+		ret = 0;
+	}
+	return ret;
+}
+
+/*
+ * Commit what is valid before @end, run by run. Return how many pages of the piece that
+ * was, or an errno.
+ */
+static long hmm_fault_commit_runs(struct hmm_fault *fault, unsigned long end)
+{
+	const unsigned long *pfns = fault->range.hmm_pfns;
+	unsigned long addr, behind, done;
+	long pages = 0;
+	int ret;
+
+	for (addr = fault->range.start; addr < end; addr = behind) {
+		behind = addr;
+		while (behind < end && pfns[hmm_fault_index(fault, behind)] & HMM_PFN_VALID)
+			behind += PAGE_SIZE;
+		if (behind == addr) {
+			behind += PAGE_SIZE;
+			continue;
+		}
+		done = behind;
+		ret = hmm_fault_commit(fault, addr, &done);
+		if (ret)
+			return pages && ret != -EAGAIN ? pages : ret;
+		if (done > fault->start && addr < fault->end)
+			pages += (min(done, fault->end) - max(addr, fault->start)) >> PAGE_SHIFT;
+		if (done != behind)
+			break;
+	}
+	return pages;
+}
+
+/* The piece once. -EAGAIN: begin again. */
+static long hmm_fault_try(struct hmm_fault *fault)
+{
+	unsigned long end;
+	long pages;
+	int ret;
+
+	ret = hmm_fault_walk(fault);
+	if (ret == -EAGAIN || ret == -EINTR)
+		return ret;
+	end = hmm_fault_walked(fault);
+	if (ret && end == fault->start)
+		return ret;
+	if (ret && end < fault->start) {
+		/* What is beside the piece must not make it fail. */
+		down_write(&fault->mirror->lock);
+		hmm_fault_take_back(fault, fault->range.start, fault->range.end);
+		up_write(&fault->mirror->lock);
+		return -EAGAIN;
+	}
+	if (end > fault->start && hmm_fault_resize(fault))
+		return -EAGAIN;
+	pages = hmm_fault_commit_runs(fault, end);
+	return pages ?: ret;
+}
+
+/* The piece, until it has succeeded or failed for good */
+static long hmm_fault_piece(struct hmm_fault *fault)
+{
+	long ret;
+
+	do {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		ret = hmm_fault_begin(fault);
+		if (ret)
+			return ret;
+		ret = hmm_fault_try(fault);
+		if (ret == -EAGAIN && READ_ONCE(fault->range.collided)) {
+			hmm_mirror_count(fault->mirror, HMM_COUNT_COLLISIONS, 1);
+			trace_hmm_collision(&fault->range);
+		}
+		hmm_range_end_alive(&fault->range);
+	} while (ret == -EAGAIN);
+	return ret;
+}
+
+static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
+{
+	long pages = 0, ret = 0;
+
+	for (; start < fault->limit; start = fault->end) {
+		fault->start = start;
+		fault->small_end = min(fault->limit, ALIGN_DOWN(start, HMM_FAULT_PIECE) +
+						     HMM_FAULT_PIECE);
+		fault->end = fault->small_end;
+		ret = hmm_fault_piece(fault);
+		if (ret == -EFAULT && fault->flags & HMM_FAULT_PRESENT) {
+			/* Nothing is mapped in all of the window. */
+			fault->end = min(fault->limit, ALIGN_DOWN(start, HMM_WINDOW_SIZE) +
+						       HMM_WINDOW_SIZE);
+			continue;
+		}
+		if (ret < 0)
+			break;
+		pages += ret;
+		/* Short, though nothing may be left out? There it failed. */
+		if (!(fault->flags & HMM_FAULT_PRESENT) &&
+		    ret < (fault->end - fault->start) >> PAGE_SHIFT)
+			break;
+		cond_resched();
+	}
+	if (pages)
+		return pages;
+	return ret < 0 ? ret : -EFAULT;
+}
+
+static bool hmm_fault_bad_flags(unsigned int flags)
+{
+	return !(flags & (HMM_FAULT_READ | HMM_FAULT_WRITE)) ||
+	       flags & ~(HMM_FAULT_READ | HMM_FAULT_WRITE | HMM_FAULT_PRESENT);
+}
+
+static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long start,
+				   unsigned long end, unsigned int flags)
+{
+	struct hmm_fault fault = {
+		.mirror = mirror,
+		.flags = flags,
+		.limit = end,
+		.range = {
+			.mirror = mirror,
+			.dev_private_owner = mirror->dev_private_owner,
+			.pfn_flags_mask = flags & HMM_FAULT_PRESENT ? 0 :
+					  HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
+		},
+	};
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mirror->mm), *old;
+	long ret;
+
+	old = set_active_memcg(memcg);
+	ret = hmm_fault_pieces(&fault, start);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+	hmm_fault_free(&fault);
+	return ret;
+}
+
+/**
+ * hmm_mirror_fault() - serve a device fault, or prefetch
+ * @mirror: mirror without %HMM_MIRROR_OWN_TABLES
+ * @start: first address, page aligned
+ * @end: first address behind the range, page aligned
+ * @flags: %HMM_FAULT_READ, %HMM_FAULT_WRITE or both; and %HMM_FAULT_PRESENT if only
+ *	those pages matter that are mapped on the CPU already. With that, pages which the
+ *	CPU maps read-only are mirrored so also if the device is to write
+ *
+ * Faults the pages in, mirrors them, and has the driver write its page table, see
+ * %HMM_UPDATE_DEVICE_RFAULT. That is called a number of times for a large range. Pages
+ * are mirrored in blocks that can reach beyond the range, if they did before.
+ *
+ * Context: Process context, of any task, with no lock held. Sleeps.
+ * Return: How many pages were mirrored, counted from @start; with %HMM_FAULT_PRESENT, of
+ * the whole range. Less than all means that the next page fails. If there are none:
+ *
+ * * %-EINVAL: flags that do not exist or make no sense, a range that is empty, not page
+ *   aligned, or not of user space, or a mirror whose driver has its own page tables
+ * * %-EFAULT: nothing is mapped at @start, or it may not be read, or is special,
+ *   poisoned, behind the end of its file, or memory whose driver is going away; with
+ *   %HMM_FAULT_PRESENT also if no page is there
+ * * %-EPERM: @start is mapped read-only, and was to be written
+ * * %-ESRCH: the mm is gone, or the mirror is being unregistered
+ * * %-EINTR: the task has a fatal signal pending
+ * * %-ENOMEM: no memory for the page, for the page tables, or to map it for DMA
+ * * %-EOPNOTSUPP: the page is where &hmm_mirror.dma_dev reaches only a copy of it
+ * * what &hmm_mirror_ops.sync_cpu_device_pagetables returned
+ */
+long hmm_mirror_fault(struct hmm_mirror *mirror, unsigned long start, unsigned long end,
+		      unsigned int flags)
+{
+	long ret = -ESRCH;
+
+	if (!hmm_mirror_get(mirror))
+		return ret;
+	if (hmm_fault_bad_flags(flags) || mirror->flags & HMM_MIRROR_OWN_TABLES ||
+	    hmm_mirror_bad_range(mirror, start, end)) {
+		ret = -EINVAL;
+	} else if (mmget_not_zero(mirror->mm)) {
+		ret = hmm_mirror_fault_alive(mirror, start, end, flags);
+		mmput_async(mirror->mm);
+	}
+	trace_hmm_fault(mirror, start, end, flags, ret);
+	hmm_mirror_count(mirror, HMM_COUNT_FAULTS, 1);
+	if (ret > 0)
+		hmm_mirror_count(mirror, HMM_COUNT_PAGES, ret);
+	hmm_mirror_put(mirror);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_fault);

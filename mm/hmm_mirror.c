@@ -1,0 +1,835 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * HMM mirror: keeps a device in line with the address space of a process.
+ *
+ * The mirror page table says what the device may access. It is filled by
+ * hmm_mirror_fault() from the CPU page table, and emptied by the callbacks of MMU
+ * notifiers before the CPU page table changes. It is like two caches of one memory: the
+ * rule is that an entry is there only while the CPU page table agrees.
+ *
+ * Windows
+ *
+ * The address space is cut into aligned windows. One gets an interval notifier when
+ * something is mirrored in it for the first time, and loses it some time after it has
+ * become empty. So nobody is called for what is changed where nothing is mirrored. The
+ * sentinel is one more notifier, on the last page of all, where no user space is: the
+ * release of the mm comes to it after all the windows.
+ *
+ * Ranges
+ *
+ * Between a look at the CPU page table and what is made of it the page table can change.
+ * A range stands for such a look. Its states:
+ *
+ *	idle -> begun		hmm_range_begin(): in the list of the mirror
+ *	begun -> collided	an invalidation that overlaps it reached its window
+ *	begun -> committed	hmm_range_retry() said no, under the lock of the mirror
+ *	any -> idle		hmm_range_end()
+ *
+ * An invalidation that comes after the beginning finds the range:
+ *
+ *	begin, walk, commit			invalidation
+ *	===================			============
+ *	range_lock: list_add(range)
+ *	range_lock dropped
+ *						mmu_notifier_invalidate_range_start()
+ *						  active range is linked
+ *	walks, sees old entries			  callback: mirror->lock
+ *						    range_lock: collided = true
+ *						    clear; the driver is told
+ *						  mirror->lock dropped
+ *						changes the entries
+ *						mmu_notifier_invalidate_range_end()
+ *	mirror->lock
+ *	  hmm_range_retry(): collided
+ *	mirror->lock dropped, again
+ *
+ * If the lock is taken by the commit first, what it publishes is cleared by the callback
+ * that waits for it. One that began before is waited for:
+ *
+ *	begin					invalidation
+ *	=====					============
+ *						subscriptions->lock: linked
+ *						callbacks, which do not find the range
+ *	range_lock: list_add(range)
+ *	subscriptions->lock: one overlaps?	changes the entries
+ *	sleeps
+ *						subscriptions->lock: unlinked, wakes
+ *	walks, sees new entries
+ *
+ * Both orders of the two critical sections of subscriptions->lock are covered: if it
+ * links first, begin finds it; if begin looks first, list_add() has come before that,
+ * the link behind it, and the callback behind the link. A range that the window's
+ * notifier does not see because it was inserted too late does not exist: a window is in
+ * the tree before the first range in it begins, see hmm_window_insert().
+ *
+ * A collision is one of ranges. Whatever is invalidated beside a range neither delays
+ * nor repeats it. And since start and end of invalidations nest within one thread,
+ * nobody waits for them under mirror->lock.
+ *
+ * Unlocked reads
+ *
+ * - range->collided, by the walker (hmm_range_check()): only to give up early. What
+ *   counts is the read under mirror->lock, by which it was written.
+ * - mirror->users, by hmm_mirror_unregister(): once 0 it stays so.
+ * - mirror->dead, by hmm_range_begin(): only so that it fails early, or who retries
+ *   would do so for ever. What counts is the read under mirror->lock.
+ *
+ * End
+ *
+ * mirror->dead is set when the mm dies or the mirror is unregistered, after everything
+ * has been invalidated under the lock; from then on callbacks, which may go on coming
+ * from exit_mmap() and rmap, return at once, and nothing can be published.
+ *
+ * Order of locks: mmap_lock, then VMA locks, folio locks and what else invalidations are
+ * sent under, then mirror->lock, then page table locks. window_mutex is outside of
+ * mmap_lock, range_lock and the lock of the windows are inside of mirror->lock.
+ */
+#include <linux/hmm.h>
+#include <linux/hugetlb.h>
+#include <linux/memcontrol.h>
+#include <linux/poison.h>
+#include <linux/refcount.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+
+#include "hmm_internal.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/hmm.h>
+
+/* How long a window stays without anything in it: it is likely to be used again. */
+#define HMM_WINDOW_IDLE		HZ
+
+#define HMM_SENTINEL_ADDR	(ULONG_MAX & PAGE_MASK)
+
+/* What a mirror that was unregistered has for an mm */
+#define HMM_MIRROR_POISON	((struct mm_struct *)(0x4d4d48UL + POISON_POINTER_DELTA))
+
+/**
+ * struct hmm_window - where a mirror listens for invalidations
+ * @notifier: for the window
+ * @mirror: whose it is
+ * @users: ranges that have begun in it; under the lock of mirror->windows
+ */
+struct hmm_window {
+	struct mmu_interval_notifier notifier;
+	struct hmm_mirror *mirror;
+	unsigned long users;
+};
+
+/* Whoever uses @mirror, from outside of callbacks. Not if it is being unregistered. */
+bool hmm_mirror_get(struct hmm_mirror *mirror)
+{
+	return refcount_inc_not_zero(&mirror->users);
+}
+
+/* @mirror may be gone when this returns; only its address is used to wake. */
+void hmm_mirror_put(struct hmm_mirror *mirror)
+{
+	if (refcount_dec_and_test(&mirror->users))
+		wake_up_var(&mirror->users);
+}
+
+static void hmm_mirror_reap_later(struct hmm_mirror *mirror)
+{
+	queue_delayed_work(system_unbound_wq, &mirror->reaper, HMM_WINDOW_IDLE);
+}
+
+/* Ranges in flight that overlap must not be committed. */
+static void hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
+			       unsigned long end)
+{
+	struct hmm_range *range;
+
+	lockdep_assert_held_write(&mirror->lock);
+	guard(spinlock)(&mirror->range_lock);
+	list_for_each_entry(range, &mirror->ranges, node) {
+		if (range->start < end && start < range->end)
+			WRITE_ONCE(range->collided, true);
+	}
+}
+
+/*
+ * Did the protection of all of it become one that lets a device read? The senders of
+ * MMU_NOTIFY_PROTECTION_VMA hold mmap_lock. Protecting hugetlb memory can take away
+ * a table of ptes that is shared, and the pages with it.
+ */
+static bool hmm_mirror_stays_readable(struct hmm_mirror *mirror, unsigned long start,
+				      unsigned long end)
+{
+	struct vm_area_struct *vma;
+
+	mmap_assert_locked(mirror->mm);
+	vma = vma_lookup(mirror->mm, start);
+	return vma && end <= vma->vm_end && vma->vm_flags & VM_READ &&
+	       !is_vm_hugetlb_page(vma);
+}
+
+static enum hmm_update_event hmm_mirror_event(struct hmm_mirror *mirror,
+					      const struct mmu_notifier_range *range,
+					      unsigned long start, unsigned long end)
+{
+	switch (range->event) {
+	case MMU_NOTIFY_UNMAP:
+	case MMU_NOTIFY_RELEASE:
+		return HMM_UPDATE_MUNMAP;
+	case MMU_NOTIFY_PROTECTION_PAGE:
+		return range->flags & MMU_NOTIFIER_RANGE_FORK ? HMM_UPDATE_FORK :
+								HMM_UPDATE_WRITE_PROTECT;
+	case MMU_NOTIFY_PROTECTION_VMA:
+		if (hmm_mirror_stays_readable(mirror, start, end))
+			return HMM_UPDATE_WRITE_PROTECT;
+		return HMM_UPDATE_MIGRATE;
+	case MMU_NOTIFY_SOFT_DIRTY:
+		return HMM_UPDATE_ISDIRTY;
+	default:
+		/* Also if the device itself is the reason: its old pages go. */
+		return HMM_UPDATE_MIGRATE;
+	}
+}
+
+static bool hmm_update_protects(const struct hmm_update *update)
+{
+	return update->event == HMM_UPDATE_WRITE_PROTECT ||
+	       update->event == HMM_UPDATE_FORK || update->event == HMM_UPDATE_ISDIRTY;
+}
+
+/* Has the device anything that the update takes away? */
+static bool hmm_mirror_concerned(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	if (mirror->flags & HMM_MIRROR_OWN_TABLES)
+		return true;
+	if (hmm_update_protects(update))
+		return hmm_pt_writable(&mirror->pt, update->start, update->end);
+	return hmm_pt_occupied(&mirror->pt, update->start, update->end);
+}
+
+/* Call the driver. Nothing is changed if it refuses, which only those may who must not block. */
+static bool hmm_mirror_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	int ret;
+
+	WRITE_ONCE(mirror->invalidating, current);
+	if (!update->blockable)
+		non_block_start();
+	ret = mirror->ops->sync_cpu_device_pagetables(mirror, update);
+	if (!update->blockable)
+		non_block_end();
+	WRITE_ONCE(mirror->invalidating, NULL);
+
+	trace_hmm_invalidate(mirror, update, ret);
+	hmm_mirror_count(mirror, HMM_COUNT_CALLBACKS, 1);
+	if (likely(!ret))
+		return true;
+	if (WARN_ONCE(update->blockable || ret != -EAGAIN,
+		      "%ps refuses an invalidation with %d\n",
+		      mirror->ops->sync_cpu_device_pagetables, ret) && update->blockable)
+		return true;
+	hmm_mirror_count(mirror, HMM_COUNT_REFUSED, 1);
+	return false;
+}
+
+/*
+ * Take from the device what it has of a range, by the event that @update says.
+ *
+ * Return: whether that is so now. If not nothing has changed.
+ */
+bool hmm_mirror_invalidate(struct hmm_mirror *mirror, struct hmm_update *update)
+{
+	lockdep_assert_held_write(&mirror->lock);
+
+	hmm_mirror_collide(mirror, update->start, update->end);
+	if (!hmm_mirror_concerned(mirror, update)) {
+		hmm_mirror_count(mirror, HMM_COUNT_SKIPPED, 1);
+		return true;
+	}
+	hmm_pt_widen(&mirror->pt, &update->start, &update->end);
+	if (!hmm_mirror_sync(mirror, update))
+		return false;
+	if (hmm_update_protects(update)) {
+		hmm_pt_write_protect(&mirror->pt, &update->start, &update->end);
+	} else {
+		hmm_pt_clear(&mirror->pt, &update->start, &update->end);
+		hmm_mirror_reap_later(mirror);
+	}
+	return true;
+}
+
+static bool hmm_window_invalidate(struct mmu_interval_notifier *notifier,
+				  const struct mmu_notifier_range *range,
+				  unsigned long cur_seq)
+{
+	struct hmm_window *window = container_of(notifier, struct hmm_window, notifier);
+	struct hmm_mirror *mirror = window->mirror;
+	/* The range may be of all addresses; its end, as that of exit_mmap(), unaligned. */
+	struct hmm_update update = {
+		.start = max(range->start, notifier->interval_tree.start),
+		.end = min(range->end - 1, notifier->interval_tree.last) + 1,
+		.blockable = mmu_notifier_range_blockable(range),
+	};
+	bool done = true;
+
+	if (update.blockable)
+		down_write(&mirror->lock);
+	else if (!down_write_trylock(&mirror->lock))
+		return false;
+
+	mmu_interval_set_seq(notifier, cur_seq);
+	if (!mirror->dead) {
+		update.event = hmm_mirror_event(mirror, range, update.start, update.end);
+		done = hmm_mirror_invalidate(mirror, &update);
+	}
+	up_write(&mirror->lock);
+	return done;
+}
+
+static const struct mmu_interval_notifier_ops hmm_window_ops = {
+	.invalidate = hmm_window_invalidate,
+};
+
+static void hmm_mirror_release(struct hmm_mirror *mirror)
+{
+	trace_hmm_release(mirror);
+	if (!mirror->ops->release)
+		return;
+	WRITE_ONCE(mirror->releasing, current);
+	mirror->ops->release(mirror);
+	WRITE_ONCE(mirror->releasing, NULL);
+}
+
+/* All the windows have been told before. */
+static bool hmm_sentinel_invalidate(struct mmu_interval_notifier *notifier,
+				    const struct mmu_notifier_range *range,
+				    unsigned long cur_seq)
+{
+	struct hmm_mirror *mirror = container_of(notifier, struct hmm_mirror, sentinel);
+	bool was_dead;
+
+	if (range->event != MMU_NOTIFY_RELEASE)
+		return true;
+
+	down_write(&mirror->lock);
+	mmu_interval_set_seq(notifier, cur_seq);
+	was_dead = mirror->dead;
+	WRITE_ONCE(mirror->dead, true);
+	up_write(&mirror->lock);
+	if (!was_dead)
+		hmm_mirror_release(mirror);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops hmm_sentinel_ops = {
+	.invalidate = hmm_sentinel_invalidate,
+};
+
+static bool hmm_window_get(struct hmm_mirror *mirror, unsigned long index)
+{
+	struct hmm_window *window;
+
+	xa_lock(&mirror->windows);
+	window = xa_load(&mirror->windows, index);
+	if (window)
+		window->users++;
+	xa_unlock(&mirror->windows);
+	return window;
+}
+
+static void hmm_window_put(struct hmm_mirror *mirror, unsigned long index)
+{
+	struct hmm_window *window;
+
+	xa_lock(&mirror->windows);
+	window = xa_load(&mirror->windows, index);
+	window->users--;
+	xa_unlock(&mirror->windows);
+}
+
+/*
+ * The notifier gets into the tree only when no invalidation is under way anywhere in the
+ * mm, which a storm of them can put off for ever. With mmap_lock held for writing those
+ * who need it for theirs are kept out, so that the wait, the only one of this kind, ends.
+ * Nobody who invalidates waits for mmap_lock in the middle.
+ */
+static int hmm_window_subscribe(struct hmm_window *window, unsigned long start)
+{
+	struct mm_struct *mm = window->mirror->mm;
+	int ret;
+
+	if (mmap_write_lock_killable(mm))
+		return -EINTR;
+	ret = -EFAULT;
+	if (find_vma_intersection(mm, start, start + HMM_WINDOW_SIZE))
+		ret = mmu_interval_notifier_insert_locked(&window->notifier, mm, start,
+							  HMM_WINDOW_SIZE, &hmm_window_ops);
+	if (!ret)
+		mmu_interval_read_begin(&window->notifier);
+	mmap_write_unlock(mm);
+	return ret;
+}
+
+/* A new window, unless another thread was faster. It has a user in any case. */
+static int hmm_window_insert(struct hmm_mirror *mirror, unsigned long index)
+{
+	struct hmm_window *window;
+	int ret;
+
+	guard(mutex)(&mirror->window_mutex);
+	if (hmm_window_get(mirror, index))
+		return 0;
+	ret = xa_reserve(&mirror->windows, index, GFP_KERNEL_ACCOUNT);
+	if (ret)
+		return ret;
+	window = kzalloc(sizeof(*window), GFP_KERNEL_ACCOUNT);
+	if (!window) {
+		ret = -ENOMEM;
+		goto release;
+	}
+	window->mirror = mirror;
+	window->users = 1;
+	ret = hmm_window_subscribe(window, index << HMM_WINDOW_SHIFT);
+	if (ret)
+		goto free;
+	xa_store(&mirror->windows, index, window, GFP_KERNEL_ACCOUNT);
+	hmm_mirror_reap_later(mirror);
+	return 0;
+
+free:
+	kfree(window);
+release:
+	xa_release(&mirror->windows, index);
+	return ret;
+}
+
+static void hmm_window_remove(struct hmm_window *window)
+{
+	mmu_interval_notifier_remove(&window->notifier);
+	kfree(window);
+}
+
+/* Take a window out that nobody uses and in which nothing is mirrored. */
+static bool hmm_window_retire(struct hmm_mirror *mirror, struct hmm_window *window,
+			      unsigned long index)
+{
+	unsigned long start = index << HMM_WINDOW_SHIFT;
+	bool idle;
+
+	/* Nothing is published without a user. */
+	guard(rwsem_read)(&mirror->lock);
+	if (mirror->flags & HMM_MIRROR_OWN_TABLES ||
+	    hmm_pt_occupied(&mirror->pt, start, start + HMM_WINDOW_SIZE))
+		return false;
+	xa_lock(&mirror->windows);
+	idle = !window->users;
+	if (idle)
+		__xa_erase(&mirror->windows, index);
+	xa_unlock(&mirror->windows);
+	/* Who uses it may not get anything into it. */
+	if (!idle)
+		hmm_mirror_reap_later(mirror);
+	return idle;
+}
+
+/* Free what invalidations have left behind: tables without entries, windows alike. */
+static void hmm_mirror_reap(struct work_struct *work)
+{
+	struct hmm_mirror *mirror = container_of(to_delayed_work(work), struct hmm_mirror,
+						 reaper);
+	struct hmm_window *window;
+	unsigned long index;
+
+	xa_for_each(&mirror->windows, index, window) {
+		unsigned long start = index << HMM_WINDOW_SHIFT;
+
+		hmm_pt_reclaim(&mirror->pt, start, start + HMM_WINDOW_SIZE);
+		if (hmm_window_retire(mirror, window, index))
+			hmm_window_remove(window);
+	}
+}
+
+static void hmm_windows_put(struct hmm_mirror *mirror, unsigned long first,
+			    unsigned long end)
+{
+	for (; first < end; first++)
+		hmm_window_put(mirror, first);
+}
+
+/* With mm_users held, and no lock */
+static int hmm_windows_get(struct hmm_mirror *mirror, unsigned long first,
+			   unsigned long end)
+{
+	unsigned long index;
+	int ret;
+
+	for (index = first; index < end; index++) {
+		if (hmm_window_get(mirror, index))
+			continue;
+		ret = hmm_window_insert(mirror, index);
+		if (ret) {
+			hmm_windows_put(mirror, first, index);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+static unsigned long hmm_range_first_window(const struct hmm_range *range)
+{
+	return range->start >> HMM_WINDOW_SHIFT;
+}
+
+static unsigned long hmm_range_end_window(const struct hmm_range *range)
+{
+	return ((range->end - 1) >> HMM_WINDOW_SHIFT) + 1;
+}
+
+/* Let invalidations find the range, and wait for those that cannot any more. */
+static int hmm_range_publish(struct hmm_range *range)
+{
+	struct hmm_mirror *mirror = range->mirror;
+
+	range->collided = false;
+	range->syncing = NULL;
+	spin_lock(&mirror->range_lock);
+	list_add(&range->node, &mirror->ranges);
+	spin_unlock(&mirror->range_lock);
+
+	return mmu_interval_wait_active(mirror->mm, range->start, range->end);
+}
+
+static void hmm_range_unpublish(struct hmm_range *range)
+{
+	struct hmm_mirror *mirror = range->mirror;
+
+	spin_lock(&mirror->range_lock);
+	list_del(&range->node);
+	spin_unlock(&mirror->range_lock);
+}
+
+/* hmm_range_begin() for who holds a reference on the users of mm and of the mirror. */
+int hmm_range_begin_alive(struct hmm_range *range)
+{
+	struct hmm_mirror *mirror = range->mirror;
+	unsigned long first = hmm_range_first_window(range);
+	unsigned long end = hmm_range_end_window(range);
+	int ret;
+
+	ret = hmm_windows_get(mirror, first, end);
+	if (ret)
+		return ret;
+	ret = hmm_range_publish(range);
+	/* What begins from now on would never be committed. */
+	if (!ret && READ_ONCE(mirror->dead))
+		ret = -ESRCH;
+	if (ret) {
+		hmm_range_unpublish(range);
+		hmm_windows_put(mirror, first, end);
+	}
+	return ret;
+}
+
+void hmm_range_end_alive(struct hmm_range *range)
+{
+	hmm_range_unpublish(range);
+	hmm_windows_put(range->mirror, hmm_range_first_window(range),
+			hmm_range_end_window(range));
+}
+
+bool hmm_mirror_bad_range(const struct hmm_mirror *mirror, unsigned long start,
+			  unsigned long end)
+{
+	return start >= end || !PAGE_ALIGNED(start | end) || end > mirror->mm->task_size;
+}
+
+/**
+ * hmm_range_begin() - begin to look at a range, for a mirror
+ * @range: with &hmm_range.mirror, &hmm_range.start and &hmm_range.end set
+ *
+ * Takes the place of mmu_interval_read_begin() for drivers that have page tables of
+ * their own. Then comes hmm_range_fault() under mmap_lock, and after that, with
+ * &hmm_mirror.lock held, hmm_range_retry(): if it says so what was found is out of date,
+ * and else the device may be let know as long as the lock is held. hmm_range_end() ends
+ * it in any case, before another beginning of the same range, too.
+ *
+ * hmm_range_fault() wants a reference on the users of the mm (mmget_not_zero()), which
+ * this does not take. Without %HMM_MIRROR_OWN_TABLES what is found must not be given to
+ * the device: the driver would not be called when it changes.
+ *
+ * Context: Process context, with no lock held that an invalidation may need, mmap_lock
+ * and &hmm_mirror.lock among them. Sleeps until no invalidation that overlaps the range
+ * is under way.
+ * Return: 0, or
+ *
+ * * %-EINVAL: the range is empty, not page aligned, or not of user space
+ * * %-EFAULT: nothing is mapped anywhere near
+ * * %-ESRCH: the mm is gone, or the mirror is being unregistered
+ * * %-EINTR: the task has a fatal signal pending
+ * * %-ENOMEM
+ */
+int hmm_range_begin(struct hmm_range *range)
+{
+	struct hmm_mirror *mirror = range->mirror;
+	int ret = -ESRCH;
+
+	if (!hmm_mirror_get(mirror))
+		return ret;
+	if (hmm_mirror_bad_range(mirror, range->start, range->end)) {
+		ret = -EINVAL;
+	} else if (mmget_not_zero(mirror->mm)) {
+		ret = hmm_range_begin_alive(range);
+		mmput_async(mirror->mm);
+	}
+	if (ret)
+		hmm_mirror_put(mirror);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(hmm_range_begin);
+
+/**
+ * hmm_range_retry() - has a range been invalidated?
+ * @range: what hmm_range_begin() returned 0 for
+ *
+ * Context: Under &hmm_mirror.lock, held for reading or writing.
+ * Return: true if what was found in the range since it began must not be used.
+ */
+bool hmm_range_retry(const struct hmm_range *range)
+{
+	lockdep_assert_held(&range->mirror->lock);
+	return range->collided || range->mirror->dead;
+}
+EXPORT_SYMBOL_GPL(hmm_range_retry);
+
+/**
+ * hmm_range_end() - end what hmm_range_begin() has begun
+ * @range: what hmm_range_begin() returned 0 for
+ *
+ * Context: Process context. Does not sleep. If the mirror is being unregistered, it may
+ * be gone afterwards.
+ */
+void hmm_range_end(struct hmm_range *range)
+{
+	hmm_range_end_alive(range);
+	hmm_mirror_put(range->mirror);
+}
+EXPORT_SYMBOL_GPL(hmm_range_end);
+
+/**
+ * hmm_mirror_range_dirty() - the device has written a range
+ * @mirror: mirror
+ * @start: first address, page aligned
+ * @end: first address behind the range, page aligned, of user space
+ *
+ * Only entries with hmm_pte_write() take it; the others cannot have been written. Their
+ * pages are told when the entries lose that, or go.
+ *
+ * Context: Under &hmm_mirror.lock, held for reading or writing, as it is in
+ * &hmm_mirror_ops.sync_cpu_device_pagetables. Does not sleep.
+ */
+void hmm_mirror_range_dirty(struct hmm_mirror *mirror, unsigned long start,
+			    unsigned long end)
+{
+	hmm_pt_set_dirty(&mirror->pt, start, end);
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_dirty);
+
+/**
+ * hmm_pt_lookup() - what is mirrored at an address
+ * @mirror: mirror
+ * @addr: address, page aligned or not, of user space or not
+ * @order: out: log2 of the pages of the block that the entry is of, see hmm_pte_order();
+ *	may be NULL
+ *
+ * Context: Under &hmm_mirror.lock, held for reading or writing. Does not sleep.
+ * Return: The entry; not hmm_pte_valid() if nothing is mirrored there, and @order is 0
+ * then.
+ */
+hmm_pte_t hmm_pt_lookup(struct hmm_mirror *mirror, unsigned long addr, unsigned int *order)
+{
+	hmm_pte_t pte = hmm_pt_load(&mirror->pt, addr);
+
+	if (order)
+		*order = hmm_pte_order(pte);
+	return pte;
+}
+EXPORT_SYMBOL_GPL(hmm_pt_lookup);
+
+#ifdef CONFIG_LOCKDEP
+/* What lockdep would else learn only on the day when memory is short */
+static void hmm_mirror_train_lockdep(struct hmm_mirror *mirror)
+{
+	fs_reclaim_acquire(GFP_KERNEL);
+	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
+	down_write(&mirror->lock);
+	up_write(&mirror->lock);
+	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
+	fs_reclaim_release(GFP_KERNEL);
+}
+#else
+static void hmm_mirror_train_lockdep(struct hmm_mirror *mirror)
+{
+}
+#endif
+
+static int hmm_mirror_init(struct hmm_mirror *mirror, struct mm_struct *mm)
+{
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm), *old;
+	int ret;
+
+	mirror->mm = mm;
+	mirror->dead = false;
+	mirror->invalidating = NULL;
+	mirror->releasing = NULL;
+	init_rwsem(&mirror->lock);
+	hmm_mirror_train_lockdep(mirror);
+	spin_lock_init(&mirror->range_lock);
+	INIT_LIST_HEAD(&mirror->ranges);
+	refcount_set(&mirror->users, 1);
+	mutex_init(&mirror->window_mutex);
+	xa_init(&mirror->windows);
+	INIT_DELAYED_WORK(&mirror->reaper, hmm_mirror_reap);
+	memset(mirror->counts, 0, sizeof(mirror->counts));
+
+	old = set_active_memcg(memcg);
+	ret = hmm_pt_init(&mirror->pt, &mirror->lock, mirror->dma_dev);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+	return ret;
+}
+
+/**
+ * hmm_mirror_register() - mirror an address space
+ * @mirror: with &hmm_mirror.ops, &hmm_mirror.dma_dev, &hmm_mirror.dev_private_owner and
+ *	&hmm_mirror.flags set, and everything else of no matter
+ * @mm: the address space; kept from being freed until hmm_mirror_unregister(), but not
+ *	from dying
+ *
+ * Context: Process context, with @mm kept by mmgrab() at least. Takes mmap_lock for
+ * writing. Sleeps.
+ * Return: 0, or
+ *
+ * * %-EINVAL: no callback, or unknown flags
+ * * %-ESRCH: nobody uses @mm any more
+ * * %-EOPNOTSUPP: DMA of &hmm_mirror.dma_dev would bounce, or is not coherent, or its
+ *   IOMMU does not map single pages
+ * * %-EINTR: the task has a signal pending
+ * * %-ENOMEM
+ */
+int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
+{
+	int ret;
+
+	if (!mirror->ops || !mirror->ops->sync_cpu_device_pagetables ||
+	    mirror->flags & ~HMM_MIRROR_OWN_TABLES)
+		return -EINVAL;
+	if (!mmget_not_zero(mm))
+		return -ESRCH;
+
+	ret = hmm_mirror_init(mirror, mm);
+	if (ret)
+		goto poison;
+	ret = mmu_interval_notifier_insert(&mirror->sentinel, mm, HMM_SENTINEL_ADDR,
+					   PAGE_SIZE, &hmm_sentinel_ops);
+	if (ret) {
+		hmm_pt_destroy(&mirror->pt);
+		goto poison;
+	}
+	/* It may have been put off: then the release of the mm would pass it by. */
+	mmu_interval_read_begin(&mirror->sentinel);
+	mmgrab(mm);
+	hmm_stats_add(mirror);
+	trace_hmm_register(mirror);
+	mmput_async(mm);
+	return 0;
+
+poison:
+	mirror->mm = HMM_MIRROR_POISON;
+	mmput_async(mm);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_register);
+
+/* Take everything back from the device, unless that was done when the mm died. */
+static void hmm_mirror_kill(struct hmm_mirror *mirror)
+{
+	struct hmm_window *window;
+	unsigned long index;
+	bool was_dead;
+
+	down_write(&mirror->lock);
+	was_dead = mirror->dead;
+	if (!was_dead) {
+		xa_for_each(&mirror->windows, index, window) {
+			struct hmm_update update = {
+				.start = index << HMM_WINDOW_SHIFT,
+				.end = (index + 1) << HMM_WINDOW_SHIFT,
+				.event = HMM_UPDATE_MUNMAP,
+				.blockable = true,
+			};
+
+			hmm_mirror_invalidate(mirror, &update);
+		}
+		WRITE_ONCE(mirror->dead, true);
+	}
+	up_write(&mirror->lock);
+	if (!was_dead)
+		hmm_mirror_release(mirror);
+}
+
+/* Does the task hold the lock for reading, in the driver, because of a fault? */
+static bool hmm_mirror_syncs_fault(struct hmm_mirror *mirror)
+{
+	struct hmm_range *range;
+
+	guard(spinlock)(&mirror->range_lock);
+	list_for_each_entry(range, &mirror->ranges, node) {
+		if (READ_ONCE(range->syncing) == current)
+			return true;
+	}
+	return false;
+}
+
+/**
+ * hmm_mirror_unregister() - mirror an address space no more
+ * @mirror: what hmm_mirror_register() returned 0 for
+ *
+ * Everything mirrored is invalidated, and &hmm_mirror_ops.release called unless it has
+ * been. When this returns no callback is running or will, none of HMM's functions runs
+ * for @mirror, and its memory may be freed. The caller starts none any more; those that
+ * run already fail with -ESRCH soon. Ranges that began have to be ended, by others.
+ *
+ * Context: Process context, with no lock held that is taken in callbacks, by
+ * invalidations, or by hmm_mirror_fault(). Not from a callback: that is warned of, and
+ * does nothing. Sleeps.
+ */
+void hmm_mirror_unregister(struct hmm_mirror *mirror)
+{
+	struct mm_struct *mm = mirror->mm;
+	struct hmm_window *window;
+	unsigned long index;
+
+	might_sleep();
+	if (WARN(mm == HMM_MIRROR_POISON, "a mirror is unregistered twice\n"))
+		return;
+	if (WARN(READ_ONCE(mirror->invalidating) == current ||
+		 READ_ONCE(mirror->releasing) == current || hmm_mirror_syncs_fault(mirror),
+		 "a mirror is unregistered in a callback of its own\n"))
+		return;
+
+	hmm_mirror_kill(mirror);
+	hmm_mirror_put(mirror);
+	wait_var_event(&mirror->users, !refcount_read(&mirror->users));
+	/* What the last user did comes before what is freed here. */
+	smp_acquire__after_ctrl_dep();
+	mmu_interval_notifier_remove(&mirror->sentinel);
+	cancel_delayed_work_sync(&mirror->reaper);
+	xa_for_each(&mirror->windows, index, window)
+		hmm_window_remove(window);
+	xa_destroy(&mirror->windows);
+	hmm_stats_remove(mirror);
+	hmm_pt_destroy(&mirror->pt);
+	trace_hmm_unregister(mirror);
+	mirror->mm = HMM_MIRROR_POISON;
+	mmdrop(mm);
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_unregister);

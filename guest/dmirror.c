@@ -29,6 +29,7 @@ static long dmirror_ioctl(struct dmirror *dm, unsigned long request,
 int dmirror_open(struct dmirror *dm, const char *path)
 {
 	dm->faults = 0;
+	dm->lost = 0;
 	dm->fd = open(path, O_RDWR | O_CLOEXEC);
 	return dm->fd < 0 ? -errno : 0;
 }
@@ -63,6 +64,60 @@ long dmirror_snapshot(struct dmirror *dm, void *addr, void *prot, size_t npages)
 	return dmirror_ioctl(dm, HMM_DMIRROR_SNAPSHOT, addr, prot, npages);
 }
 
+long dmirror_attributes(struct dmirror *dm, void *addr, void *attributes, size_t npages)
+{
+	return dmirror_ioctl(dm, HMM_DMIRROR_ATTRIBUTES, addr, attributes, npages);
+}
+
+long dmirror_table(struct dmirror *dm, void *addr, void *entries, size_t npages)
+{
+	return dmirror_ioctl(dm, HMM_DMIRROR_TABLE, addr, entries, npages);
+}
+
+long dmirror_events(struct dmirror *dm, struct hmm_dmirror_event *events, size_t room)
+{
+	struct hmm_dmirror_events arg = {
+		.ptr = (uintptr_t)events,
+		.count = room,
+	};
+
+	if (ioctl(dm->fd, HMM_DMIRROR_EVENTS, &arg))
+		return -errno;
+	dm->lost = arg.lost;
+	return arg.count;
+}
+
+long dmirror_hold(struct dmirror *dm, unsigned int msecs)
+{
+	struct hmm_dmirror_hold arg = { .msecs = msecs };
+
+	return ioctl(dm->fd, HMM_DMIRROR_HOLD, &arg) ? -errno : 0;
+}
+
+long dmirror_refuse(struct dmirror *dm, const struct hmm_dmirror_refuse *refuse)
+{
+	return ioctl(dm->fd, HMM_DMIRROR_REFUSE, refuse) ? -errno : 0;
+}
+
+long dmirror_invalidate(struct dmirror *dm, void *addr, size_t npages, unsigned int event,
+			unsigned int flags, unsigned int msecs)
+{
+	struct hmm_dmirror_invalidate arg = {
+		.addr = (uintptr_t)addr,
+		.npages = npages,
+		.msecs = msecs,
+		.event = event,
+		.flags = flags,
+	};
+
+	return ioctl(dm->fd, HMM_DMIRROR_INVALIDATE, &arg) ? -errno : 0;
+}
+
+long dmirror_stats(struct dmirror *dm, struct hmm_dmirror_stats *stats)
+{
+	return ioctl(dm->fd, HMM_DMIRROR_STATS, stats) ? -errno : 0;
+}
+
 bool dmirror_is_hole(unsigned char prot)
 {
 	return prot == HMM_DMIRROR_PROT_NONE;
@@ -79,4 +134,24 @@ bool dmirror_is_in_this_device(unsigned char prot)
 
 	return place == HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL ||
 	       place == HMM_DMIRROR_PROT_DEV_COHERENT_LOCAL;
+}
+
+bool dmirror_may_read(uint64_t entry)
+{
+	return entry & HMM_DMIRROR_PTE_VALID;
+}
+
+bool dmirror_may_write(uint64_t entry)
+{
+	return entry & HMM_DMIRROR_PTE_WRITE;
+}
+
+bool dmirror_has_written(uint64_t entry)
+{
+	return entry & HMM_DMIRROR_PTE_DIRTY;
+}
+
+unsigned int dmirror_order(uint64_t entry)
+{
+	return entry >> HMM_DMIRROR_ORDER_SHIFT & HMM_DMIRROR_ORDER_MASK;
 }

@@ -1,0 +1,538 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The dmirror test device: a device in software, for tests of HMM.
+ *
+ * It accesses the memory of a process by the process's addresses, as a device would
+ * that has a TLB: through the entries of the mirror page table, under the lock of
+ * the mirror. Where there is none, or one that does not permit what is wanted, the
+ * device faults: it drops the lock, calls hmm_mirror_fault(), and tries again.
+ *
+ * Nothing of the user's is touched under that lock. What is read or written goes
+ * through a buffer.
+ *
+ * test_hmm_mem.c has the device's memory, test_hmm_events.c the callbacks,
+ * test_hmm_report.c what is reported of page tables.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/device.h>
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "test_hmm.h"
+
+#define DMIRROR_NDEVICES	4
+
+/* What user space determines the size of must not cost others their memory. */
+#define DMIRROR_GFP		(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+
+static unsigned long spm_addr_dev0;
+module_param(spm_addr_dev0, ulong, 0444);
+MODULE_PARM_DESC(spm_addr_dev0,
+		 "Physical address of 256 MiB that are the memory of hmm_dmirror2, which the CPU can address. Goes together with spm_addr_dev1.");
+
+static unsigned long spm_addr_dev1;
+module_param(spm_addr_dev1, ulong, 0444);
+MODULE_PARM_DESC(spm_addr_dev1, "The same for hmm_dmirror3.");
+
+static struct dmirror_device dmirror_devices[DMIRROR_NDEVICES];
+static unsigned int dmirror_ndevices;
+static struct class *dmirror_class;
+static int dmirror_major;
+
+/**
+ * struct dmirror_access - pages that the device reads or writes
+ * @addr: address of the first that it has not yet
+ * @end: address behind the last
+ * @buf: where the content of the page at @addr goes, or comes from
+ * @need: HMM_FAULT_*, what the device has to be permitted
+ * @write: it writes
+ * @local: it fails if a page is not in its own memory
+ */
+struct dmirror_access {
+	unsigned long	addr;
+	unsigned long	end;
+	void		*buf;
+	unsigned int	need;
+	bool		write;
+	bool		local;
+};
+
+static bool dmirror_permits(const struct dmirror_access *access, hmm_pte_t pte)
+{
+	return !(access->need & HMM_FAULT_WRITE) || hmm_pte_write(pte);
+}
+
+static void dmirror_copy_page(struct dmirror_access *access, struct page *page)
+{
+	if (access->write)
+		memcpy_to_page(page, 0, access->buf, PAGE_SIZE);
+	else
+		memcpy_from_page(access->buf, page, 0, PAGE_SIZE);
+	access->addr += PAGE_SIZE;
+	access->buf += PAGE_SIZE;
+}
+
+/* The pages of a run; all of them are permitted. */
+static int dmirror_access_run(struct dmirror *dm, struct dmirror_access *access,
+			      struct hmm_pt_iter *iter)
+{
+	unsigned long pfn = hmm_pte_pfn(iter->pte);
+	struct dev_pagemap *pgmap = NULL;
+	int ret = 0;
+
+	if (access->write)
+		hmm_pte_set_dirty(iter);
+	for (; access->addr < iter->end; pfn++) {
+		/* Without it, the struct page may be gone, and the memory too. */
+		if (hmm_pte_device(iter->pte)) {
+			pgmap = get_dev_pagemap(pfn, pgmap);
+			if (!pgmap) {
+				ret = -EFAULT;
+				break;
+			}
+		}
+		if (access->local && (!pgmap || pgmap->owner != dm->mdevice)) {
+			ret = -ENOENT;
+			break;
+		}
+		dmirror_copy_page(access, dmirror_content(pfn_to_page(pfn), pgmap));
+		cond_resched();
+	}
+	put_dev_pagemap(pgmap);
+	return ret;
+}
+
+/* What can be had without a fault. -EAGAIN: access->addr cannot. */
+static int dmirror_access_mirrored(struct dmirror *dm, struct dmirror_access *access)
+{
+	struct hmm_pt_iter iter;
+	int ret;
+
+	guard(rwsem_read)(&dm->mirror.lock);
+	hmm_pt_for_each(&iter, &dm->mirror, access->addr, access->end) {
+		if (iter.addr != access->addr || !dmirror_permits(access, iter.pte))
+			return -EAGAIN;
+		ret = dmirror_access_run(dm, access, &iter);
+		if (ret)
+			return ret;
+	}
+	return access->addr == access->end ? 0 : -EAGAIN;
+}
+
+/* A fault of the device: it wants all that it goes on to access. */
+static int dmirror_fault(struct dmirror *dm, const struct dmirror_access *access)
+{
+	unsigned long addr = access->addr;
+	long npages;
+
+	while (addr < access->end) {
+		npages = hmm_mirror_fault(&dm->mirror, addr, access->end, access->need);
+		if (npages < 0)
+			return npages;
+		if (WARN_ON_ONCE(!npages))
+			return -EIO;
+		addr += npages << PAGE_SHIFT;
+	}
+	return 0;
+}
+
+/*
+ * The device maps what has moved to its memory. Where something else is, or nothing,
+ * is not its business: neither to bring it in nor to take it from another device.
+ */
+static int dmirror_map_local(struct dmirror *dm, const struct dmirror_access *access)
+{
+	long npages = hmm_mirror_fault(&dm->mirror, access->addr, access->end,
+				       access->need | HMM_FAULT_PRESENT);
+
+	if (!npages || npages == -EFAULT)
+		return -ENOENT;
+	return min(npages, 0);
+}
+
+static int dmirror_access(struct dmirror *dm, struct dmirror_access *access, u64 *faults)
+{
+	int ret;
+
+	while ((ret = dmirror_access_mirrored(dm, access)) == -EAGAIN) {
+		/* What was mirrored may be gone again, any number of times. */
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		++*faults;
+		ret = access->local ? dmirror_map_local(dm, access) : dmirror_fault(dm, access);
+		if (ret)
+			return ret;
+	}
+	return ret;
+}
+
+static void *dmirror_alloc_buffer(const struct hmm_dmirror_cmd *cmd)
+{
+	return kvmalloc(cmd->npages << PAGE_SHIFT, DMIRROR_GFP);
+}
+
+static int dmirror_read_into(struct dmirror *dm, struct hmm_dmirror_cmd *cmd, void *buf,
+			     unsigned int need, bool local)
+{
+	struct dmirror_access access = {
+		.addr = cmd->addr,
+		.end = dmirror_cmd_end(cmd),
+		.buf = buf,
+		.need = need,
+		.local = local,
+	};
+	int ret;
+
+	ret = dmirror_access(dm, &access, &cmd->faults);
+	if (ret)
+		return ret;
+	if (copy_to_user(u64_to_user_ptr(cmd->ptr), buf, cmd->npages << PAGE_SHIFT))
+		return -EFAULT;
+	cmd->cpages = cmd->npages;
+	return 0;
+}
+
+static int dmirror_read(struct dmirror *dm, void *arg)
+{
+	void *buf __free(kvfree) = dmirror_alloc_buffer(arg);
+
+	if (!buf)
+		return -ENOMEM;
+	return dmirror_read_into(dm, arg, buf, HMM_FAULT_READ, false);
+}
+
+static int dmirror_write(struct dmirror *dm, void *arg)
+{
+	void *buf __free(kvfree) = dmirror_alloc_buffer(arg);
+	struct hmm_dmirror_cmd *cmd = arg;
+	struct dmirror_access access = {
+		.addr = cmd->addr,
+		.end = dmirror_cmd_end(cmd),
+		.buf = buf,
+		.need = HMM_FAULT_READ | HMM_FAULT_WRITE,
+		.write = true,
+	};
+	int ret;
+
+	if (!buf)
+		return -ENOMEM;
+	if (copy_from_user(buf, u64_to_user_ptr(cmd->ptr), cmd->npages << PAGE_SHIFT))
+		return -EFAULT;
+	ret = dmirror_access(dm, &access, &cmd->faults);
+	if (!ret)
+		cmd->cpages = cmd->npages;
+	return ret;
+}
+
+/* Mirrors cannot keep pages from the CPU yet. */
+static int dmirror_exclusive(struct dmirror *dm, void *arg)
+{
+	return -EOPNOTSUPP;
+}
+
+static int dmirror_migrate_to_dev(struct dmirror *dm, void *arg)
+{
+	void *buf __free(kvfree) = dmirror_alloc_buffer(arg);
+	struct hmm_dmirror_cmd *cmd = arg;
+	u64 moved = 0;
+	int ret;
+
+	if (!buf)
+		return -ENOMEM;
+	ret = dmirror_migrate(dm, cmd->addr, dmirror_cmd_end(cmd), true, &moved);
+	if (ret)
+		return ret;
+	return dmirror_read_into(dm, cmd, buf, HMM_FAULT_READ, true);
+}
+
+static int dmirror_migrate_to_sys(struct dmirror *dm, void *arg)
+{
+	struct hmm_dmirror_cmd *cmd = arg;
+
+	return dmirror_migrate(dm, cmd->addr, dmirror_cmd_end(cmd), false, &cmd->cpages);
+}
+
+static int dmirror_release_memory(struct dmirror *dm, void *arg)
+{
+	return dmirror_devmem_release(dm->mdevice);
+}
+
+/* Pages of user space, at least one, at addresses that do not wrap */
+int dmirror_check_range(struct dmirror *dm, u64 addr, u64 npages)
+{
+	u64 limit = dm->mirror.mm->task_size;
+
+	if (!npages || npages > limit >> PAGE_SHIFT || !PAGE_ALIGNED(addr))
+		return -EINVAL;
+	if (addr > limit - (npages << PAGE_SHIFT))
+		return -EINVAL;
+	return 0;
+}
+
+/**
+ * struct dmirror_verb - what an ioctl does
+ * @command: the ioctl
+ * @pages: its argument is a &struct hmm_dmirror_cmd
+ * @any_mm: any process may call it
+ * @run: called with the argument, which it may change
+ */
+struct dmirror_verb {
+	unsigned int	command;
+	bool		pages;
+	bool		any_mm;
+	int		(*run)(struct dmirror *dm, void *arg);
+};
+
+static const struct dmirror_verb dmirror_verbs[] = {
+	{ HMM_DMIRROR_READ,		.pages = true,	.run = dmirror_read },
+	{ HMM_DMIRROR_WRITE,		.pages = true,	.run = dmirror_write },
+	{ HMM_DMIRROR_MIGRATE_TO_DEV,	.pages = true,	.run = dmirror_migrate_to_dev },
+	{ HMM_DMIRROR_MIGRATE_TO_SYS,	.pages = true,	.run = dmirror_migrate_to_sys },
+	{ HMM_DMIRROR_SNAPSHOT,		.pages = true,	.run = dmirror_snapshot },
+	{ HMM_DMIRROR_EXCLUSIVE,	.pages = true,	.run = dmirror_exclusive },
+	{ HMM_DMIRROR_CHECK_EXCLUSIVE,	.pages = true,	.run = dmirror_check_exclusive },
+	{ HMM_DMIRROR_RELEASE,		.pages = true,	.run = dmirror_release_memory },
+	{ HMM_DMIRROR_ATTRIBUTES,	.pages = true,	.run = dmirror_attributes },
+	{ HMM_DMIRROR_TABLE,		.pages = true,	.run = dmirror_table },
+	{ HMM_DMIRROR_INVALIDATE,			.run = dmirror_invalidate },
+	{ HMM_DMIRROR_EVENTS,		.any_mm = true,	.run = dmirror_events },
+	{ HMM_DMIRROR_HOLD,		.any_mm = true,	.run = dmirror_hold },
+	{ HMM_DMIRROR_REFUSE,		.any_mm = true,	.run = dmirror_refuse },
+	{ HMM_DMIRROR_STATS,		.any_mm = true,	.run = dmirror_stats },
+};
+
+union dmirror_arg {
+	struct hmm_dmirror_cmd		cmd;
+	struct hmm_dmirror_events	events;
+	struct hmm_dmirror_hold		hold;
+	struct hmm_dmirror_refuse	refuse;
+	struct hmm_dmirror_invalidate	invalidate;
+	struct hmm_dmirror_stats	stats;
+};
+
+static const struct dmirror_verb *dmirror_find_verb(unsigned int command)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(dmirror_verbs); i++) {
+		if (dmirror_verbs[i].command == command)
+			return &dmirror_verbs[i];
+	}
+	return NULL;
+}
+
+static int dmirror_run(struct dmirror *dm, const struct dmirror_verb *verb,
+		       union dmirror_arg *arg)
+{
+	int ret;
+
+	/* The mirror, and its mm, stay with who opened the file. */
+	if (!verb->any_mm && current->mm != dm->mirror.mm)
+		return -EPERM;
+	if (verb->pages) {
+		ret = dmirror_check_range(dm, arg->cmd.addr, arg->cmd.npages);
+		if (ret)
+			return ret;
+		arg->cmd.cpages = 0;
+		arg->cmd.faults = 0;
+	}
+	return verb->run(dm, arg);
+}
+
+static long dmirror_ioctl(struct file *file, unsigned int command, unsigned long uarg)
+{
+	const struct dmirror_verb *verb = dmirror_find_verb(command);
+	void __user *user = (void __user *)uarg;
+	union dmirror_arg arg;
+	int ret;
+
+	if (!verb)
+		return -ENOTTY;
+	if (_IOC_DIR(command) & _IOC_WRITE && copy_from_user(&arg, user, _IOC_SIZE(command)))
+		return -EFAULT;
+	ret = dmirror_run(file->private_data, verb, &arg);
+	if (ret)
+		return ret;
+	if (_IOC_DIR(command) & _IOC_READ && copy_to_user(user, &arg, _IOC_SIZE(command)))
+		return -EFAULT;
+	return 0;
+}
+
+static int dmirror_open(struct inode *inode, struct file *file)
+{
+	struct dmirror *dm;
+	int ret;
+
+	dm = kvzalloc(sizeof(*dm), GFP_KERNEL);
+	if (!dm)
+		return -ENOMEM;
+	dm->mdevice = &dmirror_devices[iminor(inode)];
+	dmirror_log_init(dm);
+	dm->mirror.ops = &dmirror_mirror_ops;
+	dm->mirror.dev_private_owner = dm->mdevice;
+	ret = hmm_mirror_register(&dm->mirror, current->mm);
+	if (ret) {
+		kvfree(dm);
+		return ret;
+	}
+	file->private_data = dm;
+	return 0;
+}
+
+static int dmirror_release(struct inode *inode, struct file *file)
+{
+	struct dmirror *dm = file->private_data;
+
+	hmm_mirror_unregister(&dm->mirror);
+	WARN_ON_ONCE(!dm->log.released);
+	kvfree(dm);
+	return 0;
+}
+
+/* Memory that belongs to the driver: pages that do have struct pages, but no rmap */
+static int dmirror_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	unsigned long addr;
+	struct page *page;
+	int ret;
+
+	for (addr = vma->vm_start; addr < vma->vm_end; addr += PAGE_SIZE) {
+		page = alloc_page(DMIRROR_GFP | __GFP_ZERO);
+		if (!page)
+			return -ENOMEM;
+		ret = vm_insert_page(vma, addr, page);
+		put_page(page);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static const struct file_operations dmirror_fops = {
+	.owner		= THIS_MODULE,
+	.open		= dmirror_open,
+	.release	= dmirror_release,
+	.mmap		= dmirror_mmap,
+	.unlocked_ioctl	= dmirror_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.llseek		= noop_llseek,
+};
+
+static void dmirror_exit_devices(void)
+{
+	while (dmirror_ndevices)
+		dmirror_devmem_exit(&dmirror_devices[--dmirror_ndevices]);
+}
+
+static int __init dmirror_init_device(enum memory_type type, unsigned long spm)
+{
+	int ret = dmirror_devmem_init(&dmirror_devices[dmirror_ndevices], type, spm);
+
+	if (!ret)
+		dmirror_ndevices++;
+	return ret;
+}
+
+static int __init dmirror_init_devices(void)
+{
+	int ret;
+
+	ret = dmirror_init_device(MEMORY_DEVICE_PRIVATE, 0);
+	if (!ret)
+		ret = dmirror_init_device(MEMORY_DEVICE_PRIVATE, 0);
+	if (!ret && spm_addr_dev0)
+		ret = dmirror_init_device(MEMORY_DEVICE_COHERENT, spm_addr_dev0);
+	if (!ret && spm_addr_dev1)
+		ret = dmirror_init_device(MEMORY_DEVICE_COHERENT, spm_addr_dev1);
+	if (ret)
+		dmirror_exit_devices();
+	return ret;
+}
+
+static void dmirror_destroy_nodes(unsigned int count)
+{
+	while (count--)
+		device_destroy(dmirror_class, MKDEV(dmirror_major, count));
+}
+
+static int __init dmirror_create_nodes(void)
+{
+	struct device *device;
+	unsigned int i;
+
+	for (i = 0; i < dmirror_ndevices; i++) {
+		device = device_create(dmirror_class, NULL, MKDEV(dmirror_major, i), NULL,
+				       "hmm_dmirror%u", i);
+		if (IS_ERR(device)) {
+			dmirror_destroy_nodes(i);
+			return PTR_ERR(device);
+		}
+	}
+	return 0;
+}
+
+/* memremap_pages() would complain aloud. */
+static bool __init dmirror_spm_is_valid(void)
+{
+	if (!spm_addr_dev0 && !spm_addr_dev1)
+		return true;
+	return spm_addr_dev0 && spm_addr_dev1 &&
+	       IS_ALIGNED(spm_addr_dev0 | spm_addr_dev1, memremap_compat_align()) &&
+	       abs_diff(spm_addr_dev0, spm_addr_dev1) >= DMIRROR_CHUNK_SIZE;
+}
+
+static int __init dmirror_init(void)
+{
+	int ret;
+
+	if (!dmirror_spm_is_valid())
+		return -EINVAL;
+	ret = dmirror_init_devices();
+	if (ret)
+		return ret;
+
+	dmirror_class = class_create("hmm_dmirror");
+	if (IS_ERR(dmirror_class)) {
+		ret = PTR_ERR(dmirror_class);
+		goto exit_devices;
+	}
+	/* The name is what scripts look for in /proc/devices. */
+	dmirror_major = __register_chrdev(0, 0, dmirror_ndevices, "HMM_DMIRROR", &dmirror_fops);
+	if (dmirror_major < 0) {
+		ret = dmirror_major;
+		goto destroy_class;
+	}
+	ret = dmirror_create_nodes();
+	if (ret)
+		goto unregister;
+	pr_info("%u devices, only for tests of HMM\n", dmirror_ndevices);
+	return 0;
+
+unregister:
+	__unregister_chrdev(dmirror_major, 0, dmirror_ndevices, "HMM_DMIRROR");
+destroy_class:
+	class_destroy(dmirror_class);
+exit_devices:
+	dmirror_exit_devices();
+	return ret;
+}
+
+static void __exit dmirror_exit(void)
+{
+	dmirror_destroy_nodes(dmirror_ndevices);
+	__unregister_chrdev(dmirror_major, 0, dmirror_ndevices, "HMM_DMIRROR");
+	class_destroy(dmirror_class);
+	dmirror_exit_devices();
+}
+
+module_init(dmirror_init);
+module_exit(dmirror_exit);
+MODULE_DESCRIPTION("Device in software for tests of HMM");
+MODULE_IMPORT_NS(TEST_HMM);
+MODULE_LICENSE("GPL");

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the parts of the dmirror test device share.
+ */
+#ifndef _LIB_TEST_HMM_H
+#define _LIB_TEST_HMM_H
+
+#include <linux/hmm.h>
+#include <linux/list.h>
+#include <linux/memremap.h>
+#include <linux/mutex.h>
+#include <linux/sizes.h>
+#include <linux/spinlock.h>
+
+#include "test_hmm_uapi.h"
+
+struct mmu_notifier_range;
+
+/* How many pages to work on at a time where there is an array on the stack */
+#define DMIRROR_BATCH		64
+
+/* How much memory a device gets at a time; all that a coherent one has */
+#define DMIRROR_CHUNK_SIZE	SZ_256M
+
+/**
+ * struct dmirror_device - one of /dev/hmm_dmirror{0..3}, and its memory
+ * @type: of its memory
+ * @spm: where that is, if it is %MEMORY_DEVICE_COHERENT
+ * @chunks: the memory, of struct dmirror_chunk
+ * @used: how many pages of it are in use
+ * @cpu_faults: how many pages of it the CPU has faulted back
+ *
+ * Its address is the owner of its pages.
+ */
+struct dmirror_device {
+	enum memory_type	type;
+	phys_addr_t		spm;
+	/** @grow_lock: held while @chunks get one more */
+	struct mutex		grow_lock;
+	/** @lock: protects @chunks and @used; whoever frees a page takes it, anywhere */
+	spinlock_t		lock;
+	struct list_head	chunks;
+	unsigned long		used;
+	atomic_long_t		cpu_faults;
+};
+
+/**
+ * struct dmirror_log - the callbacks of a mirror
+ * @first: sequence number of the oldest event in @ring
+ * @next: of the one that comes next
+ * @lost: how many were overwritten before they were read
+ * @refused: how many callbacks have failed because they were told to
+ * @refuse: which ones are to
+ * @released: the mirror has been released
+ * @ring: the events, by their sequence numbers
+ */
+struct dmirror_log {
+	/** @lock: protects all else; callbacks for faults run side by side */
+	spinlock_t			lock;
+	u64				first;
+	u64				next;
+	u64				lost;
+	u64				refused;
+	struct hmm_dmirror_refuse	refuse;
+	bool				released;
+	struct hmm_dmirror_event	ring[HMM_DMIRROR_LOG_SIZE];
+};
+
+/**
+ * struct dmirror - an open file
+ * @mirror: of the process that opened it. Its page table stands for the device's TLB
+ * @mdevice: the device
+ * @holders: how many hold the lock of @mirror because of HMM_DMIRROR_HOLD
+ * @log: what became of @mirror
+ */
+struct dmirror {
+	struct hmm_mirror	mirror;
+	struct dmirror_device	*mdevice;
+	atomic_t		holders;
+	/** @read_lock: held by who reads @log, so that each event is read once */
+	struct mutex		read_lock;
+	struct dmirror_log	log;
+};
+
+/* test_hmm.c */
+int dmirror_check_range(struct dmirror *dm, u64 addr, u64 npages);
+
+static inline unsigned long dmirror_cmd_end(const struct hmm_dmirror_cmd *cmd)
+{
+	return cmd->addr + (cmd->npages << PAGE_SHIFT);
+}
+
+/* test_hmm_events.c */
+extern const struct hmm_mirror_ops dmirror_mirror_ops;
+void dmirror_log_init(struct dmirror *dm);
+int dmirror_events(struct dmirror *dm, void *arg);
+int dmirror_hold(struct dmirror *dm, void *arg);
+int dmirror_refuse(struct dmirror *dm, void *arg);
+int dmirror_invalidate(struct dmirror *dm, void *arg);
+int dmirror_stats(struct dmirror *dm, void *arg);
+
+/* test_hmm_mem.c */
+int dmirror_devmem_init(struct dmirror_device *mdevice, enum memory_type type,
+			phys_addr_t spm);
+int dmirror_devmem_release(struct dmirror_device *mdevice);
+void dmirror_devmem_exit(struct dmirror_device *mdevice);
+int dmirror_migrate(struct dmirror *dm, unsigned long start, unsigned long end,
+		    bool to_device, u64 *moved);
+
+/* Where the content of a page is, if @pgmap is its device's, or %NULL */
+static inline struct page *dmirror_content(struct page *page, const struct dev_pagemap *pgmap)
+{
+	if (pgmap && pgmap->type == MEMORY_DEVICE_PRIVATE)
+		return page->zone_device_data;
+	return page;
+}
+
+/* test_hmm_report.c */
+int dmirror_snapshot(struct dmirror *dm, void *arg);
+int dmirror_attributes(struct dmirror *dm, void *arg);
+int dmirror_table(struct dmirror *dm, void *arg);
+int dmirror_check_exclusive(struct dmirror *dm, void *arg);
+
+/* test_hmm_notify.c, which is built in */
+int test_hmm_notify_start(struct mmu_notifier_range *range, bool blockable);
+void test_hmm_notify_end(struct mmu_notifier_range *range);
+
+#endif /* _LIB_TEST_HMM_H */

@@ -10,7 +10,7 @@
 #
 # In their headers: "run: here" is a suite that runs on this machine, to be judged
 # like those of scripts/suites; "pack: no" is not put into the initramfs.
-# tests: 49
+# tests: 50
 # timeout: 1800
 # budget: 150
 # shellcheck disable=SC2317 # run_case calls what shellcheck takes for unreachable
@@ -20,8 +20,8 @@ case ${1:-} in -h | --help) usage; exit ;; esac
 # It boots five times as fast as the debug kernel, and is built by scripts/check.
 variant=release
 
-# bench/report makes plots.
-"$ROOT/scripts/need" bench >&2
+# bench/report makes plots, and there is a model to be searched.
+"$ROOT/scripts/need" bench model >&2
 
 export HMM_GUEST_SUITES=$HOST_SUITES/harness HMM_RESULTS=$RESULTS/harness
 GUEST_SUITES=$HMM_GUEST_SUITES

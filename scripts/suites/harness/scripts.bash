@@ -237,3 +237,71 @@ scripts_overlay_other_tree()
 	by_hand 2 "name the kernel tree" "$fake/scripts/overlay"
 	[ ! -e "$fake/tree/.hmm-overlay" ] || fail "it began its work"
 }
+
+# The smallest model that has all kinds of properties, with these lines as its hmm.runs
+tiny_model()	# LINE...
+{
+	mkdir -p "$scratch/model"
+	cat >"$scratch/model/hmm.pml" <<-'EOF'
+		hidden byte small;
+		byte n;
+		active proctype counter()
+		{
+			do
+			:: n < 40 -> n++; assert(small || n <= 40)
+			:: n == 40 -> break
+		#ifdef MUTATE_GOES_ON
+			:: n == 40 -> n++; assert(small || n <= 40)
+		#endif
+		#ifdef MUTATE_STOPS
+			:: n == 39 -> n == 41
+		#endif
+		#ifdef MUTATE_NOTHING
+			:: n == 41
+		#endif
+		#ifdef MUTATE_SYNTAX
+			:: n = = 41
+		#endif
+			od
+		}
+		#ifdef LIVE
+		ltl ends { <> (n == 40) }
+		#endif
+	EOF
+	printf '%s\n' "search short" "search ends LIVE" "mutation STOPS short" \
+		"mutation GOES_ON short" "$@" >"$scratch/model/hmm.runs"
+}
+
+scripts_model()
+{
+	local run=("$ROOT/scripts/model" "$scratch/model") line
+
+	tiny_model "mutation NOTHING ends" "mutation SYNTAX short"
+	for line in NOTHING SYNTAX; do
+		sed -i "/ifdef MUTATE_$line/,/endif/s/MUTATE_/KEPT_/" "$scratch/model/hmm.pml"
+	done
+	demand 1 "mutation NOTHING: not in the model" "${run[@]}"
+	sed -i '/^mutation \(NOTHING\|SYNTAX\)/d' "$scratch/model/hmm.runs"
+	demand 0 "^2 of 2 mutations caught$" "${run[@]}"
+	grep -qx "mutation STOPS: caught by no_deadlock" "$said" || fail "not by no_deadlock"
+	grep -qx "mutation GOES_ON: caught by small" "$said" || fail "not by small"
+	sed -i 's/KEPT_NOTHING/MUTATE_NOTHING/' "$scratch/model/hmm.pml"
+	demand 1 "does not list MUTATE_NOTHING" "${run[@]}"
+	echo "mutation NOTHING short" >>"$scratch/model/hmm.runs"
+	demand 1 "^2 of 3 mutations caught$" "${run[@]}"
+	grep -q "mutation NOTHING: NOT caught" "$said" || fail "it does not say which"
+
+	tiny_model "mutation SYNTAX short" "mutation NOTHING short"
+	demand 1 "MUTATE_SYNTAX does not compile" "${run[@]}"
+	# Too deep, at each place where it may say so
+	tiny_model "mutation SYNTAX short" "mutation NOTHING short"
+	sed -i 's/^search short/& -m10/' "$scratch/model/hmm.runs"
+	demand 1 "search was not exhaustive" "${run[@]}"
+	# A model that fails by itself
+	tiny_model "mutation SYNTAX short" "mutation NOTHING short"
+	sed -i 's/ifdef MUTATE_\(STOPS\|SYNTAX\|NOTHING\)/ifdef MUTATE_GOES_ON/
+		s/:: n = = 41/:: n == 41/; s/n == 40 -> break/n == 41 -> break/
+		' "$scratch/model/hmm.pml"
+	sed -i '/STOPS\|SYNTAX\|NOTHING/d' "$scratch/model/hmm.runs"
+	demand 1 "^property no_deadlock: .* violated in short" "${run[@]}"
+}

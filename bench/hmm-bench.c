@@ -421,6 +421,34 @@ static void tables(void)
 	drop(m);
 }
 
+/* One page changes, and many listen: mirrors of other memory, or notifiers of all of it */
+
+static void listeners(void)
+{
+	const unsigned int many_listeners = 512, calls = 256;
+	struct memory page = anon_touched(1, MADV_NOHUGEPAGE);
+	struct memory other = anon_touched(1, MADV_NOHUGEPAGE);
+	int fd = listeners_open();
+	double one;
+
+	unit = "instructions/call";
+	listeners_add(fd, HMM_BENCH_MIRRORS, 1, other);
+	one = mprotect_page(page, calls);
+	say("mirror/mprotect/512-mirrors", "peer", one);
+	say("mirror/mprotect/512-notifiers", "peer", one);
+	listeners_add(fd, HMM_BENCH_MIRRORS, many_listeners - 1, other);
+	say("mirror/mprotect/512-mirrors", "ours", mprotect_page(page, calls));
+	close(fd);
+
+	fd = listeners_open();
+	listeners_add(fd, HMM_BENCH_MIRRORS, 1, other);
+	listeners_add(fd, HMM_BENCH_NOTIFIERS, many_listeners, other);
+	say("mirror/mprotect/512-notifiers", "ours", mprotect_page(page, calls));
+	close(fd);
+	drop(page);
+	drop(other);
+}
+
 /* For a profiler to watch: a second of each */
 static void profile(void)
 {
@@ -457,6 +485,7 @@ int main(int argc, char **argv)
 		attributes("attributes/4K/shuffled", anon_shuffled(many));
 	} else if (!strcmp(mode, "tables")) {
 		tables();
+		listeners();
 	} else if (!strcmp(mode, "threads")) {
 		unit = "ns/page";
 		many = 4 * HPAGE_PAGES;

@@ -190,3 +190,42 @@ struct hmm_bench_gap measure_gap(enum hmm_bench_holds holder, unsigned int round
 		die("table %d, with nothing in it: %s", holder, strerror(errno));
 	return gap;
 }
+
+int listeners_open(void)
+{
+	int fd = open("/dev/hmm_bench", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		die("/dev/hmm_bench: %s", strerror(errno));
+	return fd;
+}
+
+void listeners_add(int fd, enum hmm_bench_listeners what, unsigned int count, struct memory m)
+{
+	const struct hmm_bench_listen listen = {
+		.what = what,
+		.count = count,
+		.addr = (unsigned long)m.mem,
+	};
+
+	if (ioctl(fd, HMM_BENCH_LISTEN, &listen))
+		die("%u listeners, %d: %s", count, what, strerror(errno));
+}
+
+double mprotect_page(struct memory m, unsigned int calls)
+{
+	unsigned long long best = -1, begin, took;
+
+	for (unsigned int round = 0; round < 5; round++) {
+		begin = now();
+		for (unsigned int call = 0; call < calls; call += 2) {
+			if (mprotect(m.mem, PAGE_SIZE, PROT_READ) ||
+			    mprotect(m.mem, PAGE_SIZE, PROT_READ | PROT_WRITE))
+				die("mprotect: %s", strerror(errno));
+		}
+		took = now() - begin;
+		if (took < best)
+			best = took;
+	}
+	return (double)best / calls;
+}

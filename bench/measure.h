@@ -49,4 +49,10 @@ struct hmm_bench_table measure_table(enum hmm_bench_holds holder, enum hmm_bench
 				     unsigned int rounds);
 struct hmm_bench_gap measure_gap(enum hmm_bench_holds holder, unsigned int rounds);
 
+/* A file of /dev/hmm_bench for those who listen; they are gone when it is closed */
+int listeners_open(void);
+void listeners_add(int fd, enum hmm_bench_listeners what, unsigned int count, struct memory m);
+/* What it costs to change the protection of one page, @calls times */
+double mprotect_page(struct memory m, unsigned int calls);
+
 #endif /* HMM_BENCH_MEASURE_H */

@@ -18,6 +18,7 @@
 #include <linux/uaccess.h>
 
 #include "hmm_bench.h"
+#include "listen.h"
 #include "table.h"
 
 /* The base tree's hmm_range_fault(): see peer.c. */
@@ -255,13 +256,24 @@ static long hmm_bench_ioctl(struct file *file, unsigned int cmd, unsigned long a
 		return hmm_bench_table((void __user *)arg);
 	case HMM_BENCH_GAP:
 		return hmm_bench_gap((void __user *)arg);
+	case HMM_BENCH_LISTEN:
+		return hmm_bench_listen(file, (void __user *)arg);
 	default:
 		return -ENOTTY;
 	}
 }
 
+/* Nobody listens yet. */
+static int hmm_bench_open(struct inode *inode, struct file *file)
+{
+	file->private_data = NULL;
+	return 0;
+}
+
 static const struct file_operations hmm_bench_fops = {
 	.owner = THIS_MODULE,
+	.open = hmm_bench_open,
+	.release = hmm_bench_release,
 	.unlocked_ioctl = hmm_bench_ioctl,
 };
 

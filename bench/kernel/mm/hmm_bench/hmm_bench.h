@@ -97,8 +97,26 @@ struct hmm_bench_gap {
 	__u64 occupied;
 };
 
+enum hmm_bench_listeners {
+	HMM_BENCH_MIRRORS,	/* each with the page at @addr mirrored */
+	HMM_BENCH_NOTIFIERS,	/* of all the mm, plain struct mmu_notifier */
+};
+
+/**
+ * struct hmm_bench_listen - have others listen for changes, until the file is closed
+ * @what: in, &enum hmm_bench_listeners
+ * @count: in, how many more
+ * @addr: in
+ */
+struct hmm_bench_listen {
+	__u64 what;
+	__u64 count;
+	__u64 addr;
+};
+
 #define HMM_BENCH_RUN	_IOWR('H', 0xb0, struct hmm_bench)
 #define HMM_BENCH_TABLE	_IOWR('H', 0xb1, struct hmm_bench_table)
 #define HMM_BENCH_GAP	_IOWR('H', 0xb2, struct hmm_bench_gap)
+#define HMM_BENCH_LISTEN	_IOW('H', 0xb3, struct hmm_bench_listen)
 
 #endif /* _HMM_BENCH_H */

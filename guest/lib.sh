@@ -11,16 +11,46 @@ fail()
 }
 
 # The coherent devices want the memory that memmap=...%...+0xefffffff set aside.
-load_dmirror()
+load_dmirror()	# [test_hmm_pristine], the kernel's own driver instead of ours
 {
-	[ ! -d /sys/module/test_hmm ] || return 0
+	driver=${1:-test_hmm}
+	[ ! -d /sys/module/"$driver" ] || return 0
 	start=$(sed -n 's/^\([0-9a-f]*\)-.* : Soft Reserved$/\1/p' /proc/iomem | head -n 1)
 	[ -n "$start" ] || fail "no soft-reserved memory for the coherent devices"
-	insmod /lib/modules/test_hmm.ko spm_addr_dev0=$((0x$start)) \
+	insmod /lib/modules/"$driver".ko spm_addr_dev0=$((0x$start)) \
 		spm_addr_dev1=$((0x$start + 0x10000000))
 	for n in 0 1 2 3; do
-		[ -c /dev/hmm_dmirror$n ] || fail "test_hmm.ko made no /dev/hmm_dmirror$n"
+		[ -c /dev/hmm_dmirror$n ] || fail "$driver.ko made no /dev/hmm_dmirror$n"
 	done
+}
+
+# Several programs, one KTAP document. Returns 1 if one of them has failed.
+run_programs()	# PROGRAM...
+{
+	echo "KTAP version 1"
+	echo "1..$#"
+	n=0
+	status=0
+	for program; do
+		n=$((n + 1))
+		run_subtest "$n" "$program" "/bin/$program" || status=1
+	done
+	return $status
+}
+
+run_subtest()	# NUMBER NAME COMMAND...
+{
+	what="$1 $2"
+	printf '    KTAP version 1\n    # Subtest: %s\n' "$2"
+	shift 2
+	{ KSFT_TAP_LEVEL=1 "$@" || : >/tmp/failed; } |
+		awk '{ print "    " $0; fflush() }'
+	if [ -e /tmp/failed ]; then
+		rm /tmp/failed
+		echo "not ok $what"
+		return 1
+	fi
+	echo "ok $what"
 }
 
 reserve_hugetlb()	# NUMBER of 2 MiB pages

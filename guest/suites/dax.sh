@@ -22,24 +22,8 @@ done
 mkdir /dax /dax-unbound
 mount -t ext4 -o dax /dev/pmem1 /dax
 
-# Three programs, one KTAP document. The unbinds come last: they could leave ruins.
-set -- hmm-dax-tests hmm-hugetlb-tests hmm-dax-unbind-tests
-echo "KTAP version 1"
-echo "1..$#"
-n=0
+# The unbinds come last: they could leave ruins.
 status=0
-for program; do
-	n=$((n + 1))
-	printf '    KTAP version 1\n    # Subtest: %s\n' "$program"
-	{ KSFT_TAP_LEVEL=1 "/bin/$program" || : >/tmp/failed; } |
-		awk '{ print "    " $0; fflush() }'
-	if [ -e /tmp/failed ]; then
-		rm /tmp/failed
-		status=1
-		echo "not ok $n $program"
-	else
-		echo "ok $n $program"
-	fi
-done
+run_programs hmm-dax-tests hmm-hugetlb-tests hmm-dax-unbind-tests || status=1
 umount /dax
 exit $status

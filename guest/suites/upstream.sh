@@ -1,16 +1,25 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The kernel's own selftests/mm/hmm-tests on its own lib/test_hmm.c, unmodified.
+# The kernel's own selftests/mm/hmm-tests, unmodified: with the kernel's own test device
+# on our walker, then with ours, which is on the mirror.
 # boot: --mem 4G --append no5lvl --append memmap=512M%0x100000000-1+0xefffffff
-# tests: 58
+# tests: 116
 # timeout: 600
 # budget: 240
 # shellcheck source=guest/lib.sh
 . /suites/lib.sh
 
-load_dmirror
 # Its hugetlb cases pass silently without pages.
 reserve_hugetlb 64
 grep -q '\[always\]' /sys/kernel/mm/transparent_hugepage/enabled ||
 	fail "THP is not set to always"
-exec /bin/upstream-hmm-tests
+status=0
+echo "KTAP version 1"
+echo "1..2"
+load_dmirror test_hmm_pristine
+run_subtest 1 test_hmm_pristine upstream-hmm-tests || status=1
+rmmod test_hmm_pristine
+load_dmirror
+run_subtest 2 test_hmm upstream-hmm-tests || status=1
+rmmod test_hmm
+exit $status

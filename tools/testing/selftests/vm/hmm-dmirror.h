@@ -43,6 +43,26 @@ enum seen {
 	SEEN_HUGE_RW	= HMM_DMIRROR_PROT_WRITE | HMM_DMIRROR_PROT_PMD,
 };
 
+/* What the device has of a page. */
+enum mapped {
+	MAPS_NOTHING	= 0,
+	MAPS_RO		= HMM_DMIRROR_PTE_VALID,
+	MAPS_RW		= HMM_DMIRROR_PTE_VALID | HMM_DMIRROR_PTE_WRITE,
+};
+
+/* What the device was told. */
+enum told {
+	TOLD_NOTHING		= HMM_DMIRROR_EVENT_NONE,
+	TOLD_MUNMAP		= HMM_DMIRROR_EVENT_MUNMAP,
+	TOLD_MIGRATE		= HMM_DMIRROR_EVENT_MIGRATE,
+	TOLD_WRITE_PROTECT	= HMM_DMIRROR_EVENT_WRITE_PROTECT,
+	TOLD_FORK		= HMM_DMIRROR_EVENT_FORK,
+	TOLD_ISDIRTY		= HMM_DMIRROR_EVENT_ISDIRTY,
+	TOLD_RFAULT		= HMM_DMIRROR_EVENT_DEVICE_RFAULT,
+	TOLD_WFAULT		= HMM_DMIRROR_EVENT_DEVICE_WFAULT,
+	TOLD_RELEASE		= HMM_DMIRROR_EVENT_RELEASE,
+};
+
 /* Who wrote a page last. */
 enum tag {
 	TAG_CPU = 0xc9,
@@ -53,6 +73,7 @@ enum tag {
 struct dmirror {
 	int fd;
 	char *buf;
+	long buf_pages;
 };
 
 static inline char *page_at(char *mem, long index)
@@ -219,6 +240,224 @@ static inline long dmirror_sees_writable(struct dmirror *dev, void *addr, long n
 	return dmirror_sees_bits(dev, addr, npages, mask, HMM_DMIRROR_PROT_WRITE);
 }
 
+/* The mirror of the device */
+
+/* The number of leading pages whose entries show @want in the bits of @mask. */
+static inline long dmirror_maps_bits(struct dmirror *dev, void *addr, long npages,
+				     __u64 mask, __u64 want)
+{
+	__u64 *entry = malloc(npages * sizeof(*entry));
+	long run, done = dmirror_ioctl(dev->fd, HMM_DMIRROR_TABLE, addr, npages, entry);
+
+	for (run = 0; run < done; run++)
+		if ((entry[run] & mask) != want)
+			break;
+	if (run < done)
+		ksft_print_msg("page %ld of %ld: mapped %#llx, expected %#llx\n", run, npages,
+			       (unsigned long long)entry[run], (unsigned long long)want);
+	free(entry);
+	return done < 0 ? done : run;
+}
+
+static inline long dmirror_maps(struct dmirror *dev, void *addr, long npages, enum mapped want)
+{
+	return dmirror_maps_bits(dev, addr, npages, MAPS_RW, want);
+}
+
+/* The number of leading pages that are mapped in blocks of that order. */
+static inline long dmirror_maps_order(struct dmirror *dev, void *addr, long npages, __u64 order)
+{
+	return dmirror_maps_bits(dev, addr, npages,
+				 HMM_DMIRROR_ORDER_MASK << HMM_DMIRROR_ORDER_SHIFT | MAPS_RO,
+				 order << HMM_DMIRROR_ORDER_SHIFT | MAPS_RO);
+}
+
+/* The number of leading pages that the device is known to have written. */
+static inline long dmirror_has_written(struct dmirror *dev, void *addr, long npages)
+{
+	return dmirror_maps_bits(dev, addr, npages, HMM_DMIRROR_PTE_DIRTY,
+				 HMM_DMIRROR_PTE_DIRTY);
+}
+
+static inline struct hmm_dmirror_stats dmirror_stats(struct dmirror *dev)
+{
+	struct hmm_dmirror_stats stats = {};
+
+	if (ioctl(dev->fd, HMM_DMIRROR_STATS, &stats))
+		ksft_print_msg("HMM_DMIRROR_STATS: %s\n", strerror(errno));
+	return stats;
+}
+
+static inline long dmirror_whole(struct dmirror *dev, char *mem, long npages,
+				 long (*verb)(struct dmirror *dev, void *addr, long npages))
+{
+	long i, done;
+
+	for (i = 0; i < npages; i += done) {
+		long left = npages - i;
+
+		done = verb(dev, page_at(mem, i), left < dev->buf_pages ? left : dev->buf_pages);
+		if (done <= 0)
+			return done;
+	}
+	return i;
+}
+
+/* How many faults the device takes when it accesses all of the pages, or a negative errno. */
+static inline long dmirror_faults_of(struct dmirror *dev, char *mem, long npages,
+				     long (*verb)(struct dmirror *dev, void *addr, long npages))
+{
+	__u64 before = dmirror_stats(dev).faults;
+	long done = dmirror_whole(dev, mem, npages, verb);
+
+	return done == npages ? (long)(dmirror_stats(dev).faults - before) : done;
+}
+
+static inline long dmirror_events(struct dmirror *dev, struct hmm_dmirror_event *events,
+				  long room)
+{
+	struct hmm_dmirror_events arg = { .ptr = (uintptr_t)events, .count = room };
+
+	return ioctl(dev->fd, HMM_DMIRROR_EVENTS, &arg) ? -errno : (long)arg.count;
+}
+
+static inline void dmirror_forget(struct dmirror *dev)
+{
+	struct hmm_dmirror_event events[64];
+
+	while (dmirror_events(dev, events, 64) > 0)
+		;
+}
+
+static inline bool is_fault(const struct hmm_dmirror_event *event)
+{
+	return event->event == TOLD_RFAULT || event->event == TOLD_WFAULT;
+}
+
+static inline void print_event(const char *what, const struct hmm_dmirror_event *event)
+{
+	ksft_print_msg("%s: event %u of %#llx-%#llx, %sblockable, result %u\n", what,
+		       event->event, (unsigned long long)event->start,
+		       (unsigned long long)event->end, event->blockable ? "" : "not ",
+		       event->result);
+}
+
+/*
+ * Of how many leading pages the device was told @want since it was asked last. -1: there was
+ * another event as well, or one of something else, or one that may block and should not, or the
+ * other way round. Faults of its own do not count.
+ */
+static inline long dmirror_told_how(struct dmirror *dev, void *addr, long npages,
+				    enum told want, bool blockable)
+{
+	const __u64 start = (uintptr_t)addr, end = start + npages * PAGE_SIZE;
+	struct hmm_dmirror_event events[HMM_DMIRROR_LOG_SIZE];
+	long i, n = dmirror_events(dev, events, HMM_DMIRROR_LOG_SIZE);
+	__u64 reached = start, before;
+
+	if (n < 0)
+		return n;
+	for (i = 0; i < n; i++) {
+		if (is_fault(&events[i]))
+			continue;
+		if (events[i].event == want && events[i].start < end && events[i].end > start &&
+		    events[i].blockable == blockable)
+			continue;
+		print_event("not expected", &events[i]);
+		return -1;
+	}
+	do {
+		before = reached;
+		for (i = 0; i < n; i++)
+			if (!is_fault(&events[i]) && events[i].start <= reached &&
+			    events[i].end > reached)
+				reached = events[i].end;
+	} while (before != reached);
+	return ((reached < end ? reached : end) - start) / PAGE_SIZE;
+}
+
+static inline long dmirror_told(struct dmirror *dev, void *addr, long npages, enum told want)
+{
+	return dmirror_told_how(dev, addr, npages, want, true);
+}
+
+static inline bool dmirror_told_nothing(struct dmirror *dev)
+{
+	return !dmirror_told(dev, NULL, 0, TOLD_NOTHING);
+}
+
+/* Of what faults the device was told, which it had itself; TOLD_NOTHING unless all are alike. */
+static inline enum told dmirror_told_fault(struct dmirror *dev)
+{
+	struct hmm_dmirror_event events[HMM_DMIRROR_LOG_SIZE];
+	long i, n = dmirror_events(dev, events, HMM_DMIRROR_LOG_SIZE);
+
+	for (i = 0; i < n; i++)
+		if (!is_fault(&events[i]) || events[i].event != events[0].event)
+			return TOLD_NOTHING;
+	return n > 0 ? events[0].event : TOLD_NOTHING;
+}
+
+/* Waits for the end of the mirror: nothing comes behind it. */
+static inline bool dmirror_released(struct dmirror *dev)
+{
+	struct hmm_dmirror_event event;
+	time_t deadline = in_seconds(20);
+
+	while (before(deadline)) {
+		if (dmirror_events(dev, &event, 1) != 1)
+			usleep(10000);
+		else if (event.event == TOLD_RELEASE)
+			return dmirror_events(dev, &event, 1) == 0;
+	}
+	return false;
+}
+
+static inline long dmirror_refuse(struct dmirror *dev, __u64 nonblockable, __u64 faults,
+				  __u32 error)
+{
+	struct hmm_dmirror_refuse refuse = {
+		.nonblockable = nonblockable,
+		.faults = faults,
+		.error = error,
+	};
+
+	return ioctl(dev->fd, HMM_DMIRROR_REFUSE, &refuse) ? -errno : 0;
+}
+
+static inline long dmirror_hold(struct dmirror *dev, __u64 msecs)
+{
+	struct hmm_dmirror_hold hold = { .msecs = msecs };
+
+	return ioctl(dev->fd, HMM_DMIRROR_HOLD, &hold) ? -errno : 0;
+}
+
+static inline long dmirror_invalidate_for(struct dmirror *dev, void *addr, long npages,
+					  __u32 event, __u32 flags, __u64 msecs)
+{
+	struct hmm_dmirror_invalidate invalidate = {
+		.addr = (uintptr_t)addr,
+		.npages = npages,
+		.msecs = msecs,
+		.event = event,
+		.flags = flags,
+	};
+
+	return ioctl(dev->fd, HMM_DMIRROR_INVALIDATE, &invalidate) ? -errno : 0;
+}
+
+static inline long dmirror_invalidate(struct dmirror *dev, void *addr, long npages, __u32 event)
+{
+	return dmirror_invalidate_for(dev, addr, npages, event, HMM_DMIRROR_NOTIFY_BLOCKABLE, 0);
+}
+
+/* On behalf of somebody who must not sleep */
+static inline long dmirror_invalidate_now(struct dmirror *dev, void *addr, long npages,
+					  __u32 event)
+{
+	return dmirror_invalidate_for(dev, addr, npages, event, 0, 0);
+}
+
 /* Memory */
 
 static inline void *map_pages(struct __test_metadata *_metadata, long npages, int prot,
@@ -286,6 +525,7 @@ static inline long file_run(int fd, long npages, enum tag tag)
 /* What the kernel itself says about an address */
 
 #define PM_PFN_MASK	((1ULL << 55) - 1)
+#define PM_SOFT_DIRTY	(1ULL << 55)
 #define PM_UFFD_WP	(1ULL << 57)
 #define PM_SWAP		(1ULL << 62)
 #define PM_PRESENT	(1ULL << 63)
@@ -552,6 +792,7 @@ static inline void dmirror_open(struct __test_metadata *_metadata, struct dmirro
 	dev->fd = open(path, O_RDWR);
 	ASSERT_LE(0, dev->fd)
 		TH_LOG("%s: %m", path);
+	dev->buf_pages = buf_pages;
 	dev->buf = map_pages(_metadata, buf_pages, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1);
 }

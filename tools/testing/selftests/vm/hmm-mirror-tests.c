@@ -1,0 +1,1814 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a device is told when the memory changes that it has mirrored.
+ *
+ * Each test has the device mirror something, changes it in one way, and then asks three things:
+ * what the device was told, what it maps now, and whether it sees and writes the right content.
+ * What a change needs from the machine (swap, two nodes, huge pages, KSM) is not optional.
+ *
+ *			anonymous	THP	hugetlb	shmem	file
+ * munmap, mprotect	x		x	x	x	x
+ * mremap, fork		x		x	x	x	x
+ * MADV_DONTNEED	x		x	x	x	x
+ * another node		x		x	x	x	x
+ * MADV_PAGEOUT		x		x	absent	x	x
+ * MADV_FREE		x		x	absent: of anonymous memory only
+ * soft-dirty, uffd-wp	x		x	absent	x	absent: the file system's own
+ * KSM			x		absent: it takes small anonymous pages
+ * MADV_COLLAPSE	x		absent	absent	x	absent
+ * truncate, hole punch	absent: there is no file	x	x
+ * writeback		absent				absent	x
+ *
+ * The first four rows, and the pages that the device has taken to its memory, are tested with a
+ * device of each type; to the others it makes no difference.
+ */
+#include "../kselftest_harness.h"
+
+#include <linux/fs.h>
+#include <linux/memfd.h>
+#include <pthread.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+
+#include "hmm-dmirror.h"
+
+#define NPAGES		HPAGE_PAGES
+#define SIZE		HPAGE_SIZE
+#define HUGE_ORDER	9
+
+#define PRIVATE		0	/* devices: whose memory only they can reach */
+#define OTHER_PRIVATE	1
+#define COHERENT	2	/* and whose memory the CPU can reach as well */
+#define OTHER_COHERENT	3
+
+#define DEBUG_DIR	"/sys/kernel/debug"
+
+/* What is needed beside the memory itself */
+
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+	ssize_t len = strlen(text);
+	bool done = fd >= 0 && write(fd, text, len) == len;
+
+	close(fd);
+	return done;
+}
+
+static bool file_has(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "r");
+	char line[1024];
+	bool found = false;
+
+	while (file && !found && fgets(line, sizeof(line), file))
+		found = strstr(line, text);
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* The number of pages that are on the node once those that can have moved there. */
+static long move_to_node(char *mem, long npages, long step, int node)
+{
+	void *pages[NPAGES];
+	int nodes[NPAGES], status[NPAGES];
+	long i, n = 0, there = 0;
+
+	for (i = 0; i < npages; i += step) {
+		pages[n] = page_at(mem, i);
+		nodes[n++] = node;
+	}
+	if (syscall(SYS_move_pages, 0, n, pages, nodes, status, 2 /* MPOL_MF_MOVE */) < 0)
+		return -errno;
+	for (i = 0; i < n; i++)
+		there += status[i] == node ? step : 0;
+	return there;
+}
+
+static int node_of(char *mem)
+{
+	void *page = mem;
+	int status = -1;
+
+	syscall(SYS_move_pages, 0, 1, &page, NULL, &status, 0);
+	return status;
+}
+
+static int shmem_file(struct __test_metadata *_metadata, unsigned int flags, long npages)
+{
+	int fd = memfd_create("hmm-mirror-tests", MFD_CLOEXEC | flags);
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ftruncate(fd, npages * PAGE_SIZE));
+	return fd;
+}
+
+/* Kinds of memory, and what they differ in */
+
+struct kind {
+	char *(*map)(struct __test_metadata *_metadata, int *fd);
+	long page;		/* pages that move together */
+	enum told read_only;	/* by mprotect(PROT_READ) */
+	enum mapped after_read_only;
+	enum told moved;	/* by mremap() */
+	enum told forked;
+	enum mapped after_fork;
+	bool discards;		/* MADV_DONTNEED loses the content */
+};
+
+static char *map_anon(struct __test_metadata *_metadata, int *fd)
+{
+	return map_small(_metadata, NPAGES);
+}
+
+static char *map_one_thp(struct __test_metadata *_metadata, int *fd)
+{
+	return map_thp(_metadata, 1);
+}
+
+static char *map_one_hugetlb(struct __test_metadata *_metadata, int *fd)
+{
+	return map_hugetlb(_metadata, 1, PROT_RW);
+}
+
+static char *map_shmem(struct __test_metadata *_metadata, int *fd)
+{
+	*fd = shmem_file(_metadata, 0, NPAGES);
+	return map_pages(_metadata, NPAGES, PROT_RW, MAP_SHARED, *fd);
+}
+
+static char *map_file(struct __test_metadata *_metadata, int *fd)
+{
+	*fd = scratch_file(_metadata, NPAGES);
+	return map_pages(_metadata, NPAGES, PROT_RW, MAP_SHARED, *fd);
+}
+
+static const struct kind anon = {
+	.map = map_anon, .page = 1, .read_only = TOLD_WRITE_PROTECT, .after_read_only = MAPS_RO,
+	.moved = TOLD_MUNMAP, .forked = TOLD_FORK, .after_fork = MAPS_RO, .discards = true,
+};
+
+static const struct kind thp = {
+	.map = map_one_thp, .page = NPAGES, .read_only = TOLD_WRITE_PROTECT,
+	.after_read_only = MAPS_RO, .moved = TOLD_MUNMAP, .forked = TOLD_FORK,
+	.after_fork = MAPS_RO, .discards = true,
+};
+
+/* mprotect() may unshare a table of ptes, fork() may copy pages: what is mirrored goes. */
+static const struct kind hugetlb = {
+	.map = map_one_hugetlb, .page = NPAGES, .read_only = TOLD_MIGRATE,
+	.after_read_only = MAPS_NOTHING, .moved = TOLD_MIGRATE, .forked = TOLD_MIGRATE,
+	.after_fork = MAPS_NOTHING, .discards = true,
+};
+
+/* Shared memory stays shared when a process forks. */
+static const struct kind shmem = {
+	.map = map_shmem, .page = 1, .read_only = TOLD_WRITE_PROTECT, .after_read_only = MAPS_RO,
+	.moved = TOLD_MUNMAP, .forked = TOLD_NOTHING, .after_fork = MAPS_RW,
+};
+
+static const struct kind file = {
+	.map = map_file, .page = 1, .read_only = TOLD_WRITE_PROTECT, .after_read_only = MAPS_RO,
+	.moved = TOLD_MUNMAP, .forked = TOLD_NOTHING, .after_fork = MAPS_RW,
+};
+
+/* The memory is mirrored for writing, and holds what the device wrote. */
+
+FIXTURE(hmm_change)
+{
+	struct dmirror dev;
+	int fd;
+	char *mem;
+};
+
+FIXTURE_VARIANT(hmm_change)
+{
+	const struct kind *kind;
+	int device;
+};
+
+#define CHANGE_VARIANTS(_kind)					\
+	FIXTURE_VARIANT_ADD(hmm_change, _kind)			\
+	{							\
+		.kind = &_kind,					\
+		.device = PRIVATE,				\
+	};							\
+	FIXTURE_VARIANT_ADD(hmm_change, _kind##_coherent)	\
+	{							\
+		.kind = &_kind,					\
+		.device = COHERENT,				\
+	}
+
+CHANGE_VARIANTS(anon);
+CHANGE_VARIANTS(thp);
+CHANGE_VARIANTS(hugetlb);
+CHANGE_VARIANTS(shmem);
+CHANGE_VARIANTS(file);
+
+static void mirror_all(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
+{
+	stamp_write(mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(dev, mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_maps(dev, mem, NPAGES, MAPS_RW));
+	dmirror_forget(dev);
+}
+
+FIXTURE_SETUP(hmm_change)
+{
+	dmirror_open(_metadata, &self->dev, variant->device, NPAGES);
+	self->fd = -1;
+	self->mem = variant->kind->map(_metadata, &self->fd);
+	mirror_all(_metadata, &self->dev, self->mem);
+}
+
+FIXTURE_TEARDOWN(hmm_change)
+{
+	close(self->fd);
+	close(self->dev.fd);
+}
+
+TEST_F(hmm_change, munmap)
+{
+	ASSERT_EQ(0, munmap(self->mem, SIZE));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MUNMAP));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(-EFAULT, dmirror_read(&self->dev, self->mem, NPAGES));
+}
+
+TEST_F(hmm_change, mprotect_read)
+{
+	const struct kind *kind = variant->kind;
+
+	ASSERT_EQ(0, mprotect(self->mem, SIZE, PROT_READ));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, kind->read_only));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, kind->after_read_only));
+	EXPECT_EQ(kind->after_read_only == MAPS_NOTHING,
+		  dmirror_faults_of(&self->dev, self->mem, NPAGES, dmirror_read));
+	EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(-EPERM, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+}
+
+TEST_F(hmm_change, mprotect_none)
+{
+	ASSERT_EQ(0, mprotect(self->mem, SIZE, PROT_NONE));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(-EFAULT, dmirror_read(&self->dev, self->mem, NPAGES));
+}
+
+/* Permission comes back to the CPU first: the device asks for it when it needs it. */
+TEST_F(hmm_change, mprotect_back)
+{
+	ASSERT_EQ(0, mprotect(self->mem, SIZE, PROT_READ));
+	ASSERT_EQ(NPAGES, dmirror_read(&self->dev, self->mem, NPAGES));
+	dmirror_forget(&self->dev);
+	ASSERT_EQ(0, mprotect(self->mem, SIZE, PROT_RW));
+	if (variant->kind != &hugetlb) {
+		EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+		EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_RO));
+	}
+	EXPECT_EQ(1, dmirror_faults_of(&self->dev, self->mem, NPAGES, dmirror_write_stamps));
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+}
+
+TEST_F(hmm_change, mremap)
+{
+	char *area = map_pages(_metadata, 2 * NPAGES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	char *to = (char *)(((uintptr_t)area + SIZE - 1) & -SIZE);
+
+	ASSERT_EQ(to, mremap(self->mem, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, variant->kind->moved));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(-EFAULT, dmirror_read(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, to, NPAGES, TAG_DEVICE));
+}
+
+TEST_F(hmm_change, dontneed)
+{
+	ASSERT_EQ(0, madvise(self->mem, SIZE, MADV_DONTNEED));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_NOTHING));
+	if (variant->kind->discards) {
+		EXPECT_EQ(NPAGES, dmirror_read_zeros(&self->dev, self->mem, NPAGES));
+	} else {
+		EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
+	}
+}
+
+TEST_F(hmm_change, fork)
+{
+	const struct kind *kind = variant->kind;
+	struct witness child = witness_fork(_metadata, self->mem, NPAGES, TAG_DEVICE);
+
+	EXPECT_EQ(kind->forked == TOLD_NOTHING ? 0 : NPAGES,
+		  dmirror_told(&self->dev, self->mem, kind->forked == TOLD_NOTHING ? 0 : NPAGES,
+			       kind->forked));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, kind->after_fork));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
+	EXPECT_TRUE(witness_saw_no_change(&child));
+}
+
+TEST_F(hmm_change, node)
+{
+	const long page = variant->kind->page;
+
+	ASSERT_EQ(NPAGES, move_to_node(self->mem, NPAGES, page, !node_of(self->mem)));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
+}
+
+/* Part of it: what is beside stays mirrored, unless it is of the same block. */
+TEST_F(hmm_change, one_page)
+{
+	const long block = variant->kind == &thp ? NPAGES : 1, i = NPAGES / 2;
+	char *mem = self->mem;
+
+	if (variant->kind == &hugetlb)
+		return;		/* has no pages smaller than all of it */
+	ASSERT_EQ(0, madvise(page_at(mem, i), PAGE_SIZE, MADV_DONTNEED));
+	EXPECT_EQ(1, dmirror_told(&self->dev, page_at(mem, i), 1, TOLD_MIGRATE));
+	EXPECT_EQ(1, dmirror_maps(&self->dev, page_at(mem, i), 1, MAPS_NOTHING));
+	EXPECT_EQ(i, dmirror_maps(&self->dev, mem, i, block == 1 ? MAPS_RW : MAPS_NOTHING));
+	EXPECT_EQ(1, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_read));
+	EXPECT_EQ(variant->kind->discards ? i : NPAGES,
+		  stamp_run(self->dev.buf, NPAGES, TAG_DEVICE));
+}
+
+/* Fork, of 64 MiB */
+
+#define FORK_PAGES	(32 * HPAGE_PAGES)
+
+FIXTURE(hmm_fork)
+{
+	struct dmirror dev;
+	char *mem;
+};
+
+FIXTURE_VARIANT(hmm_fork)
+{
+	char *(*map)(struct __test_metadata *_metadata);
+	bool keeps;	/* fork() leaves the device what it has */
+};
+
+static char *map_fork_small(struct __test_metadata *_metadata)
+{
+	return map_small(_metadata, FORK_PAGES);
+}
+
+static char *map_fork_thp(struct __test_metadata *_metadata)
+{
+	return map_thp(_metadata, FORK_PAGES / HPAGE_PAGES);
+}
+
+static char *map_fork_hugetlb(struct __test_metadata *_metadata)
+{
+	return map_hugetlb(_metadata, FORK_PAGES / HPAGE_PAGES, PROT_RW);
+}
+
+FIXTURE_VARIANT_ADD(hmm_fork, small)
+{
+	.map = map_fork_small,
+	.keeps = true,
+};
+
+FIXTURE_VARIANT_ADD(hmm_fork, thp)
+{
+	.map = map_fork_thp,
+	.keeps = true,
+};
+
+/* The exception: of private hugetlb memory, fork() says that all of it goes. */
+FIXTURE_VARIANT_ADD(hmm_fork, hugetlb)
+{
+	.map = map_fork_hugetlb,
+	.keeps = false,
+};
+
+FIXTURE_SETUP(hmm_fork)
+{
+	dmirror_open(_metadata, &self->dev, PRIVATE, NPAGES);
+	self->mem = variant->map(_metadata);
+	stamp_write(self->mem, FORK_PAGES, TAG_CPU);
+	ASSERT_EQ(FORK_PAGES, dmirror_whole(&self->dev, self->mem, FORK_PAGES,
+					    dmirror_write_stamps));
+	stamp_write(self->mem, FORK_PAGES, TAG_CPU);
+	dmirror_forget(&self->dev);
+}
+
+FIXTURE_TEARDOWN(hmm_fork)
+{
+	close(self->dev.fd);
+}
+
+TEST_F_TIMEOUT(hmm_fork, device_goes_on, 120)
+{
+	struct witness child = witness_fork(_metadata, self->mem, FORK_PAGES, TAG_CPU);
+	const enum told told = variant->keeps ? TOLD_FORK : TOLD_MIGRATE;
+	const enum mapped mapped = variant->keeps ? MAPS_RO : MAPS_NOTHING;
+	long read, write;
+
+	EXPECT_EQ(FORK_PAGES, dmirror_told(&self->dev, self->mem, FORK_PAGES, told));
+	EXPECT_EQ(FORK_PAGES, dmirror_maps(&self->dev, self->mem, FORK_PAGES, mapped));
+	read = dmirror_faults_of(&self->dev, self->mem, FORK_PAGES, dmirror_read);
+	write = dmirror_faults_of(&self->dev, page_at(self->mem, NPAGES + 7), 1,
+				  dmirror_write_stamps);
+	ksft_print_msg("fork: faults of the device to read 64 MiB again: %ld, to write one page: %ld\n",
+		       read, write);
+	EXPECT_EQ(variant->keeps ? 0 : FORK_PAGES / NPAGES, read);
+	EXPECT_EQ(1, write);
+	EXPECT_EQ(1, stamp_run(page_at(self->mem, NPAGES + 7), 1, TAG_DEVICE));
+	EXPECT_TRUE(witness_saw_no_change(&child));
+}
+
+TEST_F(hmm_fork, child_has_no_mirror)
+{
+	pid_t pid = fork();
+	int status;
+
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(dmirror_read(&self->dev, self->mem, 1) != -EPERM ||
+		      dmirror_maps(&self->dev, self->mem, 1, MAPS_RO) != -EPERM ||
+		      dmirror_migrate_to_dev(&self->dev, self->mem, 1) != -EPERM ||
+		      dmirror_invalidate(&self->dev, self->mem, 1,
+					 HMM_DMIRROR_NOTIFY_CLEAR) != -EPERM);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+/* The child changes its copy: no business of the parent's device. */
+TEST_F(hmm_fork, changes_of_the_child)
+{
+	pid_t pid;
+	int status;
+
+	ASSERT_EQ(0, mprotect(self->mem, SIZE, PROT_READ));
+	ASSERT_EQ(SIZE / PAGE_SIZE, dmirror_read(&self->dev, self->mem, NPAGES));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	dmirror_forget(&self->dev);
+	if (!pid)
+		_exit(munmap(self->mem, SIZE) ||
+		      madvise(self->mem + SIZE, SIZE, MADV_DONTNEED));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+}
+
+/*
+ * Another process that has mirrored its own memory, and whose device file we hold: the end of a
+ * mirror can only be seen from outside of it.
+ */
+
+#define OWNER_PAGES	64
+
+struct owner {
+	pid_t pid;
+	int sock;
+	char *mem;
+	struct dmirror dev;
+};
+
+FIXTURE(hmm_owner)
+{
+	struct owner owner;
+};
+
+FIXTURE_SETUP(hmm_owner)
+{
+}
+
+FIXTURE_TEARDOWN(hmm_owner)
+{
+	close(self->owner.sock);
+	close(self->owner.dev.fd);
+	if (self->owner.pid > 0)
+		kill(self->owner.pid, SIGKILL);
+}
+
+static bool fd_send(int sock, int fd)
+{
+	char space[CMSG_SPACE(sizeof(fd))] = {}, byte = 0;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = space, .msg_controllen = sizeof(space),
+	};
+	struct cmsghdr *head = CMSG_FIRSTHDR(&msg);
+
+	head->cmsg_level = SOL_SOCKET;
+	head->cmsg_type = SCM_RIGHTS;
+	head->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(head), &fd, sizeof(fd));
+	return sendmsg(sock, &msg, 0) == 1;
+}
+
+static int fd_receive(int sock)
+{
+	char space[CMSG_SPACE(sizeof(int))] = {}, byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = space, .msg_controllen = sizeof(space),
+	};
+	int fd = -1;
+
+	if (recvmsg(sock, &msg, 0) == 1 && CMSG_FIRSTHDR(&msg))
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+	return fd;
+}
+
+/* Ends with exit(), or becomes a program that waits. */
+static void owner_run(struct __test_metadata *_metadata, struct owner *owner, int device,
+		      bool exec)
+{
+	struct dmirror dev;
+	char byte;
+
+	dmirror_open(_metadata, &dev, device, OWNER_PAGES);
+	if (dmirror_write_stamps(&dev, owner->mem, OWNER_PAGES) != OWNER_PAGES ||
+	    !fd_send(owner->sock, dev.fd) || read(owner->sock, &byte, 1) != 1)
+		_exit(1);
+	if (exec && dup2(owner->sock, 0) == 0)
+		execl("/bin/cat", "cat", NULL);
+	_exit(exec);
+}
+
+static void owner_start(struct __test_metadata *_metadata, struct owner *owner, int device,
+			bool exec)
+{
+	int sock[2];
+
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, sock));
+	owner->mem = map_small(_metadata, OWNER_PAGES);
+	owner->pid = fork();
+	ASSERT_LE(0, owner->pid);
+	owner->sock = sock[!owner->pid];
+	close(sock[!!owner->pid]);
+	if (!owner->pid)
+		owner_run(_metadata, owner, device, exec);
+	owner->dev.fd = fd_receive(owner->sock);
+	ASSERT_LE(0, owner->dev.fd);
+	dmirror_forget(&owner->dev);
+}
+
+static void owner_go(struct __test_metadata *_metadata, struct owner *owner)
+{
+	ASSERT_EQ(1, write(owner->sock, "", 1));
+}
+
+TEST_F(hmm_owner, exit)
+{
+	struct owner *owner = &self->owner;
+	int status;
+
+	owner_start(_metadata, owner, PRIVATE, false);
+	owner_go(_metadata, owner);
+	EXPECT_TRUE(dmirror_released(&owner->dev));
+	ASSERT_EQ(owner->pid, waitpid(owner->pid, &status, 0));
+	EXPECT_EQ(0, status);
+	owner->pid = 0;
+}
+
+TEST_F(hmm_owner, exec)
+{
+	struct owner *owner = &self->owner;
+
+	owner_start(_metadata, owner, PRIVATE, true);
+	owner_go(_metadata, owner);
+	EXPECT_TRUE(dmirror_released(&owner->dev));
+	EXPECT_EQ(0, waitpid(owner->pid, NULL, WNOHANG));
+	EXPECT_EQ(-EPERM, dmirror_read(&owner->dev, owner->mem, 1));
+}
+
+TEST_F(hmm_owner, killed)
+{
+	struct owner *owner = &self->owner;
+
+	owner_start(_metadata, owner, COHERENT, false);
+	ASSERT_EQ(0, kill(owner->pid, SIGKILL));
+	EXPECT_TRUE(dmirror_released(&owner->dev));
+}
+
+/* The mirror has ended before its file is closed. What takes no addresses goes on working. */
+TEST_F(hmm_owner, after_the_end)
+{
+	struct owner *owner = &self->owner;
+
+	owner_start(_metadata, owner, PRIVATE, false);
+	owner_go(_metadata, owner);
+	ASSERT_TRUE(dmirror_released(&owner->dev));
+	EXPECT_EQ(0, dmirror_hold(&owner->dev, 0));
+	EXPECT_EQ(0, dmirror_refuse(&owner->dev, 1, 0, 0));
+	EXPECT_EQ(0ULL, dmirror_stats(&owner->dev).refused);
+	EXPECT_TRUE(dmirror_told_nothing(&owner->dev));
+}
+
+/* Mirrors of several mms on one device: each hears of its own. */
+TEST_F(hmm_owner, beside_ours)
+{
+	struct owner *owner = &self->owner;
+	struct dmirror dev;
+
+	dmirror_open(_metadata, &dev, PRIVATE, OWNER_PAGES);
+	owner_start(_metadata, owner, PRIVATE, false);
+	ASSERT_EQ(OWNER_PAGES, dmirror_write_stamps(&dev, owner->mem, OWNER_PAGES));
+	dmirror_forget(&dev);
+	ASSERT_EQ(0, munmap(owner->mem, OWNER_PAGES * PAGE_SIZE));
+	EXPECT_TRUE(dmirror_told_nothing(&owner->dev));
+	EXPECT_EQ(OWNER_PAGES, dmirror_told(&dev, owner->mem, OWNER_PAGES, TOLD_MUNMAP));
+	owner_go(_metadata, owner);
+	EXPECT_TRUE(dmirror_released(&owner->dev));
+	EXPECT_TRUE(dmirror_told_nothing(&dev));
+	close(dev.fd);
+}
+
+/*
+ * The kernel's own caller that may not sleep: it frees the memory of a process that is dying.
+ * This one stops on its way, because a tracer wants to look at it.
+ */
+static void owner_dies_slowly(struct __test_metadata *_metadata, struct owner *owner)
+{
+	int status;
+
+	ASSERT_EQ(0, ptrace(PTRACE_SEIZE, owner->pid, NULL, PTRACE_O_TRACEEXIT));
+	ASSERT_EQ(0, kill(owner->pid, SIGKILL));
+	ASSERT_EQ(owner->pid, waitpid(owner->pid, &status, 0));
+	ASSERT_EQ(SIGTRAP | PTRACE_EVENT_EXIT << 8, status >> 8);
+}
+
+static long reap(pid_t pid)
+{
+	int pidfd = syscall(SYS_pidfd_open, pid, 0);
+	long ret = syscall(SYS_process_mrelease, pidfd, 0) ? -errno : 0;
+
+	close(pidfd);
+	return ret;
+}
+
+TEST_F(hmm_owner, reaped)
+{
+	struct owner *owner = &self->owner;
+
+	owner_start(_metadata, owner, PRIVATE, false);
+	owner_dies_slowly(_metadata, owner);
+	EXPECT_EQ(0, reap(owner->pid));
+	EXPECT_EQ(OWNER_PAGES, dmirror_told_how(&owner->dev, owner->mem, OWNER_PAGES,
+						TOLD_MUNMAP, false));
+	ASSERT_EQ(0, ptrace(PTRACE_CONT, owner->pid, NULL, NULL));
+	EXPECT_TRUE(dmirror_released(&owner->dev));
+}
+
+TEST_F(hmm_owner, reaper_refused)
+{
+	struct owner *owner = &self->owner;
+
+	owner_start(_metadata, owner, PRIVATE, false);
+	owner_dies_slowly(_metadata, owner);
+	ASSERT_EQ(0, dmirror_refuse(&owner->dev, 1, 0, 0));
+	EXPECT_EQ(-EAGAIN, reap(owner->pid));
+	EXPECT_EQ(1ULL, dmirror_stats(&owner->dev).refused);
+	dmirror_forget(&owner->dev);
+	EXPECT_EQ(0, reap(owner->pid));
+	EXPECT_EQ(OWNER_PAGES, dmirror_told_how(&owner->dev, owner->mem, OWNER_PAGES,
+						TOLD_MUNMAP, false));
+	ASSERT_EQ(0, ptrace(PTRACE_CONT, owner->pid, NULL, NULL));
+	EXPECT_TRUE(dmirror_released(&owner->dev));
+}
+
+/* One device and its memory */
+
+FIXTURE(hmm_mirror)
+{
+	struct dmirror dev;
+};
+
+FIXTURE_SETUP(hmm_mirror)
+{
+	dmirror_open(_metadata, &self->dev, PRIVATE, NPAGES);
+}
+
+FIXTURE_TEARDOWN(hmm_mirror)
+{
+	close(self->dev.fd);
+}
+
+/* Small anonymous memory, mirrored for writing */
+static char *mirrored(struct __test_metadata *_metadata, struct dmirror *dev)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	mirror_all(_metadata, dev, mem);
+	return mem;
+}
+
+/* Faults of the device: it gets what it asked for, and is told so */
+
+TEST_F(hmm_mirror, read_fault)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_CPU));
+	EXPECT_EQ(TOLD_RFAULT, dmirror_told_fault(&self->dev));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
+	EXPECT_EQ(0, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_read));
+}
+
+TEST_F(hmm_mirror, write_fault)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	ASSERT_EQ(NPAGES, dmirror_read(&self->dev, mem, NPAGES));
+	dmirror_forget(&self->dev);
+	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
+	EXPECT_EQ(NPAGES, dmirror_has_written(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+}
+
+/* A device that only reads leaves pages shared that were. */
+TEST_F(hmm_mirror, read_breaks_no_cow)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+	struct witness child = witness_fork(_metadata, mem, NPAGES, TAG_DEVICE);
+	__u64 pfn = pfn_of(_metadata, mem);
+
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(pfn, pfn_of(_metadata, mem));
+	EXPECT_EQ(1, dmirror_write_stamps(&self->dev, mem, 1));
+	EXPECT_NE(pfn, pfn_of(_metadata, mem));
+	EXPECT_TRUE(witness_saw_no_change(&child));
+}
+
+/* Its own COW collides with a fault, which goes on nevertheless. */
+TEST_F(hmm_mirror, collision)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+	struct witness child = witness_fork(_metadata, mem, NPAGES, TAG_DEVICE);
+	__u64 before = dmirror_stats(&self->dev).collisions;
+
+	EXPECT_EQ(1, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_write_stamps));
+	EXPECT_LT(before, dmirror_stats(&self->dev).collisions);
+	EXPECT_TRUE(witness_saw_no_change(&child));
+}
+
+TEST_F(hmm_mirror, huge_block)
+{
+	char *mem = map_thp(_metadata, 2);
+
+	stamp_write(mem, 2 * NPAGES, TAG_CPU);
+	EXPECT_EQ(1, dmirror_write_stamps(&self->dev, page_at(mem, 3), 1));
+	EXPECT_EQ(1, dmirror_maps(&self->dev, page_at(mem, 3), 1, MAPS_RW));
+	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_maps_order(&self->dev, mem, NPAGES, HUGE_ORDER));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, page_at(mem, NPAGES), NPAGES, MAPS_NOTHING));
+}
+
+TEST_F(hmm_mirror, fault_refused)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	ASSERT_EQ(0, dmirror_refuse(&self->dev, 0, 1, ENOMEM));
+	EXPECT_EQ(-ENOMEM, dmirror_write_stamps(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(1ULL, dmirror_stats(&self->dev).refused);
+	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
+}
+
+/* What the driver is not told of */
+
+TEST_F(hmm_mirror, change_elsewhere)
+{
+	char *mem = map_small(_metadata, 3 * NPAGES);
+	__u64 skipped = dmirror_stats(&self->dev).callbacks_skipped;
+
+	stamp_write(mem, 3 * NPAGES, TAG_CPU);
+	mirror_all(_metadata, &self->dev, page_at(mem, NPAGES));
+	ASSERT_EQ(0, mprotect(mem, SIZE, PROT_READ));
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_DONTNEED));
+	ASSERT_EQ(0, munmap(mem, SIZE));
+	ASSERT_EQ(0, munmap(page_at(mem, 2 * NPAGES), SIZE));
+	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	EXPECT_LT(skipped, dmirror_stats(&self->dev).callbacks_skipped);
+	EXPECT_EQ(0, dmirror_faults_of(&self->dev, page_at(mem, NPAGES), NPAGES,
+				       dmirror_write_stamps));
+}
+
+TEST_F(hmm_mirror, protection_without_write)
+{
+	char *mem = map_small(_metadata, NPAGES);
+	struct witness child;
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(NPAGES, dmirror_read(&self->dev, mem, NPAGES));
+	dmirror_forget(&self->dev);
+	child = witness_fork(_metadata, mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(0, mprotect(mem, SIZE, PROT_READ));
+	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
+	EXPECT_TRUE(witness_saw_no_change(&child));
+}
+
+/* What the kernel does of its own accord, or is asked to */
+
+TEST_F(hmm_mirror, pageout)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+
+	swap_out(_metadata, mem, NPAGES);
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(1, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_read));
+	EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_DEVICE));
+}
+
+TEST_F(hmm_mirror, pageout_of_thp)
+{
+	char *mem = map_thp(_metadata, 1);
+
+	mirror_all(_metadata, &self->dev, mem);
+	swap_out(_metadata, mem, NPAGES);
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_DEVICE));
+}
+
+/* Once the device has written again, the pages are no more to be freed. */
+TEST_F(hmm_mirror, madv_free)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_FREE));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
+	swap_out(_metadata, mem, NPAGES);
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_DEVICE));
+}
+
+#define KSM_DIR	"/sys/kernel/mm/ksm/"
+
+static void ksm_merge(struct __test_metadata *_metadata, char *mem, long npages)
+{
+	time_t deadline = in_seconds(60);
+	long merged = 0;
+
+	ASSERT_EQ(0, madvise(mem, npages * PAGE_SIZE, MADV_MERGEABLE));
+	ASSERT_TRUE(write_text(KSM_DIR "pages_to_scan", "10000") &&
+		    write_text(KSM_DIR "sleep_millisecs", "10") &&
+		    write_text(KSM_DIR "run", "1"));
+	while (before(deadline) && merged < npages) {
+		usleep(20000);
+		while (merged < npages &&
+		       page_has_flag(_metadata, page_at(mem, merged), KPF_KSM))
+			merged++;
+	}
+	ASSERT_TRUE(write_text(KSM_DIR "run", "0"));
+	ASSERT_EQ(npages, merged);
+}
+
+TEST_F_TIMEOUT(hmm_mirror, ksm, 120)
+{
+	const long npages = 16;
+	char *mem = map_small(_metadata, npages);
+
+	memset(self->dev.buf, 0x5a, npages * PAGE_SIZE);
+	ASSERT_EQ(npages, dmirror_write(&self->dev, mem, npages));
+	dmirror_forget(&self->dev);
+	ksm_merge(_metadata, mem, npages);
+	EXPECT_EQ(npages, dmirror_told(&self->dev, mem, npages, TOLD_MIGRATE));
+	EXPECT_EQ(pfn_of(_metadata, mem), pfn_of(_metadata, page_at(mem, npages - 1)));
+
+	ASSERT_EQ(npages, dmirror_read(&self->dev, mem, npages));
+	EXPECT_EQ(0x5a, self->dev.buf[npages * PAGE_SIZE - 1]);
+	EXPECT_EQ(1, dmirror_write_stamps(&self->dev, mem, 1));
+	EXPECT_EQ(1, stamp_run(mem, npages, TAG_DEVICE));
+	EXPECT_EQ(0x5a, *page_at(mem, 1));
+}
+
+TEST_F(hmm_mirror, collapse)
+{
+	char *mem = map_thp(_metadata, 1);
+
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_NOHUGEPAGE));
+	mirror_all(_metadata, &self->dev, mem);
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_HUGEPAGE));
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_COLLAPSE));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(NPAGES, dmirror_maps_order(&self->dev, mem, NPAGES, HUGE_ORDER));
+}
+
+/* Who has written since? */
+
+TEST_F(hmm_mirror, soft_dirty)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+
+	ASSERT_TRUE(write_text("/proc/self/clear_refs", "4"));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_ISDIRTY));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
+	EXPECT_EQ(0, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_read));
+	EXPECT_FALSE(pagemap_of(_metadata, mem) & PM_SOFT_DIRTY);
+	EXPECT_EQ(1, dmirror_write_stamps(&self->dev, mem, 1));
+	EXPECT_TRUE(pagemap_of(_metadata, mem) & PM_SOFT_DIRTY);
+	EXPECT_FALSE(pagemap_of(_metadata, page_at(mem, 1)) & PM_SOFT_DIRTY);
+}
+
+/* The number of pages that were written since the last scan, which this one write-protects */
+static long pagemap_scan(char *mem, long npages)
+{
+	struct page_region regions[16];
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.flags = PM_SCAN_WP_MATCHING,
+		.start = (uintptr_t)mem,
+		.end = (uintptr_t)page_at(mem, npages),
+		.vec = (uintptr_t)regions,
+		.vec_len = 16,
+		.category_mask = PAGE_IS_WRITTEN,
+		.return_mask = PAGE_IS_WRITTEN,
+	};
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	long i, n = ioctl(fd, PAGEMAP_SCAN, &arg), written = 0;
+
+	if (n < 0)
+		written = -errno;
+	for (i = 0; i < n; i++)
+		written += (regions[i].end - regions[i].start) / PAGE_SIZE;
+	close(fd);
+	return written;
+}
+
+#define WP_ASYNC	(UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED)
+
+TEST_F(hmm_mirror, pagemap_scan)
+{
+	char *mem = map_small(_metadata, NPAGES);
+	int uffd = uffd_open(_metadata, 0, WP_ASYNC);
+
+	uffd_register(_metadata, uffd, mem, NPAGES, UFFDIO_REGISTER_MODE_WP);
+	mirror_all(_metadata, &self->dev, mem);
+	EXPECT_EQ(NPAGES, pagemap_scan(mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_WRITE_PROTECT));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
+	EXPECT_EQ(0, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_read));
+	EXPECT_EQ(0, pagemap_scan(mem, NPAGES));
+	EXPECT_EQ(3, dmirror_write_stamps(&self->dev, page_at(mem, 5), 3));
+	EXPECT_EQ(3, pagemap_scan(mem, NPAGES));
+	close(uffd);
+}
+
+/* The range is of two VMAs. What holds of the first need not of the second. */
+TEST_F(hmm_mirror, pagemap_scan_of_two)
+{
+	char *mem = map_small(_metadata, NPAGES);
+	int uffd = uffd_open(_metadata, 0, WP_ASYNC);
+
+	uffd_register(_metadata, uffd, mem, NPAGES, UFFDIO_REGISTER_MODE_WP);
+	ASSERT_EQ(0, madvise(page_at(mem, NPAGES / 2), SIZE / 2, MADV_DONTFORK));
+	mirror_all(_metadata, &self->dev, mem);
+	EXPECT_EQ(NPAGES, pagemap_scan(mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_DEVICE));
+	close(uffd);
+}
+
+TEST_F(hmm_mirror, uffd_wp)
+{
+	char *mem = map_small(_metadata, NPAGES);
+	int uffd = uffd_open(_metadata, 0, WP_ASYNC);
+
+	uffd_register(_metadata, uffd, mem, NPAGES, UFFDIO_REGISTER_MODE_WP);
+	mirror_all(_metadata, &self->dev, mem);
+	uffd_write_protect(_metadata, uffd, mem, NPAGES);
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_WRITE_PROTECT));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
+	EXPECT_EQ(0, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_read));
+	EXPECT_EQ(1, dmirror_write_stamps(&self->dev, mem, 1));
+	EXPECT_FALSE(is_uffd_wp(_metadata, mem));
+	EXPECT_TRUE(is_uffd_wp(_metadata, page_at(mem, 1)));
+	close(uffd);
+}
+
+/* Files */
+
+FIXTURE(hmm_file)
+{
+	struct dmirror dev;
+	int fd;
+	char *mem;
+};
+
+FIXTURE_VARIANT(hmm_file)
+{
+	const struct kind *kind;
+};
+
+FIXTURE_VARIANT_ADD(hmm_file, shmem)
+{
+	.kind = &shmem,
+};
+
+FIXTURE_VARIANT_ADD(hmm_file, ext4)
+{
+	.kind = &file,
+};
+
+FIXTURE_SETUP(hmm_file)
+{
+	dmirror_open(_metadata, &self->dev, PRIVATE, NPAGES);
+	self->mem = variant->kind->map(_metadata, &self->fd);
+	mirror_all(_metadata, &self->dev, self->mem);
+}
+
+FIXTURE_TEARDOWN(hmm_file)
+{
+	close(self->fd);
+	close(self->dev.fd);
+}
+
+TEST_F(hmm_file, truncated)
+{
+	ASSERT_EQ(0, ftruncate(self->fd, SIZE / 2));
+	EXPECT_EQ(NPAGES / 2, dmirror_told(&self->dev, page_at(self->mem, NPAGES / 2),
+					   NPAGES / 2, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES / 2, dmirror_maps(&self->dev, self->mem, NPAGES / 2, MAPS_RW));
+	EXPECT_EQ(-EFAULT, dmirror_read(&self->dev, page_at(self->mem, NPAGES / 2), 1));
+	EXPECT_EQ(NPAGES / 2, dmirror_read_stamps(&self->dev, self->mem, NPAGES / 2,
+						  TAG_DEVICE));
+}
+
+TEST_F(hmm_file, hole_punched)
+{
+	ASSERT_EQ(0, fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, SIZE));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(NPAGES, dmirror_read_zeros(&self->dev, self->mem, NPAGES));
+}
+
+TEST_F(hmm_file, written_by_others)
+{
+	ASSERT_EQ(1, pwrite(self->fd, "x", 1, 100));
+	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	EXPECT_EQ(1, dmirror_read(&self->dev, self->mem, 1));
+	EXPECT_EQ('x', self->dev.buf[100]);
+}
+
+static long file_run_on_disk(int fd, long npages, enum tag tag)
+{
+	if (fsync(fd) || !write_text("/proc/sys/vm/drop_caches", "1"))
+		return -errno;
+	return file_run(fd, npages, tag);
+}
+
+static char *ext4_mirrored(struct __test_metadata *_metadata, struct dmirror *dev, int *fd)
+{
+	char *mem = map_file(_metadata, fd);
+
+	mirror_all(_metadata, dev, mem);
+	return mem;
+}
+
+/* Each time the pages are cleaned the device has to ask again before it writes. */
+TEST_F(hmm_mirror, writeback)
+{
+	int fd;
+	char *mem = ext4_mirrored(_metadata, &self->dev, &fd);
+
+	for (int round = 0; round < 2; round++) {
+		ASSERT_EQ(0, msync(mem, SIZE, MS_SYNC));
+		EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_WRITE_PROTECT));
+		EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
+		EXPECT_EQ(0, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_read));
+		EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_DEVICE));
+		stamp_write(mem, NPAGES, TAG_CPU);
+		EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
+		dmirror_forget(&self->dev);
+	}
+	ASSERT_EQ(0, munmap(mem, SIZE));
+	EXPECT_EQ(NPAGES, file_run_on_disk(fd, NPAGES, TAG_DEVICE));
+	close(fd);
+}
+
+/*
+ * Dirty pages. Those of shared memory are mapped writable when they are read: once the CPU has
+ * done so, nobody but the device knows that it has written them. Pages that nobody knows of are
+ * not swapped out but thrown away.
+ */
+
+FIXTURE(hmm_dirty)
+{
+	struct dmirror dev;
+	int fd;
+	char *mem;
+	char *alias;
+};
+
+FIXTURE_VARIANT(hmm_dirty)
+{
+	bool (*take)(struct dmirror *dev, char *mem);
+};
+
+static bool take_by_munmap(struct dmirror *dev, char *mem)
+{
+	return !munmap(mem, SIZE);
+}
+
+static bool take_by_mprotect(struct dmirror *dev, char *mem)
+{
+	return !mprotect(mem, SIZE, PROT_READ);
+}
+
+static bool take_after_mprotect(struct dmirror *dev, char *mem)
+{
+	return !mprotect(mem, SIZE, PROT_READ) && !munmap(mem, SIZE);
+}
+
+static bool take_by_zap(struct dmirror *dev, char *mem)
+{
+	return !madvise(mem, SIZE, MADV_DONTNEED);
+}
+
+static bool take_by_soft_dirty(struct dmirror *dev, char *mem)
+{
+	return write_text("/proc/self/clear_refs", "4");
+}
+
+static bool take_by_invalidation(struct dmirror *dev, char *mem)
+{
+	return !dmirror_invalidate_now(dev, mem, NPAGES, HMM_DMIRROR_NOTIFY_CLEAR);
+}
+
+static bool take_by_close(struct dmirror *dev, char *mem)
+{
+	return !close(dev->fd);
+}
+
+#define DIRTY_VARIANT(_take)			\
+	FIXTURE_VARIANT_ADD(hmm_dirty, _take)	\
+	{					\
+		.take = take_##_take,		\
+	}
+
+DIRTY_VARIANT(by_munmap);
+DIRTY_VARIANT(by_mprotect);
+DIRTY_VARIANT(after_mprotect);
+DIRTY_VARIANT(by_zap);
+DIRTY_VARIANT(by_soft_dirty);
+DIRTY_VARIANT(by_invalidation);
+DIRTY_VARIANT(by_close);
+
+FIXTURE_SETUP(hmm_dirty)
+{
+	dmirror_open(_metadata, &self->dev, PRIVATE, NPAGES);
+	self->mem = map_shmem(_metadata, &self->fd);
+	self->alias = map_pages(_metadata, NPAGES, PROT_RW, MAP_SHARED, self->fd);
+	ASSERT_EQ(NPAGES, zero_run(self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, zero_run(self->alias, NPAGES));
+}
+
+FIXTURE_TEARDOWN(hmm_dirty)
+{
+	close(self->fd);
+	close(self->dev.fd);
+}
+
+static long dirty_run(struct __test_metadata *_metadata, char *mem, long npages)
+{
+	long i = 0;
+
+	while (i < npages && page_has_flag(_metadata, page_at(mem, i), KPF_DIRTY))
+		i++;
+	return i;
+}
+
+TEST_F(hmm_dirty, told)
+{
+	ASSERT_EQ(0, dirty_run(_metadata, self->alias, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_has_written(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(0, dirty_run(_metadata, self->alias, NPAGES));
+	ASSERT_TRUE(variant->take(&self->dev, self->mem));
+	EXPECT_EQ(NPAGES, dirty_run(_metadata, self->alias, NPAGES));
+}
+
+TEST_F(hmm_dirty, swapped_out)
+{
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	ASSERT_TRUE(variant->take(&self->dev, self->mem));
+	munmap(self->mem, SIZE);
+	for (int tries = 0; tries < 3; tries++)
+		ASSERT_EQ(0, madvise(self->alias, SIZE, MADV_PAGEOUT));
+	EXPECT_EQ(NPAGES, stamp_run(self->alias, NPAGES, TAG_DEVICE));
+}
+
+/* Reclaim takes them from the device itself. */
+TEST_F(hmm_mirror, dirty_in_reclaim)
+{
+	int fd;
+	char *mem = map_shmem(_metadata, &fd);
+
+	ASSERT_EQ(NPAGES, zero_run(mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
+	for (int tries = 0; tries < 3; tries++)
+		ASSERT_EQ(0, madvise(mem, SIZE, MADV_PAGEOUT));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+	close(fd);
+}
+
+/* What the device has only read is not dirty afterwards. */
+TEST_F(hmm_mirror, clean_after_read)
+{
+	int fd;
+	char *mem = map_shmem(_metadata, &fd);
+	char *alias = map_pages(_metadata, NPAGES, PROT_RW, MAP_SHARED, fd);
+
+	ASSERT_EQ(NPAGES, zero_run(alias, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_read_zeros(&self->dev, mem, NPAGES));
+	ASSERT_EQ(0, munmap(mem, SIZE));
+	EXPECT_EQ(0, dirty_run(_metadata, alias, NPAGES));
+	close(fd);
+}
+
+TEST_F(hmm_mirror, written_file_on_disk)
+{
+	int fd;
+	char *mem = ext4_mirrored(_metadata, &self->dev, &fd);
+
+	ASSERT_EQ(0, munmap(mem, SIZE));
+	EXPECT_EQ(NPAGES, file_run_on_disk(fd, NPAGES, TAG_DEVICE));
+	close(fd);
+}
+
+/* A table of ptes that two processes share, because all of it maps the same hugetlb memory */
+
+static char *map_shared_table(struct __test_metadata *_metadata, int *fd)
+{
+	const long size = HPAGE_SIZE * HPAGE_PAGES;
+	char *mem = map_pages(_metadata, 2 * size / PAGE_SIZE, PROT_NONE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	*fd = memfd_create("hmm-mirror-tests", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+	ASSERT_LE(0, *fd);
+	ASSERT_EQ(0, ftruncate(*fd, size));
+	mem = (char *)(((uintptr_t)mem + size - 1) & -size);
+	ASSERT_EQ(mem, mmap(mem, size, PROT_RW, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, *fd, 0));
+	return mem;
+}
+
+TEST_F(hmm_mirror, hugetlb_table_unshared)
+{
+	int fd;
+	char *mem = map_shared_table(_metadata, &fd);
+	struct witness child;
+
+	mirror_all(_metadata, &self->dev, mem);
+	child = witness_fork(_metadata, mem, NPAGES, TAG_DEVICE);
+	usleep(100000);
+	ASSERT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
+	dmirror_forget(&self->dev);
+	ASSERT_EQ(0, mprotect(mem, SIZE, PROT_READ));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_DEVICE));
+	EXPECT_TRUE(witness_saw_no_change(&child));
+	close(fd);
+}
+
+/* Invalidations with nothing behind them: how each is told, and what is left */
+
+struct notified {
+	__u32 event;
+	enum told told;
+	enum mapped left;
+};
+
+static const struct notified notified[] = {
+	{ HMM_DMIRROR_NOTIFY_UNMAP,		TOLD_MUNMAP,		MAPS_NOTHING },
+	{ HMM_DMIRROR_NOTIFY_CLEAR,		TOLD_MIGRATE,		MAPS_NOTHING },
+	{ HMM_DMIRROR_NOTIFY_PROTECTION_VMA,	TOLD_WRITE_PROTECT,	MAPS_RO },
+	{ HMM_DMIRROR_NOTIFY_PROTECTION_PAGE,	TOLD_WRITE_PROTECT,	MAPS_RO },
+	{ HMM_DMIRROR_NOTIFY_SOFT_DIRTY,	TOLD_ISDIRTY,		MAPS_RO },
+	{ HMM_DMIRROR_NOTIFY_MIGRATE,		TOLD_MIGRATE,		MAPS_NOTHING },
+	{ HMM_DMIRROR_NOTIFY_EXCLUSIVE,		TOLD_MIGRATE,		MAPS_NOTHING },
+};
+
+#define for_each_notified(n) \
+	for (n = notified; n < notified + sizeof(notified) / sizeof(*notified); n++)
+
+TEST_F(hmm_mirror, every_event)
+{
+	const struct notified *n;
+	char *mem = map_small(_metadata, NPAGES);
+
+	for_each_notified(n) {
+		mirror_all(_metadata, &self->dev, mem);
+		EXPECT_EQ(0, dmirror_invalidate(&self->dev, mem, NPAGES, n->event));
+		EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, n->told));
+		EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, n->left));
+	}
+}
+
+TEST_F(hmm_mirror, every_event_nonblockable)
+{
+	const struct notified *n;
+	char *mem = map_small(_metadata, NPAGES);
+
+	for_each_notified(n) {
+		mirror_all(_metadata, &self->dev, mem);
+		EXPECT_EQ(0, dmirror_invalidate_now(&self->dev, mem, NPAGES, n->event));
+		EXPECT_EQ(NPAGES, dmirror_told_how(&self->dev, mem, NPAGES, n->told, false));
+		EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, n->left));
+	}
+}
+
+/* The device's own migration: it is the driver's, so its old pages go as well. */
+TEST_F(hmm_mirror, own_event)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+
+	EXPECT_EQ(0, dmirror_invalidate_for(&self->dev, mem, NPAGES, HMM_DMIRROR_NOTIFY_MIGRATE,
+					    HMM_DMIRROR_NOTIFY_BLOCKABLE | HMM_DMIRROR_NOTIFY_OWN,
+					    0));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_NOTHING));
+}
+
+/* Refused: nothing changes. Nobody who may sleep is ever refused. */
+TEST_F(hmm_mirror, refused)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+	const struct notified *n;
+
+	for_each_notified(n) {
+		ASSERT_EQ(0, dmirror_refuse(&self->dev, 2, 0, 0));
+		EXPECT_EQ(-EAGAIN, dmirror_invalidate_now(&self->dev, mem, NPAGES, n->event));
+		EXPECT_EQ(-EAGAIN, dmirror_invalidate_now(&self->dev, mem, NPAGES, n->event));
+		EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
+		EXPECT_EQ(NPAGES, dmirror_has_written(&self->dev, mem, NPAGES));
+		EXPECT_EQ(0, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_write_stamps));
+		EXPECT_EQ(0, dmirror_invalidate_now(&self->dev, mem, NPAGES, n->event));
+		EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, n->left));
+		mirror_all(_metadata, &self->dev, mem);
+	}
+}
+
+TEST_F(hmm_mirror, blockable_is_not_refused)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+
+	ASSERT_EQ(0, dmirror_refuse(&self->dev, 1, 0, 0));
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_DONTNEED));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(0ULL, dmirror_stats(&self->dev).refused);
+}
+
+/* Threads that do something to the device for a while */
+
+struct helper {
+	pthread_t thread;
+	struct dmirror *dev;
+	char *mem;
+	__u64 msecs;
+	long ret;
+};
+
+static void *hold_thread(void *arg)
+{
+	struct helper *helper = arg;
+
+	helper->ret = dmirror_hold(helper->dev, helper->msecs);
+	return NULL;
+}
+
+static void *invalidate_thread(void *arg)
+{
+	struct helper *helper = arg;
+
+	helper->ret = dmirror_invalidate_for(helper->dev, helper->mem, NPAGES,
+					     HMM_DMIRROR_NOTIFY_CLEAR,
+					     HMM_DMIRROR_NOTIFY_BLOCKABLE, helper->msecs);
+	return NULL;
+}
+
+static long msecs_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void start_holding(struct __test_metadata *_metadata, struct helper *helper)
+{
+	ASSERT_EQ(0, pthread_create(&helper->thread, NULL, hold_thread, helper));
+	while (!dmirror_stats(helper->dev).holders)
+		usleep(1000);
+}
+
+static void end_helper(struct __test_metadata *_metadata, struct helper *helper)
+{
+	ASSERT_EQ(0, pthread_join(helper->thread, NULL));
+	EXPECT_EQ(0, helper->ret);
+}
+
+TEST_F(hmm_mirror, held)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+	struct helper helper = { .dev = &self->dev, .msecs = 1500 };
+
+	start_holding(_metadata, &helper);
+	EXPECT_EQ(-EAGAIN, dmirror_invalidate_now(&self->dev, mem, NPAGES,
+						  HMM_DMIRROR_NOTIFY_CLEAR));
+	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
+	EXPECT_EQ(1ULL, dmirror_stats(&self->dev).holders);
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_DONTNEED));
+	EXPECT_EQ(0ULL, dmirror_stats(&self->dev).holders);
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
+	end_helper(_metadata, &helper);
+	EXPECT_EQ(0, dmirror_invalidate_now(&self->dev, mem, NPAGES, HMM_DMIRROR_NOTIFY_CLEAR));
+}
+
+/* An invalidation that goes on delays faults in its range, and no others. */
+TEST_F(hmm_mirror, fault_beside_invalidation)
+{
+	char *mem = map_small(_metadata, 2 * NPAGES);
+	struct helper helper = { .dev = &self->dev, .mem = mem, .msecs = 3000 };
+	long begin;
+
+	stamp_write(mem, 2 * NPAGES, TAG_CPU);
+	mirror_all(_metadata, &self->dev, mem);
+	ASSERT_EQ(0, madvise(page_at(mem, NPAGES), SIZE, MADV_DONTNEED));
+	begin = msecs_now();
+	ASSERT_EQ(0, pthread_create(&helper.thread, NULL, invalidate_thread, &helper));
+	while (dmirror_maps(&self->dev, mem, 1, MAPS_NOTHING) != 1)
+		usleep(1000);
+
+	EXPECT_EQ(NPAGES, dmirror_read_zeros(&self->dev, page_at(mem, NPAGES), NPAGES));
+	EXPECT_GT(2500, msecs_now() - begin);
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_DEVICE));
+	EXPECT_LE(3000, msecs_now() - begin);
+	end_helper(_metadata, &helper);
+}
+
+/* Several mirrors of one mm */
+
+FIXTURE(hmm_pair)
+{
+	struct dmirror dev;
+	struct dmirror peer;
+	char *mem;
+};
+
+FIXTURE_VARIANT(hmm_pair)
+{
+	int device;
+	int peer;
+	bool remote;	/* the peer reaches the memory of the device where it is */
+};
+
+FIXTURE_VARIANT_ADD(hmm_pair, private)
+{
+	.device = PRIVATE,
+	.peer = OTHER_PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(hmm_pair, coherent)
+{
+	.device = COHERENT,
+	.peer = OTHER_COHERENT,
+	.remote = true,
+};
+
+FIXTURE_VARIANT_ADD(hmm_pair, private_and_coherent)
+{
+	.device = PRIVATE,
+	.peer = COHERENT,
+};
+
+FIXTURE_SETUP(hmm_pair)
+{
+	dmirror_open(_metadata, &self->dev, variant->device, NPAGES);
+	dmirror_open(_metadata, &self->peer, variant->peer, NPAGES);
+	self->mem = map_small(_metadata, NPAGES);
+	mirror_all(_metadata, &self->dev, self->mem);
+}
+
+FIXTURE_TEARDOWN(hmm_pair)
+{
+	close(self->peer.fd);
+	close(self->dev.fd);
+}
+
+TEST_F(hmm_pair, both_are_told)
+{
+	ASSERT_EQ(NPAGES, dmirror_read_stamps(&self->peer, self->mem, NPAGES, TAG_DEVICE));
+	dmirror_forget(&self->peer);
+	ASSERT_EQ(0, munmap(self->mem, SIZE));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MUNMAP));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->peer, self->mem, NPAGES, TOLD_MUNMAP));
+}
+
+TEST_F(hmm_pair, only_the_writer_is_told)
+{
+	ASSERT_EQ(NPAGES, dmirror_read_stamps(&self->peer, self->mem, NPAGES, TAG_DEVICE));
+	dmirror_forget(&self->peer);
+	ASSERT_EQ(0, mprotect(self->mem, SIZE, PROT_READ));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_WRITE_PROTECT));
+	EXPECT_TRUE(dmirror_told_nothing(&self->peer));
+}
+
+TEST_F(hmm_pair, to_the_device)
+{
+	ASSERT_EQ(NPAGES, dmirror_read(&self->peer, self->mem, NPAGES));
+	dmirror_forget(&self->peer);
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->peer, self->mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->peer, self->mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(NPAGES, dmirror_maps_bits(&self->dev, self->mem, NPAGES,
+					    HMM_DMIRROR_PTE_DEVICE, HMM_DMIRROR_PTE_DEVICE));
+	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_migrate_to_sys(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+}
+
+/* The CPU fetches what it cannot reach, and leaves what it can. */
+TEST_F(hmm_pair, fetched_by_the_cpu)
+{
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	dmirror_forget(&self->dev);
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+	if (variant->remote) {
+		EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	} else {
+		EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MIGRATE));
+	}
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
+}
+
+TEST_F(hmm_pair, fetched_by_the_peer)
+{
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	dmirror_forget(&self->dev);
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->peer, self->mem, NPAGES, TAG_DEVICE));
+	if (variant->remote) {
+		EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	} else {
+		EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MIGRATE));
+	}
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+}
+
+/* From the memory of the one to that of the other, by way of the system's */
+TEST_F(hmm_pair, handed_on)
+{
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_sys(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->peer, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->peer, self->mem, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(NPAGES, dmirror_maps_bits(&self->peer, self->mem, NPAGES,
+					    HMM_DMIRROR_PTE_DEVICE, HMM_DMIRROR_PTE_DEVICE));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
+}
+
+TEST_F(hmm_pair, forked_on_the_device)
+{
+	struct witness child;
+
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	dmirror_forget(&self->dev);
+	child = witness_fork(_metadata, self->mem, NPAGES, TAG_DEVICE);
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_FORK));
+	EXPECT_EQ(0, dmirror_faults_of(&self->dev, self->mem, NPAGES, dmirror_read));
+	EXPECT_TRUE(witness_saw_no_change(&child));
+}
+
+/* All of the device's memory is taken from it. */
+TEST_F(hmm_pair, memory_taken)
+{
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	EXPECT_LE((__u64)NPAGES, dmirror_stats(&self->dev).devmem_pages);
+	dmirror_forget(&self->dev);
+	ASSERT_EQ(0, dmirror_ioctl(self->dev.fd, HMM_DMIRROR_RELEASE, self->mem, 1, NULL));
+	EXPECT_EQ(0ULL, dmirror_stats(&self->dev).devmem_pages);
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
+}
+
+/* What is reported */
+
+TEST_F(hmm_mirror, statistics)
+{
+	struct hmm_dmirror_stats old, new;
+	char *mem = map_small(_metadata, 2 * NPAGES);
+
+	stamp_write(mem, 2 * NPAGES, TAG_CPU);
+	ASSERT_EQ(1, dmirror_read(&self->dev, page_at(mem, NPAGES), 1));
+	old = dmirror_stats(&self->dev);
+	ASSERT_EQ(10, dmirror_read(&self->dev, mem, 10));
+	ASSERT_EQ(10, dmirror_read(&self->dev, mem, 10));
+	ASSERT_EQ(0, dmirror_invalidate(&self->dev, mem, 20, HMM_DMIRROR_NOTIFY_CLEAR));
+	ASSERT_EQ(0, dmirror_invalidate(&self->dev, mem, 20, HMM_DMIRROR_NOTIFY_CLEAR));
+	new = dmirror_stats(&self->dev);
+	EXPECT_EQ(1ULL, new.faults - old.faults);
+	EXPECT_EQ(10ULL, new.pages - old.pages);
+	EXPECT_EQ(0ULL, new.collisions - old.collisions);
+	EXPECT_EQ(1ULL, new.callbacks - old.callbacks);
+	EXPECT_EQ(1ULL, new.callbacks_skipped - old.callbacks_skipped);
+	EXPECT_EQ(2ULL, new.events - old.events);
+	EXPECT_EQ(0ULL, new.refused | new.events_lost | new.holders);
+}
+
+/* The log keeps the newest events, and says how many are gone. */
+TEST_F(hmm_mirror, log_overflows)
+{
+	const long more = 76, changes = (HMM_DMIRROR_LOG_SIZE + more) / 2;
+	char *mem = map_small(_metadata, 1);
+	struct hmm_dmirror_event events[2];
+
+	for (long i = 0; i < changes; i++) {
+		ASSERT_EQ(1, dmirror_read(&self->dev, mem, 1));
+		ASSERT_EQ(0, madvise(mem, PAGE_SIZE, MADV_DONTNEED));
+	}
+	EXPECT_EQ((__u64)more, dmirror_stats(&self->dev).events_lost);
+	ASSERT_EQ(2, dmirror_events(&self->dev, events, 2));
+	EXPECT_EQ((__u64)more, events[0].seq);
+	EXPECT_EQ((__u64)more + 1, events[1].seq);
+	EXPECT_EQ((__u32)TOLD_RFAULT, events[0].event);
+	EXPECT_EQ((__u32)TOLD_MIGRATE, events[1].event);
+}
+
+/* The file in debugfs of the only mirror that this process has */
+static bool debugfs_path(char *path, size_t size)
+{
+	DIR *dir = opendir(DEBUG_DIR "/hmm");
+	struct dirent *entry;
+	char own[16];
+	bool found = false;
+
+	snprintf(own, sizeof(own), "%d-", getpid());
+	while (dir && !found && (entry = readdir(dir))) {
+		found = !strncmp(entry->d_name, own, strlen(own));
+		snprintf(path, size, DEBUG_DIR "/hmm/%s", entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+TEST_F(hmm_mirror, debugfs)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+	struct hmm_dmirror_stats stats = dmirror_stats(&self->dev);
+	char path[PATH_MAX], text[64];
+
+	ASSERT_TRUE(debugfs_path(path, sizeof(path)));
+	snprintf(text, sizeof(text), "faults %llu\n", (unsigned long long)stats.faults);
+	EXPECT_TRUE(file_has(path, text));
+	snprintf(text, sizeof(text), "pages %llu\n", (unsigned long long)stats.pages);
+	EXPECT_TRUE(file_has(path, text));
+	EXPECT_FALSE(file_has(path, "table-bytes 0\n"));
+	ASSERT_EQ(0, munmap(mem, SIZE));
+	snprintf(text, sizeof(text), "callbacks %llu\n",
+		 (unsigned long long)dmirror_stats(&self->dev).callbacks);
+	EXPECT_TRUE(file_has(path, text));
+	close(self->dev.fd);
+	EXPECT_FALSE(debugfs_path(path, sizeof(path)));
+}
+
+#define TRACE_DIR	DEBUG_DIR "/tracing/"
+
+TEST(tracepoints)
+{
+	struct dmirror dev;
+	char *mem;
+
+	ASSERT_TRUE(write_text(TRACE_DIR "trace", "\n"));
+	ASSERT_TRUE(write_text(TRACE_DIR "events/hmm/enable", "1"));
+	dmirror_open(_metadata, &dev, PRIVATE, NPAGES);
+	mem = mirrored(_metadata, &dev);
+	ASSERT_EQ(0, dmirror_refuse(&dev, 1, 0, 0));
+	ASSERT_EQ(-EAGAIN, dmirror_invalidate_now(&dev, mem, 1, HMM_DMIRROR_NOTIFY_CLEAR));
+	ASSERT_EQ(0, munmap(mem, SIZE));
+	close(dev.fd);
+	ASSERT_TRUE(write_text(TRACE_DIR "events/hmm/enable", "0"));
+
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "hmm_register: "));
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "hmm_fault: "));
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "read|write ret=512"));
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "migrate non-blockable ret=-11"));
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "munmap blockable ret=0"));
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "hmm_release: "));
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "hmm_unregister: "));
+}
+
+/* Bad input gets an errno and changes nothing. */
+
+static const unsigned long page_verbs[] = {
+	HMM_DMIRROR_READ, HMM_DMIRROR_WRITE, HMM_DMIRROR_MIGRATE_TO_DEV,
+	HMM_DMIRROR_MIGRATE_TO_SYS, HMM_DMIRROR_SNAPSHOT, HMM_DMIRROR_EXCLUSIVE,
+	HMM_DMIRROR_CHECK_EXCLUSIVE, HMM_DMIRROR_RELEASE, HMM_DMIRROR_ATTRIBUTES,
+	HMM_DMIRROR_TABLE,
+};
+
+TEST_F(hmm_mirror, bad_ranges)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+	const struct { char *addr; long npages; } bad[] = {
+		{ mem, 0 },
+		{ mem + 1, 1 },
+		{ mem + PAGE_SIZE / 2, 1 },
+		{ mem, -1 },
+		{ mem, LONG_MAX },
+		{ mem, 1L << 52 },
+		{ mem, (1L << 52) + 1 },
+		{ (char *)-PAGE_SIZE, 1 },
+		{ (char *)-PAGE_SIZE, 2 },
+		{ (char *)(1UL << 63), 1 },
+		{ (char *)0xffff888000000000, 1 },
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		for (size_t v = 0; v < sizeof(page_verbs) / sizeof(*page_verbs); v++) {
+			EXPECT_EQ(-EINVAL, dmirror_ioctl(self->dev.fd, page_verbs[v], bad[i].addr,
+							 bad[i].npages, self->dev.buf))
+				TH_LOG("range %zu, verb %zu", i, v);
+		}
+		EXPECT_EQ(-EINVAL, dmirror_invalidate(&self->dev, bad[i].addr, bad[i].npages,
+						      HMM_DMIRROR_NOTIFY_CLEAR));
+	}
+	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
+}
+
+/* As many pages as can be, of which none is there: nobody gets a buffer of that size. */
+TEST_F(hmm_mirror, too_many_pages)
+{
+	const long all = 1L << 34;
+
+	EXPECT_EQ(-ENOMEM, dmirror_read(&self->dev, NULL, all));
+	EXPECT_EQ(-ENOMEM, dmirror_write(&self->dev, NULL, all));
+	EXPECT_EQ(-ENOMEM, dmirror_migrate_to_dev(&self->dev, NULL, all));
+}
+
+TEST_F(hmm_mirror, bad_buffers)
+{
+	char *mem = mirrored(_metadata, &self->dev), *none = map_small(_metadata, 1);
+
+	ASSERT_EQ(0, munmap(none, PAGE_SIZE));
+	for (size_t v = 0; v < sizeof(page_verbs) / sizeof(*page_verbs); v++) {
+		if (page_verbs[v] == HMM_DMIRROR_MIGRATE_TO_SYS ||
+		    page_verbs[v] == HMM_DMIRROR_CHECK_EXCLUSIVE ||
+		    page_verbs[v] == HMM_DMIRROR_EXCLUSIVE ||
+		    page_verbs[v] == HMM_DMIRROR_RELEASE)
+			continue;	/* have no buffer */
+		EXPECT_EQ(-EFAULT, dmirror_ioctl(self->dev.fd, page_verbs[v], mem, 1, none))
+			TH_LOG("verb %zu", v);
+		EXPECT_EQ(-1, ioctl(self->dev.fd, page_verbs[v], none));
+		EXPECT_EQ(EFAULT, errno);
+	}
+	ASSERT_EQ(0, dmirror_invalidate(&self->dev, mem, 1, HMM_DMIRROR_NOTIFY_CLEAR));
+	EXPECT_EQ(-EFAULT, dmirror_events(&self->dev, (void *)none, 1));
+	EXPECT_LT(0, dmirror_events(&self->dev, (void *)self->dev.buf, 1));
+}
+
+TEST_F(hmm_mirror, bad_arguments)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+	struct hmm_dmirror_events events = { .reserved = 1 };
+	struct hmm_dmirror_hold hold = { .reserved = 1 };
+	struct hmm_dmirror_refuse refuse = { .reserved = 1 };
+
+	EXPECT_EQ(-1, ioctl(self->dev.fd, HMM_DMIRROR_EVENTS, &events));
+	EXPECT_EQ(-1, ioctl(self->dev.fd, HMM_DMIRROR_HOLD, &hold));
+	EXPECT_EQ(-1, ioctl(self->dev.fd, HMM_DMIRROR_REFUSE, &refuse));
+	EXPECT_EQ(-EINVAL, dmirror_hold(&self->dev, HMM_DMIRROR_MSECS_MAX + 1));
+	EXPECT_EQ(-EINVAL, dmirror_hold(&self->dev, -1ULL));
+	EXPECT_EQ(-EINVAL, dmirror_refuse(&self->dev, 0, 1, 0));
+	EXPECT_EQ(-EINVAL, dmirror_refuse(&self->dev, 0, 0, ENOMEM));
+	EXPECT_EQ(-EINVAL, dmirror_refuse(&self->dev, 0, 1, 4096));
+	EXPECT_EQ(-EINVAL, dmirror_invalidate(&self->dev, mem, 1, 0));
+	EXPECT_EQ(-EINVAL, dmirror_invalidate(&self->dev, mem, 1, HMM_DMIRROR_NOTIFY_EXCLUSIVE + 1));
+	EXPECT_EQ(-EINVAL, dmirror_invalidate_for(&self->dev, mem, 1, HMM_DMIRROR_NOTIFY_CLEAR,
+						  1 << 2, 0));
+	EXPECT_EQ(-EINVAL, dmirror_invalidate_for(&self->dev, mem, 1, HMM_DMIRROR_NOTIFY_CLEAR,
+						  0, HMM_DMIRROR_MSECS_MAX + 1));
+	EXPECT_EQ(-1, ioctl(self->dev.fd, _IOWR('H', 0x7f, struct hmm_dmirror_cmd), &events));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
+}
+
+TEST_HARNESS_MAIN

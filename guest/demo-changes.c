@@ -5,37 +5,38 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
+#include <string.h>
 #include <unistd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "demo.h"
+#include "test_hmm_uapi.h"
 
 #define PAGEMAP_SWAPPED	(1ull << 62)
 
-/* A change only proves something when the device has the old pages in its page table */
+/* A change only proves something when the device has the old pages, and may write them */
 static int mirrored(struct demo *d)
 {
-	if (memory_new(d))
-		return -1;
-	cpu_writes(d, FIRST);
-	if (read_and_compare(d, FIRST))
+	if (memory_new(d) || write_and_compare(d, FIRST))
 		return -1;
 	forget(d);
-	return 0;
+	return forget_events(d);
 }
 
 static int unmapped(struct demo *d)
 {
-	if (mirrored(d) || failed(d, "munmap", munmap(d->mem, d->kind->size)))
+	if (mirrored(d) || failed(d, "munmap", munmap(d->mem, d->kind->size)) ||
+	    device_is_told(d))
 		return -1;
 	return refused(d, "read", dmirror_read, d->mem, EFAULT);
 }
 
 static int mapped_again(struct demo *d)
 {
-	if (mirrored(d) || failed(d, "munmap", munmap(d->mem, d->kind->size)) || memory_map(d))
+	if (mirrored(d) || failed(d, "munmap", munmap(d->mem, d->kind->size)) ||
+	    device_is_told(d) || memory_map(d))
 		return -1;
 	cpu_writes(d, SECOND);
 	return read_and_compare(d, SECOND);
@@ -48,7 +49,7 @@ static int protect(struct demo *d, int bits)
 
 static int made_readonly(struct demo *d)
 {
-	if (mirrored(d) || protect(d, PROT_READ) ||
+	if (mirrored(d) || protect(d, PROT_READ) || device_is_told(d) ||
 	    refused(d, "write", dmirror_write, d->mem, EPERM))
 		return -1;
 	return read_and_compare(d, FIRST);
@@ -56,8 +57,8 @@ static int made_readonly(struct demo *d)
 
 static int made_writable_again(struct demo *d)
 {
-	if (mirrored(d) || protect(d, PROT_READ) || read_and_compare(d, FIRST) ||
-	    protect(d, PROT_READ | PROT_WRITE))
+	if (mirrored(d) || protect(d, PROT_READ) || forget_events(d) ||
+	    protect(d, PROT_READ | PROT_WRITE) || device_is_told(d))
 		return -1;
 	return write_and_compare(d, SECOND);
 }
@@ -71,23 +72,26 @@ static int moved(struct demo *d)
 				       OTHER_PLACE) == MAP_FAILED))
 		return -1;
 	d->mem = OTHER_PLACE;
-	if (read_and_compare(d, FIRST))
+	if (device_is_told(d) || read_and_compare(d, FIRST))
 		return -1;
 	return refused(d, "read", dmirror_read, PLACE, EFAULT);
 }
 
 static int discarded(struct demo *d)
 {
-	if (mirrored(d) || failed(d, "madvise", madvise(d->mem, d->kind->size, MADV_DONTNEED)))
+	if (mirrored(d) || failed(d, "madvise", madvise(d->mem, d->kind->size, MADV_DONTNEED)) ||
+	    device_is_told(d))
 		return -1;
 	return read_and_compare(d, ZEROES);
 }
 
-static int must_be_swapped(struct demo *d)
+/* How many pages are in swap, or -1 */
+static long swapped_pages(struct demo *d)
 {
 	uint64_t entry[MAX_SIZE / PAGE];
-	size_t len = npages(d) * sizeof(*entry), count = 0, i;
+	size_t len = npages(d) * sizeof(*entry), i;
 	int fd = open("/proc/self/pagemap", O_RDONLY);
+	long count = 0;
 	ssize_t got;
 
 	if (failed(d, "/proc/self/pagemap", fd < 0))
@@ -98,25 +102,71 @@ static int must_be_swapped(struct demo *d)
 		return -1;
 	for (i = 0; i < npages(d); i++)
 		count += !!(entry[i] & PAGEMAP_SWAPPED);
-	if (!count)
-		return fail(d, "no page was swapped out: is there a swap device?");
-	note(d, "%zu of %zu pages in swap", count, npages(d));
-	return 0;
+	return count;
+}
+
+/* Some may be out of reclaim's reach for a moment. */
+static int swap_out(struct demo *d)
+{
+	long count = 0;
+
+	for (int tries = 0; tries < 100 && count >= 0 && count < (long)npages(d); tries++) {
+		if (failed(d, "madvise", madvise(d->mem, d->kind->size, MADV_PAGEOUT)))
+			return -1;
+		count = swapped_pages(d);
+	}
+	if (count >= 0 && count < (long)npages(d))
+		return fail(d, "only %ld pages were swapped out: is there a swap device?", count);
+	note(d, "%ld pages in swap", count);
+	return count < 0 ? -1 : 0;
 }
 
 static int swapped_out(struct demo *d)
 {
-	if (mirrored(d) || failed(d, "madvise", madvise(d->mem, d->kind->size, MADV_PAGEOUT)) ||
-	    must_be_swapped(d))
+	if (mirrored(d) || swap_out(d) || device_is_told(d))
+		return -1;
+	return read_and_compare(d, FIRST);
+}
+
+static int looked_at(struct demo *d)
+{
+	int fd = open("/proc/self/clear_refs", O_WRONLY);
+	ssize_t done;
+
+	if (mirrored(d) || failed(d, "/proc/self/clear_refs", fd < 0))
+		return -1;
+	done = write(fd, "4", 1);
+	close(fd);
+	if (all_bytes(d, "/proc/self/clear_refs", done, 1) || device_is_told(d))
+		return -1;
+	return write_and_compare(d, SECOND);
+}
+
+/* As the OOM reaper asks: it goes elsewhere if it is refused. */
+static int asked_in_vain(struct demo *d)
+{
+	const struct hmm_dmirror_refuse refuse = { .nonblockable = 1 };
+	long ret;
+
+	if (mirrored(d))
+		return -1;
+	ret = dmirror_refuse(&d->dev, &refuse);
+	if (!ret)
+		ret = dmirror_invalidate(&d->dev, d->mem, npages(d), HMM_DMIRROR_NOTIFY_UNMAP, 0, 0);
+	if (ret != -EAGAIN)
+		return fail(d, "who must not sleep is told: %s", strerror(-ret));
+	note(d, "the device refuses: EAGAIN");
+	if (device_is_told(d))
 		return -1;
 	return read_and_compare(d, FIRST);
 }
 
 static int populated_by_device(struct demo *d)
 {
-	if (memory_new(d) || pages_must_be(d, "empty", dmirror_is_hole, npages(d)))
+	if (memory_new(d) || pages_must_be(d, "empty", dmirror_is_hole, npages(d)) ||
+	    forget_events(d) || write_and_compare(d, SECOND))
 		return -1;
-	return write_and_compare(d, SECOND);
+	return device_is_told(d);
 }
 
 static int pages_in_device(struct demo *d, size_t want)
@@ -134,17 +184,20 @@ static int changed_in_device(struct demo *d)
 
 static int fetched_by_cpu(struct demo *d)
 {
-	return changed_in_device(d) || both_have(d, SECOND) ? -1 : pages_in_device(d, 0);
+	if (changed_in_device(d) || forget_events(d) || both_have(d, SECOND) || device_is_told(d))
+		return -1;
+	return pages_in_device(d, 0);
 }
 
 static int returned_by_driver(struct demo *d)
 {
 	long done;
 
-	if (changed_in_device(d))
+	if (changed_in_device(d) || forget_events(d))
 		return -1;
 	done = dmirror_migrate_to_system(&d->dev, d->mem, npages(d));
-	if (all_pages(d, "migration back", done, npages(d)) || pages_in_device(d, 0))
+	if (all_pages(d, "migration back", done, npages(d)) || device_is_told(d) ||
+	    pages_in_device(d, 0))
 		return -1;
 	return read_and_compare(d, SECOND);
 }
@@ -184,6 +237,8 @@ static int parent_side(struct demo *d, int sock, enum content copy_has)
 
 	if (!receive(sock, &word, 1))
 		return fail(d, "the child ended before it was ready");
+	if (device_is_told(d))
+		return -1;
 	if (copy_has == CHILD ? read_and_compare(d, FIRST) : write_and_compare(d, SECOND))
 		return -1;
 	if (!transmit(sock, &word, 1) || !receive(sock, &copy, sizeof(copy)))
@@ -224,28 +279,24 @@ static int device_wrote_beside_child(struct demo *d)
 	return with_child(d, FIRST);
 }
 
+/* A row of this table: what the device is told, and what it maps then */
+#define CHANGE(_what, _run, _told, _maps) \
+	{ .what = _what, .kind = &small_pages, .run = _run, .told = _told, .maps = _maps }
+
 const struct row change_rows[] = {
-	{ "munmap()", &small_pages, unmapped, "EFAULT from every old address, no stale data" },
-	{ "munmap(), mmap() at the same address", &small_pages, mapped_again,
-	  "only what the CPU wrote to the new mapping" },
-	{ "mprotect() to read-only", &small_pages, made_readonly,
-	  "EPERM for every device write, content unchanged and still readable" },
-	{ "mprotect() back to read-write", &small_pages, made_writable_again,
-	  "the device may write again" },
-	{ "fork(), then the child writes", &small_pages, child_wrote,
-	  "device and parent keep the first content, the child has its own" },
-	{ "fork(), then the device writes", &small_pages, device_wrote_beside_child,
-	  "the parent sees it, the child keeps the first content" },
-	{ "to device memory, CPU touches it", &small_pages, fetched_by_cpu,
-	  "256 pages in the device, written there; none after the CPU's touch" },
-	{ "to device memory, driver returns it", &small_pages, returned_by_driver,
-	  "256 pages in the device, written there; none after the return" },
-	{ "mremap() moves the mapping", &small_pages, moved,
-	  "the content at the new address, EFAULT from every old one" },
-	{ "madvise(MADV_DONTNEED)", &small_pages, discarded, "zeroes" },
-	{ "swapped out (MADV_PAGEOUT)", &small_pages, swapped_out,
-	  "pages in swap, the device's read gets the content back" },
-	{ "hole the CPU never touched", &small_pages, populated_by_device,
-	  "empty pages, then the CPU sees what the device wrote" },
+	CHANGE("munmap()", unmapped, "munmap", "nothing"),
+	CHANGE("munmap(), mmap() at the same address", mapped_again, "munmap", "nothing"),
+	CHANGE("mprotect() to read-only", made_readonly, "write-protect", "read-only"),
+	CHANGE("mprotect() back to read-write", made_writable_again, "nothing", "read-only"),
+	CHANGE("fork(), then the child writes", child_wrote, "fork", "read-only"),
+	CHANGE("fork(), then the device writes", device_wrote_beside_child, "fork", "read-only"),
+	CHANGE("touches what is in device memory", fetched_by_cpu, "migrate", "nothing"),
+	CHANGE("has the driver return what is there", returned_by_driver, "migrate", "nothing"),
+	CHANGE("mremap() moves the mapping", moved, "munmap", "nothing"),
+	CHANGE("madvise(MADV_DONTNEED)", discarded, "migrate", "nothing"),
+	CHANGE("swaps out (MADV_PAGEOUT)", swapped_out, "migrate", "nothing"),
+	CHANGE("asks what is written from now on", looked_at, "isdirty", "read-only"),
+	CHANGE("wants to unmap, but must not sleep", asked_in_vain, "munmap", "read-write"),
+	CHANGE("never touched it", populated_by_device, "nothing", "read-write"),
 	{ 0 },
 };

@@ -89,19 +89,23 @@ static int memory_is_written(struct demo *d)
 	return d->fd < 0 ? 0 : file_must_hold(d, SECOND);
 }
 
+/* A row of this table, with what is expected unless the title says it */
+#define MEMORY(_what, _kind, _run, _expected) \
+	{ .what = _what, .kind = _kind, .run = _run, .expected = _expected }
+
 const struct row memory_rows[] = {
-	{ "file on ext4: device reads", &file, memory_is_read, NULL },
-	{ "file on ext4: device writes", &file, memory_is_written, NULL },
-	{ "anonymous 4 KiB pages: device reads", &small_pages, memory_is_read,
-	  "no page under a 2 MiB entry, what the CPU wrote" },
-	{ "anonymous 4 KiB pages: device writes", &small_pages, memory_is_written, NULL },
-	{ "anonymous THP: device reads", &thp, memory_is_read,
-	  "every page under a 2 MiB entry, what the CPU wrote" },
-	{ "anonymous THP: device writes", &thp, memory_is_written, NULL },
-	{ "hugetlb 2 MiB pages: device reads", &hugetlb, memory_is_read,
-	  "every page under a 2 MiB entry, what the CPU wrote" },
-	{ "hugetlb 2 MiB pages: device writes", &hugetlb, memory_is_written, NULL },
-	{ "shmem (memfd): device reads", &shmem, memory_is_read, NULL },
-	{ "shmem (memfd): device writes", &shmem, memory_is_written, NULL },
+	MEMORY("file on ext4: device reads", &file, memory_is_read, NULL),
+	MEMORY("file on ext4: device writes", &file, memory_is_written, NULL),
+	MEMORY("anonymous 4 KiB pages: device reads", &small_pages, memory_is_read,
+	       "no page under a 2 MiB entry, what the CPU wrote"),
+	MEMORY("anonymous 4 KiB pages: device writes", &small_pages, memory_is_written, NULL),
+	MEMORY("anonymous THP: device reads", &thp, memory_is_read,
+	       "every page under a 2 MiB entry, what the CPU wrote"),
+	MEMORY("anonymous THP: device writes", &thp, memory_is_written, NULL),
+	MEMORY("hugetlb 2 MiB pages: device reads", &hugetlb, memory_is_read,
+	       "every page under a 2 MiB entry, what the CPU wrote"),
+	MEMORY("hugetlb 2 MiB pages: device writes", &hugetlb, memory_is_written, NULL),
+	MEMORY("shmem (memfd): device reads", &shmem, memory_is_read, NULL),
+	MEMORY("shmem (memfd): device writes", &shmem, memory_is_written, NULL),
 	{ 0 },
 };

@@ -81,6 +81,12 @@ void print_head(const char *title)
 	print_rule();
 }
 
+/* Counted from the first page of the memory */
+static long page_of(uint64_t addr)
+{
+	return ((long)addr - (long)PLACE) / (long)PAGE;
+}
+
 static size_t line_length(const char *text)
 {
 	size_t full = strnlen(text, TEXT_COLUMNS), len = full;
@@ -101,8 +107,10 @@ static void print_text(const char *label, const char *text)
 	}
 }
 
-void print_row(const struct row *row, const struct demo *d, bool right)
+void print_row(const struct demo *d, bool right)
 {
+	const struct row *row = d->row;
+
 	printf("| %-*s | %lu MiB | %6lu | %-12.12s | %-13.12s | %-7s |\n", WHAT_COLUMNS, row->what,
 	       row->kind->size / MIB, d->dev.faults, d->cpu_sha.hex, d->dev_sha.hex,
 	       right ? "right" : "WRONG");
@@ -110,6 +118,39 @@ void print_row(const struct row *row, const struct demo *d, bool right)
 		print_text("expected:", row->expected);
 		print_text("seen:", d->seen);
 	}
+	if (!right)
+		print_text("WRONG:", d->why);
+}
+
+void print_change_rule(void)
+{
+	puts("+---------------------------------------+---------------+-----------+-------+"
+	     "------------+---------+");
+}
+
+void print_change_head(const char *title)
+{
+	printf("\n%s\n", title);
+	print_change_rule();
+	printf("| %-*s | %-13s | %-9s | %-5s | %-10s | %-7s |\n", WHAT_COLUMNS, "what the CPU does",
+	       "device told", "pages", "block", "still maps", "verdict");
+	print_change_rule();
+}
+
+void print_change(const struct demo *d, bool right)
+{
+	const struct told *told = &d->told;
+	bool ranged = told->event && told->end;
+	char pages[48] = "-";
+
+	if (ranged)
+		snprintf(pages, sizeof(pages), "%ld-%ld", page_of(told->start),
+			 page_of(told->end) - 1);
+	printf("| %-*s | %-13s | %-9s | %-5s | %-10s | %-7s |\n", WHAT_COLUMNS, d->row->what,
+	       told->event ? told->event : "-", pages,
+	       !ranged ? "-" : told->blockable ? "may" : "no",
+	       d->maps ? d->maps : "-", right ? "right" : "WRONG");
+	print_text("seen:", d->seen);
 	if (!right)
 		print_text("WRONG:", d->why);
 }

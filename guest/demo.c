@@ -33,36 +33,52 @@ static int run_guarded(struct demo *d, const struct row *row)
 	return sig ? fail(d, "the CPU's access ended in: %s", strsignal(sig)) : row->run(d);
 }
 
-static void run_row(struct demo *d, const struct row *row)
+/* A table of rows, in one of the two forms */
+struct table {
+	void (*head)(const char *title);
+	void (*row)(const struct demo *d, bool right);
+	void (*rule)(void);
+};
+
+static const struct table memory_table = { print_head, print_row, print_rule };
+static const struct table change_table = {
+	print_change_head, print_change, print_change_rule
+};
+
+static void run_row(struct demo *d, const struct table *table, const struct row *row)
 {
 	bool right;
 
+	d->row = row;
 	d->kind = row->kind;
 	forget(d);
 	catch_cpu_faults(on_cpu_fault);
 	right = !run_guarded(d, row);
 	catch_cpu_faults(SIG_DFL);
-	print_row(row, d, right);
+	table->row(d, right);
 	d->rows++;
 	d->right += right;
 }
 
-static void run_table(struct demo *d, const char *title, const struct row *row)
+static void run_table(struct demo *d, const struct table *table, const char *title,
+		      const struct row *row)
 {
-	print_head(title);
+	table->head(title);
 	for (; row->what; row++)
-		run_row(d, row);
-	print_rule();
+		run_row(d, table, row);
+	table->rule();
 }
 
 static int demo(struct demo *d, const char *path)
 {
 	printf("Process %d and the device %s work on the same memory by the same addresses.\n"
-	       "The device is software with a page table of its own; mm/hmm.c keeps it like the CPU's.\n"
-	       "faults: how often it asked the kernel for pages (up to 64 at a time), since the change\n"
+	       "The device is software; its page table is the mirror's, which HMM keeps like the CPU's.\n"
+	       "faults: how often it asked the kernel for pages (up to 64 at a time)\n"
 	       "sha256: the first 12 of 64 digits; all 64 are compared\n", getpid(), path);
-	run_table(d, "Which memory can the device work on?", memory_rows);
-	run_table(d, "What if the mapping changes after the device has used it?", change_rows);
+	run_table(d, &memory_table, "Which memory can the device work on?", memory_rows);
+	run_table(d, &change_table,
+		  "The device has 256 pages mapped, and written. What if the mapping changes?",
+		  change_rows);
 	printf("\ndemo: %u of %u rows right\n", d->right, d->rows);
 	return d->right == d->rows ? 0 : 1;
 }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "dmirror.h"
@@ -26,6 +27,13 @@ enum content { ZEROES, FIRST, SECOND, CHILD, UNKNOWN };
 struct digest { char hex[65]; };
 #define NO_DIGEST	((struct digest){ "-" })
 
+/* What the device was told of a change: by any number of callbacks that are alike */
+struct told {
+	const char *event;
+	uint64_t start, end, size;
+	bool blockable;
+};
+
 struct demo {
 	struct dmirror dev;
 	unsigned int scene, rows, right;
@@ -34,6 +42,9 @@ struct demo {
 	unsigned char *mem;	/* NULL: not mapped */
 	int fd;
 	struct digest cpu_sha, dev_sha;
+	const struct row *row;
+	struct told told;
+	const char *maps;	/* what the device has of the memory since then */
 	char seen[200], why[200];
 };
 
@@ -48,7 +59,8 @@ struct row {
 	const char *what;
 	const struct kind *kind;
 	int (*run)(struct demo *d);
-	const char *expected;
+	const char *expected;	/* is printed; not of changes: those have ... */
+	const char *told, *maps;
 };
 
 static inline size_t npages(const struct demo *d)
@@ -67,8 +79,11 @@ int failed(struct demo *d, const char *call, bool has);
 int all_pages(struct demo *d, const char *verb, long done, size_t wanted);
 int all_bytes(struct demo *d, const char *call, ssize_t done, size_t wanted);
 void print_head(const char *title);
-void print_row(const struct row *row, const struct demo *d, bool right);
+void print_row(const struct demo *d, bool right);
+void print_change_head(const char *title);
+void print_change(const struct demo *d, bool right);
 void print_rule(void);
+void print_change_rule(void);
 
 /* demo-sha256.c */
 void sha256(const void *buf, size_t len, struct digest *digest);
@@ -87,6 +102,10 @@ int read_and_compare(struct demo *d, enum content c);
 int write_and_compare(struct demo *d, enum content c);
 int refused(struct demo *d, const char *name, dmirror_verb verb, unsigned char *addr, int err);
 int pages_must_be(struct demo *d, const char *what, bool (*is)(unsigned char), size_t want);
+
+/* demo-events.c */
+int forget_events(struct demo *d);
+int device_is_told(struct demo *d);
 
 /* demo-memory.c */
 extern const struct kind small_pages;

@@ -238,9 +238,7 @@ struct hmm_dmirror_invalidate {
  * HMM_DMIRROR_STATS: what has happened since the file was opened.
  *
  * @faults: calls of hmm_mirror_fault()
- * @path_vma: times that memory was faulted in under the lock of its VMA
- * @path_mmap: under mmap_lock for reading
- * @path_progress: under mmap_lock for writing
+ * @pages: pages that those have mirrored
  * @collisions: times that an invalidation undid the work of a fault
  * @callbacks: calls of the driver for an invalidation
  * @callbacks_skipped: invalidations of which the driver was not told

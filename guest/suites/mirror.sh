@@ -4,8 +4,8 @@
 # changes that it has mirrored. Two nodes, so that pages can move.
 # boot: --mem 4G --append no5lvl --append numa=fake=2 --append memmap=512M%0x100000000-1+0xefffffff
 # tests: 187
-# timeout: 600
-# budget: 240
+# timeout: 900
+# budget: 300
 # shellcheck source=guest/lib.sh
 . /suites/lib.sh
 

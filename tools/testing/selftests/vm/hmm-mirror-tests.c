@@ -138,9 +138,12 @@ static char *map_shmem(struct __test_metadata *_metadata, int *fd)
 	return map_pages(_metadata, NPAGES, PROT_RW, MAP_SHARED, *fd);
 }
 
+/* Its pages are written back when the test says so, and not because some time has passed. */
 static char *map_file(struct __test_metadata *_metadata, int *fd)
 {
+	ASSERT_TRUE(write_text("/proc/sys/vm/dirty_writeback_centisecs", "0"));
 	*fd = scratch_file(_metadata, NPAGES);
+	ASSERT_EQ(0, fsync(*fd));
 	return map_pages(_metadata, NPAGES, PROT_RW, MAP_SHARED, *fd);
 }
 

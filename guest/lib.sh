@@ -11,9 +11,9 @@ fail()
 }
 
 # The coherent devices want the memory that memmap=...%...+0xefffffff set aside.
-load_dmirror()	# [test_hmm_pristine], the kernel's own driver instead of ours
+load_driver()	# test_hmm, or test_hmm_pristine, which is the kernel's own
 {
-	driver=${1:-test_hmm}
+	driver=$1
 	[ ! -d /sys/module/"$driver" ] || return 0
 	start=$(sed -n 's/^\([0-9a-f]*\)-.* : Soft Reserved$/\1/p' /proc/iomem | head -n 1)
 	[ -n "$start" ] || fail "no soft-reserved memory for the coherent devices"
@@ -22,6 +22,11 @@ load_dmirror()	# [test_hmm_pristine], the kernel's own driver instead of ours
 	for n in 0 1 2 3; do
 		[ -c /dev/hmm_dmirror$n ] || fail "$driver.ko made no /dev/hmm_dmirror$n"
 	done
+}
+
+load_dmirror()
+{
+	load_driver test_hmm
 }
 
 # Several programs, one KTAP document. Returns 1 if one of them has failed.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The kernel's own selftests/mm/hmm-tests, unmodified: with the kernel's own test device
-# on our walker, then with ours, which is on the mirror.
+# The kernel's own selftests/mm/hmm-tests, unmodified: with our test device, which is on
+# the mirror, and with the kernel's own, unmodified as well, on our walker.
 # boot: --mem 4G --append no5lvl --append memmap=512M%0x100000000-1+0xefffffff
 # tests: 116
 # timeout: 600
@@ -16,10 +16,10 @@ grep -q '\[always\]' /sys/kernel/mm/transparent_hugepage/enabled ||
 status=0
 echo "KTAP version 1"
 echo "1..2"
-load_dmirror test_hmm_pristine
-run_subtest 1 test_hmm_pristine upstream-hmm-tests || status=1
-rmmod test_hmm_pristine
-load_dmirror
-run_subtest 2 test_hmm upstream-hmm-tests || status=1
+load_driver test_hmm
+run_subtest 1 test_hmm upstream-hmm-tests || status=1
 rmmod test_hmm
+# Last, and it stays: its devices' names leak when it goes.
+load_driver test_hmm_pristine
+run_subtest 2 test_hmm_pristine upstream-hmm-tests || status=1
 exit $status

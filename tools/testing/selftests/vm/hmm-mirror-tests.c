@@ -191,23 +191,65 @@ FIXTURE_VARIANT(hmm_change)
 	int device;
 };
 
-#define CHANGE_VARIANTS(_kind)					\
-	FIXTURE_VARIANT_ADD(hmm_change, _kind)			\
-	{							\
-		.kind = &_kind,					\
-		.device = PRIVATE,				\
-	};							\
-	FIXTURE_VARIANT_ADD(hmm_change, _kind##_coherent)	\
-	{							\
-		.kind = &_kind,					\
-		.device = COHERENT,				\
-	}
+FIXTURE_VARIANT_ADD(hmm_change, anon)
+{
+	.kind = &anon,
+	.device = PRIVATE,
+};
 
-CHANGE_VARIANTS(anon);
-CHANGE_VARIANTS(thp);
-CHANGE_VARIANTS(hugetlb);
-CHANGE_VARIANTS(shmem);
-CHANGE_VARIANTS(file);
+FIXTURE_VARIANT_ADD(hmm_change, anon_coherent)
+{
+	.kind = &anon,
+	.device = COHERENT,
+};
+
+FIXTURE_VARIANT_ADD(hmm_change, thp)
+{
+	.kind = &thp,
+	.device = PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(hmm_change, thp_coherent)
+{
+	.kind = &thp,
+	.device = COHERENT,
+};
+
+FIXTURE_VARIANT_ADD(hmm_change, hugetlb)
+{
+	.kind = &hugetlb,
+	.device = PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(hmm_change, hugetlb_coherent)
+{
+	.kind = &hugetlb,
+	.device = COHERENT,
+};
+
+FIXTURE_VARIANT_ADD(hmm_change, shmem)
+{
+	.kind = &shmem,
+	.device = PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(hmm_change, shmem_coherent)
+{
+	.kind = &shmem,
+	.device = COHERENT,
+};
+
+FIXTURE_VARIANT_ADD(hmm_change, file)
+{
+	.kind = &file,
+	.device = PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(hmm_change, file_coherent)
+{
+	.kind = &file,
+	.device = COHERENT,
+};
 
 static void mirror_all(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
 {
@@ -292,11 +334,9 @@ TEST_F(hmm_change, dontneed)
 	ASSERT_EQ(0, madvise(self->mem, SIZE, MADV_DONTNEED));
 	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MIGRATE));
 	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_NOTHING));
-	if (variant->kind->discards) {
-		EXPECT_EQ(NPAGES, dmirror_read_zeros(&self->dev, self->mem, NPAGES));
-	} else {
-		EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
-	}
+	EXPECT_EQ(NPAGES, variant->kind->discards ?
+			  dmirror_read_zeros(&self->dev, self->mem, NPAGES) :
+			  dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
 }
 
 TEST_F(hmm_change, fork)
@@ -305,8 +345,7 @@ TEST_F(hmm_change, fork)
 	struct witness child = witness_fork(_metadata, self->mem, NPAGES, TAG_DEVICE);
 
 	EXPECT_EQ(kind->forked == TOLD_NOTHING ? 0 : NPAGES,
-		  dmirror_told(&self->dev, self->mem, kind->forked == TOLD_NOTHING ? 0 : NPAGES,
-			       kind->forked));
+		  dmirror_told(&self->dev, self->mem, NPAGES, kind->forked));
 	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, kind->after_fork));
 	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
 	EXPECT_TRUE(witness_saw_no_change(&child));
@@ -417,7 +456,7 @@ TEST_F_TIMEOUT(hmm_fork, device_goes_on, 120)
 	read = dmirror_faults_of(&self->dev, self->mem, FORK_PAGES, dmirror_read);
 	write = dmirror_faults_of(&self->dev, page_at(self->mem, NPAGES + 7), 1,
 				  dmirror_write_stamps);
-	ksft_print_msg("fork: faults of the device to read 64 MiB again: %ld, to write one page: %ld\n",
+	ksft_print_msg("faults of the device after fork: %ld to read 64 MiB, %ld to write a page\n",
 		       read, write);
 	EXPECT_EQ(variant->keeps ? 0 : FORK_PAGES / NPAGES, read);
 	EXPECT_EQ(1, write);
@@ -1152,19 +1191,40 @@ static bool take_by_close(struct dmirror *dev, char *mem)
 	return !close(dev->fd);
 }
 
-#define DIRTY_VARIANT(_take)			\
-	FIXTURE_VARIANT_ADD(hmm_dirty, _take)	\
-	{					\
-		.take = take_##_take,		\
-	}
+FIXTURE_VARIANT_ADD(hmm_dirty, by_munmap)
+{
+	.take = take_by_munmap,
+};
 
-DIRTY_VARIANT(by_munmap);
-DIRTY_VARIANT(by_mprotect);
-DIRTY_VARIANT(after_mprotect);
-DIRTY_VARIANT(by_zap);
-DIRTY_VARIANT(by_soft_dirty);
-DIRTY_VARIANT(by_invalidation);
-DIRTY_VARIANT(by_close);
+FIXTURE_VARIANT_ADD(hmm_dirty, by_mprotect)
+{
+	.take = take_by_mprotect,
+};
+
+FIXTURE_VARIANT_ADD(hmm_dirty, after_mprotect)
+{
+	.take = take_after_mprotect,
+};
+
+FIXTURE_VARIANT_ADD(hmm_dirty, by_zap)
+{
+	.take = take_by_zap,
+};
+
+FIXTURE_VARIANT_ADD(hmm_dirty, by_soft_dirty)
+{
+	.take = take_by_soft_dirty,
+};
+
+FIXTURE_VARIANT_ADD(hmm_dirty, by_invalidation)
+{
+	.take = take_by_invalidation,
+};
+
+FIXTURE_VARIANT_ADD(hmm_dirty, by_close)
+{
+	.take = take_by_close,
+};
 
 FIXTURE_SETUP(hmm_dirty)
 {
@@ -1302,15 +1362,15 @@ static const struct notified notified[] = {
 	{ HMM_DMIRROR_NOTIFY_EXCLUSIVE,		TOLD_MIGRATE,		MAPS_NOTHING },
 };
 
-#define for_each_notified(n) \
-	for (n = notified; n < notified + sizeof(notified) / sizeof(*notified); n++)
+#define NOTIFIED	((long)(sizeof(notified) / sizeof(*notified)))
 
 TEST_F(hmm_mirror, every_event)
 {
-	const struct notified *n;
 	char *mem = map_small(_metadata, NPAGES);
 
-	for_each_notified(n) {
+	for (long i = 0; i < NOTIFIED; i++) {
+		const struct notified *n = &notified[i];
+
 		mirror_all(_metadata, &self->dev, mem);
 		EXPECT_EQ(0, dmirror_invalidate(&self->dev, mem, NPAGES, n->event));
 		EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, n->told));
@@ -1320,10 +1380,11 @@ TEST_F(hmm_mirror, every_event)
 
 TEST_F(hmm_mirror, every_event_nonblockable)
 {
-	const struct notified *n;
 	char *mem = map_small(_metadata, NPAGES);
 
-	for_each_notified(n) {
+	for (long i = 0; i < NOTIFIED; i++) {
+		const struct notified *n = &notified[i];
+
 		mirror_all(_metadata, &self->dev, mem);
 		EXPECT_EQ(0, dmirror_invalidate_now(&self->dev, mem, NPAGES, n->event));
 		EXPECT_EQ(NPAGES, dmirror_told_how(&self->dev, mem, NPAGES, n->told, false));
@@ -1346,9 +1407,10 @@ TEST_F(hmm_mirror, own_event)
 TEST_F(hmm_mirror, refused)
 {
 	char *mem = mirrored(_metadata, &self->dev);
-	const struct notified *n;
 
-	for_each_notified(n) {
+	for (long i = 0; i < NOTIFIED; i++) {
+		const struct notified *n = &notified[i];
+
 		ASSERT_EQ(0, dmirror_refuse(&self->dev, 2, 0, 0));
 		EXPECT_EQ(-EAGAIN, dmirror_invalidate_now(&self->dev, mem, NPAGES, n->event));
 		EXPECT_EQ(-EAGAIN, dmirror_invalidate_now(&self->dev, mem, NPAGES, n->event));
@@ -1549,11 +1611,9 @@ TEST_F(hmm_pair, fetched_by_the_cpu)
 	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
 	dmirror_forget(&self->dev);
 	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
-	if (variant->remote) {
-		EXPECT_TRUE(dmirror_told_nothing(&self->dev));
-	} else {
-		EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MIGRATE));
-	}
+	EXPECT_EQ(variant->remote ? 0 : NPAGES,
+		  dmirror_told(&self->dev, self->mem, NPAGES,
+			       variant->remote ? TOLD_NOTHING : TOLD_MIGRATE));
 	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
 }
 
@@ -1563,11 +1623,9 @@ TEST_F(hmm_pair, fetched_by_the_peer)
 	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
 	dmirror_forget(&self->dev);
 	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->peer, self->mem, NPAGES, TAG_DEVICE));
-	if (variant->remote) {
-		EXPECT_TRUE(dmirror_told_nothing(&self->dev));
-	} else {
-		EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MIGRATE));
-	}
+	EXPECT_EQ(variant->remote ? 0 : NPAGES,
+		  dmirror_told(&self->dev, self->mem, NPAGES,
+			       variant->remote ? TOLD_NOTHING : TOLD_MIGRATE));
 	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
 }
 
@@ -1803,7 +1861,8 @@ TEST_F(hmm_mirror, bad_arguments)
 	EXPECT_EQ(-EINVAL, dmirror_refuse(&self->dev, 0, 0, ENOMEM));
 	EXPECT_EQ(-EINVAL, dmirror_refuse(&self->dev, 0, 1, 4096));
 	EXPECT_EQ(-EINVAL, dmirror_invalidate(&self->dev, mem, 1, 0));
-	EXPECT_EQ(-EINVAL, dmirror_invalidate(&self->dev, mem, 1, HMM_DMIRROR_NOTIFY_EXCLUSIVE + 1));
+	EXPECT_EQ(-EINVAL, dmirror_invalidate(&self->dev, mem, 1,
+					      HMM_DMIRROR_NOTIFY_EXCLUSIVE + 1));
 	EXPECT_EQ(-EINVAL, dmirror_invalidate_for(&self->dev, mem, 1, HMM_DMIRROR_NOTIFY_CLEAR,
 						  1 << 2, 0));
 	EXPECT_EQ(-EINVAL, dmirror_invalidate_for(&self->dev, mem, 1, HMM_DMIRROR_NOTIFY_CLEAR,

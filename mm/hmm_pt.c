@@ -764,7 +764,7 @@ static const unsigned long *hmm_pt_iter_run_dma(const struct hmm_pt_iter *iter,
 }
 
 /* Go on to where the run ends that has @word in the slot at hand. */
-static __always_inline void hmm_pt_iter_extend(struct hmm_pt_iter *iter, unsigned long word)
+static noinline void hmm_pt_iter_extend(struct hmm_pt_iter *iter, unsigned long word)
 {
 	unsigned long step = BIT(iter->level->shift - PAGE_SHIFT);
 	const unsigned long *slot;
@@ -795,16 +795,8 @@ static noinline void hmm_pt_iter_extend_dma(struct hmm_pt_iter *iter, unsigned l
 		 hmm_pt_iter_dma(iter, iter->slot) == dma);
 }
 
-/**
- * hmm_pt_next_run() - the next run of equal, contiguous entries
- * @iter: what hmm_pt_first(), or hmm_pt_next(), has left; out: the run
- *
- * For hmm_pt_for_each().
- *
- * Context: Under the lock of the mirror, since the first run. Does not sleep.
- * Return: false if there is none any more.
- */
-bool hmm_pt_next_run(struct hmm_pt_iter *iter)
+/* The next run, wherever it is */
+static noinline bool hmm_pt_iter_next(struct hmm_pt_iter *iter)
 {
 	unsigned long word = 0;
 
@@ -823,6 +815,45 @@ bool hmm_pt_next_run(struct hmm_pt_iter *iter)
 		iter->pte.pfn = word + hmm_pt_offset(iter->level, iter->addr);
 		hmm_pt_iter_extend(iter, word);
 	}
+	return true;
+}
+
+/* A run that would go on with @word has come to the end of the table. */
+static noinline void hmm_pt_iter_go_on(struct hmm_pt_iter *iter, unsigned long word)
+{
+	hmm_pt_iter_enter(iter);
+	if (READ_ONCE(*iter->slot) == word)
+		hmm_pt_iter_extend(iter, word);
+}
+
+/**
+ * hmm_pt_next_run() - the next run of equal, contiguous entries
+ * @iter: what hmm_pt_first(), or hmm_pt_next(), has left; out: the run
+ *
+ * For hmm_pt_for_each().
+ *
+ * Context: Under the lock of the mirror, since the first run. Does not sleep.
+ * Return: false if there is none any more.
+ */
+bool hmm_pt_next_run(struct hmm_pt_iter *iter)
+{
+	const unsigned long *slot = iter->slot, *behind;
+	unsigned long word;
+
+	/* Most runs are of pages, and begin where the one before has ended. */
+	if (slot >= iter->pages)
+		return hmm_pt_iter_next(iter);
+	word = READ_ONCE(*slot);
+	if (!(word & HMM_PTE_VALID))
+		return hmm_pt_iter_next(iter);
+
+	iter->addr = iter->end;
+	iter->pte.pfn = word;
+	behind = hmm_pt_iter_run(slot, iter->stop, &word, 1);
+	iter->slot = behind;
+	iter->end += (unsigned long)(behind - slot) << PAGE_SHIFT;
+	if (behind == iter->stop && iter->end != iter->limit)
+		hmm_pt_iter_go_on(iter, word);
 	return true;
 }
 EXPORT_SYMBOL_GPL(hmm_pt_next_run);

@@ -144,11 +144,12 @@ static void hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
 	struct hmm_range *range;
 
 	lockdep_assert_held_write(&mirror->lock);
-	guard(spinlock)(&mirror->range_lock);
+	spin_lock(&mirror->range_lock);
 	list_for_each_entry(range, &mirror->ranges, node) {
 		if (range->start < end && start < range->end)
 			WRITE_ONCE(range->collided, true);
 	}
+	spin_unlock(&mirror->range_lock);
 }
 
 /*
@@ -780,13 +781,13 @@ static void hmm_mirror_kill(struct hmm_mirror *mirror)
 static bool hmm_mirror_syncs_fault(struct hmm_mirror *mirror)
 {
 	struct hmm_range *range;
+	bool syncs = false;
 
-	guard(spinlock)(&mirror->range_lock);
-	list_for_each_entry(range, &mirror->ranges, node) {
-		if (READ_ONCE(range->syncing) == current)
-			return true;
-	}
-	return false;
+	spin_lock(&mirror->range_lock);
+	list_for_each_entry(range, &mirror->ranges, node)
+		syncs = syncs || READ_ONCE(range->syncing) == current;
+	spin_unlock(&mirror->range_lock);
+	return syncs;
 }
 
 /**

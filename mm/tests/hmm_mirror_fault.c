@@ -1,0 +1,557 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror_fault(): what it returns, and what the mirror page table holds then.
+ */
+#include <linux/fdtable.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
+#include <linux/swapops.h>
+
+#include <asm/unistd.h>
+
+#include "hmm_mirror_test.h"
+#include "hmm_range_states.h"
+
+#define AT(addr, page)	((addr) + (page) * PAGE_SIZE)
+
+static void bad_flags(struct kunit *test)
+{
+	static const unsigned int flags[] = {
+		0, HMM_FAULT_PRESENT, HMM_FAULT_READ | BIT(8), HMM_FAULT_WRITE | BIT(31),
+	};
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 1), i;
+
+	for (i = 0; i < ARRAY_SIZE(flags); i++)
+		KUNIT_EXPECT_EQ(test, -EINVAL, hmm_fake_fault(fake, addr, 1, flags[i]));
+	KUNIT_EXPECT_EQ(test, 0, fake->fills);
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_stats(fake).faults);
+}
+
+static void set_vma_flags(unsigned long addr, unsigned long flags)
+{
+	mmap_write_lock(current->mm);
+	vm_flags_set(vma_lookup(current->mm, addr), flags);
+	mmap_write_unlock(current->mm);
+}
+
+static unsigned long map_secret(struct hmm_fake *fake)
+{
+	int fd = hmm_test_syscall(__NR_memfd_secret, 0, 0, 0, 0, 0);
+	struct file *file;
+	unsigned long addr;
+
+	KUNIT_ASSERT_GE_MSG(fake->test, fd, 0, "boot with secretmem.enable=1");
+	file = fget(fd);
+	close_fd(fd);
+	KUNIT_ASSERT_EQ(fake->test, 0, vfs_truncate(&file->f_path, PAGE_SIZE));
+	addr = hmm_fake_map_file(fake, SZ_256M, PAGE_SIZE, file, MAP_SHARED);
+	fput(file);
+	return addr;
+}
+
+static void errors(struct kunit *test)
+{
+	const unsigned int reads = HMM_FAULT_READ, writes = HMM_FAULT_WRITE;
+	const unsigned int both = reads | writes;
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+
+	/* PROT_NONE */
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, fake->base, 1, reads));
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, fake->base, 1, writes));
+	/* No mapping, in a window where there are some, and in one where there are none */
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(fake->base, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, fake->base, 1, reads));
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(fake->base + SZ_1G, SZ_1G));
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, fake->base + SZ_1G, 1, both));
+	/* Read-only */
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(addr, PAGE_SIZE, PROT_READ));
+	KUNIT_EXPECT_EQ(test, -EPERM, hmm_fake_fault(fake, addr, 1, writes));
+	KUNIT_EXPECT_EQ(test, -EPERM, hmm_fake_fault(fake, addr, 1, both));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, 1));
+	hmm_fake_fault_all(fake, addr, 1, reads);
+	KUNIT_EXPECT_EQ(test, -EPERM, hmm_fake_fault(fake, addr, 1, writes));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, addr, 1));
+	/* Special */
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(AT(addr, 1), PAGE_SIZE,
+						  PROT_READ | PROT_WRITE | PROT_EXEC));
+	set_vma_flags(AT(addr, 1), VM_PFNMAP);
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 1), 1, reads));
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, map_secret(fake), 1, reads));
+	KUNIT_EXPECT_EQ(test, 1, fake->fills);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, fake->base, SZ_1G >> PAGE_SHIFT));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).pages);
+}
+
+static void end_of_file(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	struct file *file = shmem_file_setup("hmm_mirror", 2 * PAGE_SIZE, 0);
+	unsigned long addr;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	addr = hmm_fake_map_file(fake, SZ_512M, 4 * PAGE_SIZE, file, MAP_SHARED);
+	fput(file);
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 4, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_valid(fake, addr, 4));
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 2), 2, HMM_FAULT_READ));
+}
+
+/* A task that was killed does not fill memory. What is there it may have, or not. */
+static void killed(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	long ret;
+
+	/* The window is there already. */
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
+	allow_signal(SIGKILL);
+	send_sig(SIGKILL, current, 1);
+	ret = hmm_fake_fault(fake, AT(addr, 1), 3, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, -EINTR, ret);
+	ret = hmm_fake_fault(fake, fake->base + SZ_1G, 1, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, -EINTR, ret);
+	flush_signals(current);
+	disallow_signal(SIGKILL);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, addr, 4));
+	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
+}
+
+/* The driver could not write its table: it may have written some of it. */
+static void driver_fails(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 8);
+
+	fake->fill_error = -EIO;
+	KUNIT_EXPECT_EQ(test, -EIO, hmm_fake_fault(fake, addr, 4, HMM_FAULT_WRITE));
+	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, 4));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, 8));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_stats(fake).pages);
+
+	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
+	hmm_fake_forget(fake);
+	fake->fill_error = -ENOMEM;
+	KUNIT_EXPECT_EQ(test, -ENOMEM, hmm_fake_fault(fake, AT(addr, 2), 2, HMM_FAULT_READ));
+	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 2), AT(addr, 4));
+	KUNIT_EXPECT_EQ(test, 6, hmm_fake_valid(fake, addr, 8));
+	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_WRITE);
+}
+
+/* What came before the failure is mirrored, and counts. */
+static void driver_fails_later(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long edge = fake->base + SZ_512M + PMD_SIZE, addr = edge - 4 * PAGE_SIZE;
+
+	hmm_fake_map(fake, SZ_512M, 2 * PMD_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, fake->base + SZ_512M, 2 * PMD_SIZE,
+					    MADV_NOHUGEPAGE));
+	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
+	hmm_fake_forget(fake);
+	fake->fill_error = -EIO;
+	KUNIT_EXPECT_EQ(test, -EIO, hmm_fake_fault(fake, edge, 4, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_valid(fake, addr, 8));
+	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8, HMM_FAULT_WRITE));
+}
+
+/* A short count says where it fails, and that can be asked for. */
+static void holes(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 12);
+
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(AT(addr, 4), 2 * PAGE_SIZE));
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(AT(addr, 9), PAGE_SIZE, PROT_READ));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 12, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, addr, 12));
+	KUNIT_EXPECT_EQ(test, HMM_UPDATE_DEVICE_WFAULT, fake->fill.event);
+	KUNIT_EXPECT_EQ(test, AT(addr, 4), fake->fill.end);
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 4), 8, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 5), 7, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, 3, hmm_fake_fault(fake, AT(addr, 6), 6, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, -EPERM, hmm_fake_fault(fake, AT(addr, 9), 3, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 3, hmm_fake_fault(fake, AT(addr, 9), 3, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, HMM_UPDATE_DEVICE_RFAULT, fake->fill.event);
+	KUNIT_EXPECT_EQ(test, 10, hmm_fake_valid(fake, addr, 12));
+	KUNIT_EXPECT_EQ(test, 7, hmm_fake_writable(fake, addr, 12));
+}
+
+static void present(struct kunit *test)
+{
+	const unsigned int flags = HMM_FAULT_PRESENT | HMM_FAULT_READ;
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 16), faults;
+
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, addr, 16, flags));
+	hmm_test_write(test, AT(addr, 2));
+	hmm_test_write(test, AT(addr, 3));
+	hmm_test_read(test, AT(addr, 9));
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(AT(addr, 5), PAGE_SIZE));
+
+	faults = hmm_test_faults();
+	KUNIT_EXPECT_EQ(test, 3, hmm_fake_fault(fake, addr, 16, flags));
+	KUNIT_EXPECT_EQ(test, 3, hmm_fake_valid(fake, addr, 16));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_writable(fake, addr, 16));
+	KUNIT_EXPECT_EQ(test, 2, fake->fills);
+	KUNIT_EXPECT_EQ(test, 3, hmm_fake_fault(fake, addr, 16,
+						HMM_FAULT_PRESENT | HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_writable(fake, addr, 16));
+	KUNIT_EXPECT_EQ(test, faults, hmm_test_faults());
+}
+
+/* All of the range, also behind windows in which there is nothing at all */
+static void present_far(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long pages = 3UL << (30 - PAGE_SHIFT);
+
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(fake->base, 3UL << 30));
+	hmm_test_write(test, hmm_fake_map(fake, SZ_1G - PAGE_SIZE, PAGE_SIZE));
+	hmm_test_write(test, hmm_fake_map(fake, SZ_2G, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, fake->base, pages,
+						HMM_FAULT_PRESENT | HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_valid(fake, fake->base, pages));
+}
+
+static int child(void *unused)
+{
+	do_exit(0);
+}
+
+static void fork_mm(struct kunit *test)
+{
+	struct kernel_clone_args args = {
+		.flags = CLONE_UNTRACED,
+		.exit_signal = SIGCHLD,
+		.fn = child,
+	};
+
+	KUNIT_ASSERT_GT(test, kernel_clone(&args), 0);
+}
+
+/* Who only reads takes no page of its own for it. */
+static void read_breaks_no_cow(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4), i, pfn[4];
+
+	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_READ);
+	for (i = 0; i < 4; i++) {
+		KUNIT_EXPECT_TRUE(test, is_zero_pfn(hmm_pte_pfn(hmm_fake_entry(fake,
+									       AT(addr, i)))));
+		hmm_test_write(test, AT(addr, i));
+	}
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, 4));
+	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_READ);
+	/* The CPU may write; the device has not asked for it. */
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_writable(fake, addr, 4));
+	for (i = 0; i < 4; i++)
+		pfn[i] = hmm_pte_pfn(hmm_fake_entry(fake, AT(addr, i)));
+
+	fork_mm(test);
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
+	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_READ);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_EQ(test, pfn[i], hmm_pte_pfn(hmm_fake_entry(fake, AT(addr, i))));
+}
+
+static void upgrade(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 8), i, pfn[8];
+
+	for (i = 0; i < 8; i++)
+		hmm_test_write(test, AT(addr, i));
+	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
+	for (i = 0; i < 8; i++)
+		pfn[i] = hmm_pte_pfn(hmm_fake_entry(fake, AT(addr, i)));
+	hmm_fake_forget(fake);
+	hmm_fake_fault_all(fake, AT(addr, 2), 4, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, addr, 8));
+	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
+	/* Reading takes nothing away. */
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, addr, 8));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, AT(addr, 2), 4));
+	for (i = 0; i < 8; i++)
+		KUNIT_EXPECT_EQ(test, pfn[i], hmm_pte_pfn(hmm_fake_entry(fake, AT(addr, i))));
+	hmm_fake_expect_none(fake);
+}
+
+static unsigned int order_at(struct hmm_fake *fake, unsigned long addr)
+{
+	return hmm_pte_order(hmm_fake_entry(fake, addr));
+}
+
+/* A block is as large as its folio, but no larger than what was asked for. */
+static void folio_orders(struct kunit *test)
+{
+	const unsigned long pages = PTRS_PER_PTE;
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_huge(fake, 2), pfn;
+
+	/* Mapped by a pmd */
+	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, PMD_ORDER, order_at(fake, addr));
+	KUNIT_EXPECT_EQ(test, PMD_ORDER, order_at(fake, AT(addr, 511)));
+	pfn = hmm_pte_pfn(hmm_fake_entry(fake, addr));
+	hmm_fake_forget(fake);
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, pages));
+	hmm_fake_fault_all(fake, AT(addr, 3), 6, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, 0, order_at(fake, AT(addr, 3)));
+	KUNIT_EXPECT_EQ(test, 2, order_at(fake, AT(addr, 4)));
+	KUNIT_EXPECT_EQ(test, 2, order_at(fake, AT(addr, 7)));
+	KUNIT_EXPECT_EQ(test, 0, order_at(fake, AT(addr, 8)));
+	KUNIT_EXPECT_EQ(test, 6, hmm_fake_valid(fake, addr, 2 * pages));
+	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, 6, hmm_fake_writable(fake, addr, pages));
+
+	/* By ptes */
+	mmap_write_lock(current->mm);
+	split_huge_pmd_address(vma_lookup(current->mm, addr), addr, false, NULL);
+	mmap_write_unlock(current->mm);
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, pages));
+	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, PMD_ORDER, order_at(fake, addr));
+	KUNIT_EXPECT_EQ(test, PMD_ORDER, order_at(fake, AT(addr, 511)));
+	KUNIT_EXPECT_EQ(test, pfn, hmm_pte_pfn(hmm_fake_entry(fake, addr)));
+	KUNIT_EXPECT_EQ(test, pfn + 511, hmm_pte_pfn(hmm_fake_entry(fake, AT(addr, 511))));
+
+	/* A page of it that is written is in a block of its own. */
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, pages));
+	hmm_fake_fault_all(fake, AT(addr, 16), 1, HMM_FAULT_WRITE);
+	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_writable(fake, addr, pages));
+	KUNIT_EXPECT_EQ(test, 0, order_at(fake, AT(addr, 16)));
+	KUNIT_EXPECT_EQ(test, 4, order_at(fake, addr));
+	KUNIT_EXPECT_EQ(test, 0, order_at(fake, AT(addr, 17)));
+	KUNIT_EXPECT_EQ(test, 8, order_at(fake, AT(addr, 256)));
+}
+
+/* Part of a block: all of it stays, and of one size. */
+static void fault_inside_block(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_huge(fake, 1);
+
+	hmm_test_write(test, addr);
+	hmm_fake_fault_all(fake, addr, PTRS_PER_PTE, HMM_FAULT_READ);
+	hmm_fake_forget(fake);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_fault(fake, AT(addr, 7), 1, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, PMD_ORDER, order_at(fake, AT(addr, 7)));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_fault(fake, AT(addr, 7), 1, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_TRUE(test, hmm_pte_write(hmm_fake_entry(fake, AT(addr, 7))));
+	KUNIT_EXPECT_EQ(test, PTRS_PER_PTE, hmm_fake_valid(fake, addr, PTRS_PER_PTE));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_writable(fake, addr, PTRS_PER_PTE));
+	hmm_fake_expect_none(fake);
+}
+
+static void hugetlb(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	struct file *file = hmm_fake_hugetlb(test, 2 * PMD_SIZE, PMD_ORDER);
+	unsigned long addr;
+
+	addr = hmm_fake_map_file(fake, SZ_512M, 2 * PMD_SIZE, file, MAP_SHARED);
+	hmm_fake_fault_all(fake, addr, 2 * PTRS_PER_PTE, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, PMD_ORDER, order_at(fake, addr));
+	KUNIT_EXPECT_EQ(test, PMD_ORDER, order_at(fake, addr + PMD_SIZE));
+	hmm_fake_forget(fake);
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, AT(addr, 600), AT(addr, 601));
+	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr + PMD_SIZE, addr + 2 * PMD_SIZE);
+	KUNIT_EXPECT_EQ(test, PTRS_PER_PTE, hmm_fake_valid(fake, addr, 2 * PTRS_PER_PTE));
+	KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr, 2 * PMD_SIZE));
+	__fput_sync(file);
+}
+
+/* All of a window in one block */
+static void hugetlb_1g(struct kunit *test)
+{
+	const unsigned long pages = PUD_SIZE >> PAGE_SHIFT;
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	struct file *file = hmm_fake_hugetlb(test, PUD_SIZE, PUD_ORDER);
+	unsigned long addr;
+
+	addr = hmm_fake_map_file(fake, SZ_1G, PUD_SIZE, file, MAP_SHARED);
+	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, PUD_ORDER, order_at(fake, addr));
+	KUNIT_EXPECT_EQ(test, PUD_ORDER, order_at(fake, AT(addr, pages - 1)));
+	KUNIT_EXPECT_EQ(test, 1, fake->fills);
+	/* In the middle of it */
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_fault(fake, AT(addr, 7777), 1, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, PUD_ORDER, order_at(fake, addr));
+	KUNIT_EXPECT_EQ(test, pages, hmm_fake_writable(fake, addr, pages));
+	hmm_fake_forget(fake);
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, AT(addr, 600), AT(addr, 601));
+	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, addr + PUD_SIZE);
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, pages));
+	KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr, PUD_SIZE));
+	__fput_sync(file);
+}
+
+/* What the device has written reaches the page before the entry cannot say it any more. */
+static void dirty(struct kunit *test)
+{
+	static const enum mmu_notifier_event events[] = {
+		MMU_NOTIFY_PROTECTION_PAGE, MMU_NOTIFY_CLEAR, MMU_NOTIFY_UNMAP,
+		MMU_NOTIFY_SOFT_DIRTY,
+	};
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4), i;
+
+	for (i = 0; i < ARRAY_SIZE(events); i++) {
+		struct page *page[2];
+
+		hmm_fake_fault_all(fake, addr, 2, HMM_FAULT_WRITE);
+		page[0] = hmm_pte_page(hmm_fake_entry(fake, addr));
+		page[1] = hmm_pte_page(hmm_fake_entry(fake, AT(addr, 1)));
+		ClearPageDirty(page[0]);
+		ClearPageDirty(page[1]);
+		down_read(&fake->mirror.lock);
+		hmm_mirror_range_dirty(&fake->mirror, AT(addr, 1), AT(addr, 2));
+		up_read(&fake->mirror.lock);
+		KUNIT_EXPECT_FALSE(test, PageDirty(page[1]));
+		hmm_fake_invalidate(fake, events[i], addr, AT(addr, 2));
+		KUNIT_EXPECT_FALSE(test, PageDirty(page[0]));
+		KUNIT_EXPECT_TRUE(test, PageDirty(page[1]));
+	}
+}
+
+static void put_entry(struct hmm_area *a, unsigned long value)
+{
+	hmm_area_put(a, hmm_area_entry(a, 0), value);
+}
+
+static struct hmm_area *device_area(struct kunit *test, unsigned long addr)
+{
+	struct hmm_area *a = kunit_kzalloc(test, sizeof(*a), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, a);
+	a->test = test;
+	a->state = hmm_states;
+	a->addr = addr;
+	return a;
+}
+
+/* A driver that is about to go is no reason to try for ever. */
+static void dying_pagemap(struct kunit *test)
+{
+	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_GENERIC, PMD_SIZE);
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	struct hmm_area *a = device_area(test, AT(addr, 2));
+	hmm_pte_t pte;
+
+	put_entry(a, hmm_area_devmap(0, page_to_pfn(dev->page), PAGE_SHARED));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 4, HMM_FAULT_WRITE));
+	pte = hmm_fake_entry(fake, AT(addr, 2));
+	KUNIT_EXPECT_TRUE(test, hmm_pte_device(pte));
+	KUNIT_EXPECT_EQ(test, page_to_pfn(dev->page), hmm_pte_pfn(pte));
+
+	hmm_test_device_unplug(dev);
+	/* The struct page may be gone, and nobody looks at it. */
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 4, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 2), 2, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 2), 1, HMM_FAULT_READ |
+						      HMM_FAULT_PRESENT));
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_valid(fake, addr, 4));
+	hmm_area_restore(a);
+}
+
+/* The device's own memory stays where it is, another's comes back. */
+static void private_memory(struct kunit *test)
+{
+	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_PRIVATE, PMD_SIZE);
+	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_beside(fake, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4), pfn = page_to_pfn(dev->page);
+	struct hmm_area *a = device_area(test, AT(addr, 2));
+	hmm_pte_t pte;
+
+	fake->mirror.dev_private_owner = dev;
+	dev->gives_back = true;
+	put_entry(a, pte_val(swp_entry_to_pte(make_writable_device_private_entry(pfn))));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 4, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 0, dev->asked);
+	pte = hmm_fake_entry(fake, AT(addr, 2));
+	KUNIT_EXPECT_EQ(test, pfn, hmm_pte_pfn(pte));
+	KUNIT_EXPECT_TRUE(test, hmm_pte_device(pte));
+	KUNIT_EXPECT_TRUE(test, pte.pfn & HMM_PTE_UNADDRESSABLE);
+
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(other, addr, 4, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, 1, dev->asked);
+	KUNIT_EXPECT_FALSE(test, hmm_pte_device(hmm_fake_entry(other, AT(addr, 2))));
+	hmm_area_restore(a);
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
+}
+
+static void coherent_memory(struct kunit *test)
+{
+	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_COHERENT, PMD_SIZE);
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	struct hmm_area *a = device_area(test, AT(addr, 1));
+	hmm_pte_t pte;
+
+	put_entry(a, pte_val(mk_pte(dev->page, PAGE_SHARED)));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 4, HMM_FAULT_WRITE));
+	pte = hmm_fake_entry(fake, AT(addr, 1));
+	KUNIT_EXPECT_TRUE(test, hmm_pte_device(pte));
+	KUNIT_EXPECT_FALSE(test, pte.pfn & HMM_PTE_UNADDRESSABLE);
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
+	hmm_area_restore(a);
+}
+
+/* More than a piece; begins and ends anywhere */
+static void long_range(struct kunit *test)
+{
+	const unsigned long pages = 4 * PTRS_PER_PTE - 5;
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_huge(fake, 4) + 3 * PAGE_SIZE;
+
+	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_READ | HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, 4, fake->fills);
+	KUNIT_EXPECT_EQ(test, HMM_UPDATE_DEVICE_WFAULT, fake->fill.event);
+	KUNIT_EXPECT_EQ(test, PMD_ORDER, order_at(fake, addr + PMD_SIZE));
+	KUNIT_EXPECT_EQ(test, pages, hmm_fake_valid(fake, fake->base, SZ_1G >> PAGE_SHIFT));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).faults);
+	KUNIT_EXPECT_EQ(test, pages, hmm_fake_stats(fake).pages);
+}
+
+static struct kunit_case hmm_mirror_fault_cases[] = {
+	KUNIT_CASE(bad_flags),
+	KUNIT_CASE(errors),
+	KUNIT_CASE(end_of_file),
+	KUNIT_CASE(killed),
+	KUNIT_CASE(driver_fails),
+	KUNIT_CASE(driver_fails_later),
+	KUNIT_CASE(holes),
+	KUNIT_CASE(present),
+	KUNIT_CASE(present_far),
+	KUNIT_CASE(read_breaks_no_cow),
+	KUNIT_CASE(upgrade),
+	KUNIT_CASE(folio_orders),
+	KUNIT_CASE(fault_inside_block),
+	KUNIT_CASE(hugetlb),
+	KUNIT_CASE(hugetlb_1g),
+	KUNIT_CASE(dirty),
+	KUNIT_CASE(dying_pagemap),
+	KUNIT_CASE(private_memory),
+	KUNIT_CASE(coherent_memory),
+	KUNIT_CASE(long_range),
+	{}
+};
+
+static struct kunit_suite hmm_mirror_fault_suite = {
+	.name = "hmm_mirror_fault",
+	.test_cases = hmm_mirror_fault_cases,
+};
+
+kunit_test_suite(hmm_mirror_fault_suite);

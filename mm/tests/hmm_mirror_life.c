@@ -1,0 +1,734 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How mirrors come and go, and their mm with them: registered, unregistered, mm exited,
+ * invalidated and faulted in every order, one after the other and all at once.
+ */
+#include <linux/delay.h>
+#include <linux/file.h>
+#include <linux/kthread.h>
+#include <linux/mman.h>
+#include <linux/prandom.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
+
+#include "hmm_mirror_test.h"
+
+/* A mm of its own, that can exit while the test goes on. It has one user. */
+static struct mm_struct *life_mm(struct kunit *test)
+{
+	struct mm_struct *mm = mm_alloc();
+
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	mm->task_size = TASK_SIZE;
+	arch_pick_mmap_layout(mm, &current->signal->rlim[RLIMIT_STACK]);
+	return mm;
+}
+
+static struct hmm_fake *life_fake(struct kunit *test, struct mm_struct *mm)
+{
+	struct hmm_fake *fake;
+
+	kthread_use_mm(mm);
+	fake = hmm_fake_new(test, 0);
+	KUNIT_ASSERT_PTR_EQ(test, mm, fake->mirror.mm);
+	return fake;
+}
+
+static void life_exit(struct mm_struct *mm)
+{
+	kthread_unuse_mm(mm);
+	mmput(mm);
+}
+
+static void expect_dead(struct hmm_fake *fake, unsigned long addr)
+{
+	struct hmm_range range = {
+		.mirror = &fake->mirror,
+		.start = addr,
+		.end = addr + PAGE_SIZE,
+	};
+
+	KUNIT_EXPECT_EQ(fake->test, -ESRCH, hmm_fake_fault(fake, addr, 1, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(fake->test, -ESRCH, hmm_range_begin(&range));
+	KUNIT_EXPECT_EQ(fake->test, 0, hmm_fake_valid(fake, fake->base, 1 << 18));
+	KUNIT_EXPECT_EQ(fake->test, 1, fake->releases);
+	KUNIT_EXPECT_EQ(fake->test, 0, fake->late);
+}
+
+/* The driver learns that everything goes, then that this was it. */
+static void exit_then_unregister(struct kunit *test)
+{
+	struct mm_struct *mm = life_mm(test);
+	struct hmm_fake *fake = life_fake(test, mm), *idle = hmm_fake_beside(fake, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 16);
+
+	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
+	life_exit(mm);
+	hmm_fake_expect_one(fake, HMM_UPDATE_MUNMAP, fake->base, fake->base + SZ_1G);
+	hmm_fake_expect_none(idle);
+	expect_dead(fake, addr);
+	expect_dead(idle, addr);
+	hmm_fake_unregister(fake);
+	hmm_fake_unregister(idle);
+}
+
+static void unregister_first(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 16), i;
+
+	for (i = 0; i < 3; i++) {
+		hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
+		hmm_fake_forget(fake);
+		hmm_fake_unregister(fake);
+		hmm_fake_expect_one(fake, HMM_UPDATE_MUNMAP, fake->base, fake->base + SZ_1G);
+		/* Nobody is told any more. */
+		KUNIT_EXPECT_EQ(test, 0, do_madvise(current->mm, addr, 16 * PAGE_SIZE,
+						    MADV_DONTNEED));
+		KUNIT_EXPECT_EQ(test, 1, fake->count);
+		fake = hmm_fake_beside(fake, 0);
+	}
+}
+
+/* As soon as it is unregistered nobody knows it. */
+static void freed_at_once(struct kunit *test)
+{
+	struct hmm_fake *keeper = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(keeper, 16), i;
+
+	for (i = 0; i < 20; i++) {
+		struct hmm_fake *fake = kmalloc(sizeof(*fake), GFP_KERNEL);
+
+		KUNIT_ASSERT_NOT_NULL(test, fake);
+		hmm_fake_init(fake);
+		KUNIT_ASSERT_EQ(test, 0, hmm_mirror_register(&fake->mirror, current->mm));
+		if (i % 2)
+			KUNIT_EXPECT_EQ(test, 16, hmm_fake_fault(fake, addr, 16,
+								 HMM_FAULT_WRITE));
+		/* The reaper is at work, or about to be. */
+		if (i % 4 == 3)
+			hmm_fake_invalidate(keeper, MMU_NOTIFY_CLEAR, addr, addr + SZ_1M);
+		hmm_mirror_unregister(&fake->mirror);
+		KUNIT_EXPECT_EQ(test, 1, fake->releases);
+		memset(fake, 0x5a, sizeof(*fake));
+		kfree(fake);
+		hmm_fake_invalidate(keeper, MMU_NOTIFY_CLEAR, addr, addr + SZ_1M);
+	}
+	/* For those that a reaper would have found */
+	msleep(1500);
+}
+
+static int no_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	return 0;
+}
+
+static void map_in(struct kunit *test, struct mm_struct *mm)
+{
+	unsigned long addr;
+
+	kthread_use_mm(mm);
+	addr = vm_mmap(NULL, 0, PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	kthread_unuse_mm(mm);
+	KUNIT_ASSERT_LT(test, addr, TASK_SIZE);
+}
+
+static void register_fails(struct kunit *test)
+{
+	static const struct hmm_mirror_ops no_ops = {};
+	static const struct hmm_mirror_ops no_release = { .sync_cpu_device_pagetables = no_sync };
+	struct hmm_mirror mirror = { .ops = &no_ops };
+	struct mm_struct *mm = life_mm(test);
+	int ret;
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_mirror_register(&mirror, mm));
+	mirror.ops = NULL;
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_mirror_register(&mirror, mm));
+	mirror.ops = &no_release;
+	mirror.flags = HMM_MIRROR_OWN_TABLES << 1;
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_mirror_register(&mirror, mm));
+	mirror.flags = 0;
+
+	mmgrab(mm);
+	mmput(mm);
+	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_mirror_register(&mirror, mm));
+	mmdrop(mm);
+
+	/* The first one of a mm with mappings is interruptible, and may be tried again. */
+	mm = life_mm(test);
+	map_in(test, mm);
+	allow_signal(SIGKILL);
+	send_sig(SIGKILL, current, 1);
+	ret = hmm_mirror_register(&mirror, mm);
+	flush_signals(current);
+	disallow_signal(SIGKILL);
+	KUNIT_EXPECT_EQ(test, -EINTR, ret);
+	if (ret)
+		KUNIT_ASSERT_EQ(test, 0, hmm_mirror_register(&mirror, mm));
+	mmput(mm);
+	hmm_mirror_unregister(&mirror);
+}
+
+/* hmm_mirror_unregister() in a thread of its own */
+struct unregistering {
+	struct hmm_fake *fake;
+	struct completion done;
+};
+
+static int unregister_thread(void *arg)
+{
+	struct unregistering *u = arg;
+
+	hmm_fake_unregister(u->fake);
+	complete_all(&u->done);
+	return 0;
+}
+
+static void unregister_start(struct unregistering *u, struct hmm_fake *fake)
+{
+	struct task_struct *task;
+
+	u->fake = fake;
+	init_completion(&u->done);
+	task = kthread_run(unregister_thread, u, "hmm_unregister");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(fake->test, task);
+}
+
+static bool unregister_has_begun(struct hmm_fake *fake)
+{
+	unsigned long begin = jiffies;
+
+	while (!READ_ONCE(fake->releases) && time_before(jiffies, begin + HMM_FAKE_STUCK))
+		msleep(20);
+	return fake->releases;
+}
+
+static bool unregister_ends(struct unregistering *u)
+{
+	bool ended = wait_for_completion_timeout(&u->done, HMM_FAKE_STUCK);
+
+	if (!ended) {
+		KUNIT_FAIL(u->fake->test, "hmm_mirror_unregister() is stuck");
+		wait_for_completion(&u->done);
+	}
+	return ended;
+}
+
+/* A fault that finds out that it is in vain ends, and does not try again. */
+static void unregister_under_fault(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 16);
+	struct mmu_notifier_range range;
+	struct hmm_fake_call *call;
+	struct unregistering u;
+
+	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
+	hmm_fake_range(fake, &range, MMU_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	call = hmm_fake_call(fake, addr, 16, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
+	unregister_start(&u, fake);
+	KUNIT_EXPECT_TRUE(test, unregister_has_begun(fake));
+	mmu_notifier_invalidate_range_end(&range);
+	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_fake_call_ends(call));
+	unregister_ends(&u);
+}
+
+/* Ranges that have begun are waited for. None begins any more. */
+static void unregister_under_range(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, HMM_MIRROR_OWN_TABLES);
+	unsigned long addr = hmm_fake_map_small(fake, 16);
+	struct hmm_range range = {
+		.mirror = &fake->mirror,
+		.start = addr,
+		.end = addr + PAGE_SIZE,
+	}, later = range;
+	struct unregistering u;
+
+	KUNIT_ASSERT_EQ(test, 0, hmm_range_begin(&range));
+	unregister_start(&u, fake);
+	KUNIT_EXPECT_TRUE(test, unregister_has_begun(fake));
+	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_range_begin(&later));
+	msleep(50);
+	KUNIT_EXPECT_FALSE(test, completion_done(&u.done));
+	down_read(&fake->mirror.lock);
+	KUNIT_EXPECT_TRUE(test, hmm_range_retry(&range));
+	up_read(&fake->mirror.lock);
+	hmm_range_end(&range);
+	unregister_ends(&u);
+}
+
+static int invalidate_thread(void *arg)
+{
+	struct hmm_fake_call *call = arg;
+
+	hmm_fake_invalidate(call->fake, MMU_NOTIFY_CLEAR, call->start, call->end);
+	complete(&call->done);
+	return 0;
+}
+
+/* The callback that runs is waited for. */
+static void unregister_under_callback(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 16);
+	struct hmm_fake_call call = { .fake = fake, .start = addr, .end = addr + PAGE_SIZE };
+	struct task_struct *task;
+	struct unregistering u;
+
+	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
+	init_completion(&call.done);
+	fake->hold = true;
+	task = kthread_run(invalidate_thread, &call, "hmm_invalidate");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	wait_for_completion(&fake->held);
+	/* This lets it go on, too. */
+	unregister_start(&u, fake);
+	unregister_ends(&u);
+	wait_for_completion(&call.done);
+	KUNIT_EXPECT_EQ(test, 2, fake->count);
+	hmm_fake_expect(fake, 0, HMM_UPDATE_MIGRATE, addr, addr + PAGE_SIZE);
+	hmm_fake_expect(fake, 1, HMM_UPDATE_MUNMAP, fake->base, fake->base + SZ_1G);
+}
+
+/* A fault keeps the mm alive, and no longer than it takes. */
+static void exit_under_fault(struct kunit *test)
+{
+	struct mm_struct *mm = life_mm(test);
+	struct hmm_fake *fake = life_fake(test, mm);
+	unsigned long addr = hmm_fake_map_small(fake, 16), begin = jiffies;
+	struct mmu_notifier_range range;
+	struct hmm_fake_call *call;
+
+	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
+	hmm_fake_range(fake, &range, MMU_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	call = hmm_fake_call(fake, addr, 16, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
+	life_exit(mm);
+	KUNIT_EXPECT_EQ(test, 0, fake->releases);
+	mmu_notifier_invalidate_range_end(&range);
+	KUNIT_EXPECT_EQ(test, 16, hmm_fake_call_ends(call));
+	/* The last user was the fault, and somebody else does what that means. */
+	while (!READ_ONCE(fake->releases) && time_before(jiffies, begin + HMM_FAKE_STUCK))
+		msleep(20);
+	expect_dead(fake, addr);
+}
+
+/*
+ * The race: in each round a mm with mirrors ends by the hands of all these at once.
+ */
+#define LIFE_MIRRORS	3
+#define LIFE_ACTORS	6
+#define LIFE_SIZE	(6 * PMD_SIZE)
+#define LIFE_SECONDS	8
+#define LIFE_ROUNDS	30
+
+struct life;
+
+/**
+ * struct life_mirror - one of them, freed as soon as it is unregistered
+ * @mirror: mirror
+ * @life: the race
+ * @faulting: the one that a fault is under way for
+ * @lock: of what follows
+ * @releases: how often it was released
+ * @late: callbacks after that
+ */
+struct life_mirror {
+	struct hmm_mirror mirror;
+	struct life *life;
+	bool faulting;
+	spinlock_t lock; /* of what follows */
+	unsigned int releases;
+	unsigned int late;
+};
+
+struct life_actor {
+	struct life *life;
+	void (*act)(struct life *life, struct rnd_state *rnd);
+	struct rnd_state rnd;
+	struct task_struct *task;
+};
+
+/**
+ * struct life - the race
+ * @mm: of this round
+ * @addr: anonymous memory, and a page of @file at its end
+ * @file: which others unmap, whoever has it mapped
+ * @mirrors: each is gone once it was unregistered
+ * @entered: a fault on the first one has begun, or will not any more
+ * @fault_flags: of that
+ * @actors: the threads
+ * @round: changes when they are to begin
+ * @begin: where they wait for it
+ * @working: how many of them are still at it
+ * @done: none is
+ * @stop: it was the last round
+ * @wrong: mirrors with too many releases or too few, or with late callbacks
+ * @faulted: how many faults came through
+ */
+struct life {
+	struct mm_struct *mm;
+	unsigned long addr;
+	struct file *file;
+	struct life_mirror *mirrors[LIFE_MIRRORS];
+	struct completion entered;
+	unsigned int fault_flags;
+	struct life_actor actors[LIFE_ACTORS];
+	unsigned int round;
+	wait_queue_head_t begin;
+	atomic_t working;
+	struct completion done;
+	bool stop;
+	atomic_t wrong;
+	atomic_t faulted;
+};
+
+static void life_wait_a_bit(struct rnd_state *rnd)
+{
+	u32 some = prandom_u32_state(rnd) % 16;
+
+	if (some < 6)
+		udelay(20 * some);
+	else if (some < 8)
+		usleep_range(50, 500 * (some - 5));
+}
+
+static void life_unregister(struct life *life, unsigned int nr)
+{
+	struct life_mirror *m = life->mirrors[nr];
+
+	hmm_mirror_unregister(&m->mirror);
+	if (m->releases != 1 || m->late)
+		atomic_inc(&life->wrong);
+	memset(m, 0x5a, sizeof(*m));
+	kfree(m);
+}
+
+static void life_unregister_faulting(struct life *life, struct rnd_state *rnd)
+{
+	wait_for_completion(&life->entered);
+	life_wait_a_bit(rnd);
+	life_unregister(life, 0);
+}
+
+static void life_unregister_others(struct life *life, struct rnd_state *rnd)
+{
+	life_wait_a_bit(rnd);
+	life_unregister(life, 1);
+	life_wait_a_bit(rnd);
+	life_unregister(life, 2);
+}
+
+/* A driver in whose callback it shows that a fault has begun */
+static int life_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	struct life_mirror *m = container_of(mirror, struct life_mirror, mirror);
+
+	if (m->faulting && (update->event == HMM_UPDATE_DEVICE_RFAULT ||
+			    update->event == HMM_UPDATE_DEVICE_WFAULT))
+		complete(&m->life->entered);
+	spin_lock(&m->lock);
+	m->late += m->releases;
+	spin_unlock(&m->lock);
+	return 0;
+}
+
+static void life_release(struct hmm_mirror *mirror)
+{
+	struct life_mirror *m = container_of(mirror, struct life_mirror, mirror);
+
+	spin_lock(&m->lock);
+	m->releases++;
+	spin_unlock(&m->lock);
+}
+
+static const struct hmm_mirror_ops life_ops = {
+	.sync_cpu_device_pagetables = life_sync,
+	.release = life_release,
+};
+
+static void life_fault(struct life *life, struct rnd_state *rnd)
+{
+	struct hmm_mirror *mirror = &life->mirrors[0]->mirror;
+	long ret;
+
+	ret = hmm_mirror_fault(mirror, life->addr, life->addr + LIFE_SIZE, life->fault_flags);
+	/* From here on it may be gone. */
+	complete(&life->entered);
+	if (ret > 0)
+		atomic_inc(&life->faulted);
+	else if (ret != -ESRCH && ret != -EFAULT)
+		atomic_inc(&life->wrong);
+}
+
+static void life_change(struct life *life, struct rnd_state *rnd)
+{
+	unsigned int i;
+
+	for (i = 0; i < 4 && mmget_not_zero(life->mm); i++) {
+		unsigned long addr = life->addr + prandom_u32_state(rnd) % 6 * PMD_SIZE;
+
+		if (i % 2) {
+			do_madvise(life->mm, addr, PAGE_SIZE, MADV_DONTNEED);
+		} else {
+			kthread_use_mm(life->mm);
+			put_user('x', (char __user *)addr);
+			hmm_fake_protect(addr, PAGE_SIZE, PROT_READ);
+			kthread_unuse_mm(life->mm);
+		}
+		mmput(life->mm);
+		life_wait_a_bit(rnd);
+	}
+}
+
+/* Needs no user of the mm, and comes while that exits */
+static void life_unmap_file(struct life *life, struct rnd_state *rnd)
+{
+	unsigned int i;
+
+	for (i = 0; i < 10; i++) {
+		unmap_mapping_range(life->file->f_mapping, 0, 0, 1);
+		cond_resched();
+	}
+}
+
+static void life_mmput(struct life *life, struct rnd_state *rnd)
+{
+	life_wait_a_bit(rnd);
+	mmput(life->mm);
+}
+
+/* Pairs with the smp_load_acquire() in life_thread() */
+static void life_begin(struct life *life)
+{
+	reinit_completion(&life->done);
+	atomic_set(&life->working, LIFE_ACTORS);
+	/* What a thread finds in @life is of this round. */
+	smp_store_release(&life->round, life->round + 1);
+	wake_up_all(&life->begin);
+}
+
+static int life_thread(void *arg)
+{
+	struct life_actor *actor = arg;
+	struct life *life = actor->life;
+	unsigned int round = 0;
+
+	for (;;) {
+		/* Pairs with the smp_store_release() in life_begin() */
+		wait_event(life->begin, smp_load_acquire(&life->round) != round);
+		round = life->round;
+		if (life->stop)
+			break;
+		actor->act(life, &actor->rnd);
+		if (atomic_dec_and_test(&life->working))
+			complete(&life->done);
+	}
+	if (atomic_dec_and_test(&life->working))
+		complete(&life->done);
+	return 0;
+}
+
+static void life_run(struct kunit *test, struct life *life)
+{
+	life_begin(life);
+	if (!wait_for_completion_timeout(&life->done, HMM_FAKE_STUCK)) {
+		KUNIT_FAIL(test, "stuck in round %u", life->round);
+		wait_for_completion(&life->done);
+	}
+}
+
+static void life_stop(void *arg)
+{
+	struct life *life = arg;
+
+	life->stop = true;
+	life_begin(life);
+	wait_for_completion(&life->done);
+	__fput_sync(life->file);
+}
+
+static void life_map(struct kunit *test, struct life *life)
+{
+	unsigned long i;
+
+	life->addr = ALIGN(vm_mmap(NULL, 0, LIFE_SIZE + PMD_SIZE, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, 0), PMD_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(life->mm, life->addr, LIFE_SIZE, MADV_NOHUGEPAGE));
+	/* Something in each piece */
+	for (i = 0; i < LIFE_SIZE; i += PMD_SIZE)
+		hmm_test_write(test, life->addr + i);
+	KUNIT_ASSERT_EQ(test, life->addr + PAGE_SIZE,
+			vm_mmap(life->file, life->addr + PAGE_SIZE, PAGE_SIZE, PROT_READ,
+				MAP_SHARED | MAP_FIXED, 0));
+	hmm_test_read(test, life->addr + PAGE_SIZE);
+}
+
+static struct life_mirror *life_register(struct kunit *test, struct life *life,
+					 unsigned int nr)
+{
+	struct life_mirror *m = kmalloc(sizeof(*m), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, m);
+	/* What a driver does not set is of no matter. */
+	memset(m, 0x6b, sizeof(*m));
+	m->mirror.ops = &life_ops;
+	m->mirror.dma_dev = NULL;
+	m->mirror.dev_private_owner = m;
+	m->mirror.flags = 0;
+	m->life = life;
+	m->faulting = !nr;
+	spin_lock_init(&m->lock);
+	m->releases = 0;
+	m->late = 0;
+	KUNIT_ASSERT_EQ(test, 0, hmm_mirror_register(&m->mirror, life->mm));
+	return m;
+}
+
+static void life_round(struct kunit *test, struct life *life, struct rnd_state *rnd)
+{
+	struct mm_struct *mm = life_mm(test);
+	unsigned int i;
+
+	life->mm = mm;
+	mmgrab(mm);
+	kthread_use_mm(mm);
+	life_map(test, life);
+	reinit_completion(&life->entered);
+	for (i = 0; i < LIFE_MIRRORS; i++)
+		life->mirrors[i] = life_register(test, life, i);
+	hmm_mirror_fault(&life->mirrors[1]->mirror, life->addr, life->addr + LIFE_SIZE,
+			 HMM_FAULT_PRESENT | HMM_FAULT_WRITE);
+	kthread_unuse_mm(mm);
+
+	/* One that needs faults, or one that has many pieces */
+	life->fault_flags = HMM_FAULT_PRESENT | HMM_FAULT_READ;
+	if (prandom_u32_state(rnd) % 8 == 0)
+		life->fault_flags = HMM_FAULT_READ;
+	life_run(test, life);
+	mmdrop(mm);
+}
+
+static void race(struct kunit *test)
+{
+	static void (*const acts[LIFE_ACTORS])(struct life *, struct rnd_state *) = {
+		life_unregister_faulting, life_unregister_others, life_fault,
+		life_change, life_unmap_file, life_mmput,
+	};
+	struct life *life = kunit_kzalloc(test, sizeof(*life), GFP_KERNEL);
+	u32 seed = get_random_u32();
+	struct rnd_state rnd;
+	unsigned long i;
+	ktime_t end;
+
+	KUNIT_ASSERT_NOT_NULL(test, life);
+	kunit_info(test, "seed %u", seed);
+	prandom_seed_state(&rnd, seed);
+	init_completion(&life->entered);
+	init_completion(&life->done);
+	init_waitqueue_head(&life->begin);
+	life->file = shmem_file_setup("hmm_mirror", PAGE_SIZE, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, life->file);
+	for (i = 0; i < LIFE_ACTORS; i++) {
+		struct life_actor *actor = &life->actors[i];
+
+		actor->life = life;
+		actor->act = acts[i];
+		prandom_seed_state(&actor->rnd, ++seed);
+		actor->task = kthread_run(life_thread, actor, "hmm_life_%lu", i);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, actor->task);
+	}
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, life_stop, life));
+
+	/* Not by jiffies: a guest that has too little of its CPUs loses ticks. */
+	end = ktime_add_ms(ktime_get(), LIFE_SECONDS * MSEC_PER_SEC);
+	for (i = 0; i < LIFE_ROUNDS || ktime_before(ktime_get(), end); i++) {
+		life_round(test, life, &rnd);
+		KUNIT_ASSERT_EQ(test, 0, atomic_read(&life->wrong));
+	}
+	kunit_info(test, "%lu rounds, %d faults", i, atomic_read(&life->faulted));
+	KUNIT_EXPECT_GT(test, atomic_read(&life->faulted), 0);
+}
+
+/* Registered and unregistered by many at once, while the first one creates what they share */
+struct crowd {
+	struct mm_struct *mm;
+	unsigned long addr;
+	atomic_t wrong;
+	atomic_t working;
+	struct completion done;
+};
+
+static int crowd_thread(void *arg)
+{
+	struct crowd *crowd = arg;
+	struct hmm_fake *fake;
+	unsigned int i;
+
+	for (i = 0; i < 25; i++) {
+		fake = kmalloc(sizeof(*fake), GFP_KERNEL);
+		if (!fake)
+			break;
+		hmm_fake_init(fake);
+		if (hmm_mirror_register(&fake->mirror, crowd->mm)) {
+			atomic_inc(&crowd->wrong);
+			kfree(fake);
+			break;
+		}
+		if (hmm_fake_fault(fake, crowd->addr, 4, HMM_FAULT_READ) != 4)
+			atomic_inc(&crowd->wrong);
+		do_madvise(crowd->mm, crowd->addr, PAGE_SIZE, MADV_DONTNEED);
+		hmm_mirror_unregister(&fake->mirror);
+		if (fake->releases != 1 || fake->late || fake->wrong)
+			atomic_inc(&crowd->wrong);
+		memset(fake, 0x5a, sizeof(*fake));
+		kfree(fake);
+	}
+	if (atomic_dec_and_test(&crowd->working))
+		complete(&crowd->done);
+	return 0;
+}
+
+static void crowd(struct kunit *test)
+{
+	struct crowd crowd = { .mm = life_mm(test) };
+	unsigned int i;
+
+	kthread_use_mm(crowd.mm);
+	crowd.addr = vm_mmap(NULL, 0, 4 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	kthread_unuse_mm(crowd.mm);
+	init_completion(&crowd.done);
+	atomic_set(&crowd.working, 4);
+	for (i = 0; i < 4; i++)
+		kthread_run(crowd_thread, &crowd, "hmm_crowd");
+	wait_for_completion(&crowd.done);
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&crowd.wrong));
+	mmput(crowd.mm);
+}
+
+static struct kunit_case hmm_mirror_life_cases[] = {
+	KUNIT_CASE(exit_then_unregister),
+	KUNIT_CASE(unregister_first),
+	KUNIT_CASE(freed_at_once),
+	KUNIT_CASE(register_fails),
+	KUNIT_CASE(unregister_under_fault),
+	KUNIT_CASE(unregister_under_range),
+	KUNIT_CASE(unregister_under_callback),
+	KUNIT_CASE(exit_under_fault),
+	KUNIT_CASE(crowd),
+	KUNIT_CASE_SLOW(race),
+	{}
+};
+
+static struct kunit_suite hmm_mirror_life_suite = {
+	.name = "hmm_mirror_life",
+	.test_cases = hmm_mirror_life_cases,
+};
+
+kunit_test_suite(hmm_mirror_life_suite);

@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A driver without a device, for the tests of the mirror.
+ */
+#include <linux/delay.h>
+#include <linux/hugetlb.h>
+#include <linux/kthread.h>
+#include <linux/mman.h>
+
+#include <asm/unistd.h>
+
+#include "hmm_mirror_test.h"
+
+/* As much as the tests want: four windows */
+#define FAKE_SIZE	(4UL << 30)
+
+static bool fake_is_fill(const struct hmm_update *update)
+{
+	return update->event == HMM_UPDATE_DEVICE_RFAULT ||
+	       update->event == HMM_UPDATE_DEVICE_WFAULT;
+}
+
+/* What holds for whatever a driver is told */
+static bool fake_update_is_sane(const struct hmm_update *update)
+{
+	return update->event > HMM_UPDATE_NONE && update->start < update->end &&
+	       PAGE_ALIGNED(update->start | update->end) &&
+	       update->start >> 30 == (update->end - 1) >> 30 &&
+	       (update->blockable || !fake_is_fill(update));
+}
+
+/* The driver can still look at what is taken away, and is called only for that. */
+static bool fake_has_it(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	switch (update->event) {
+	case HMM_UPDATE_WRITE_PROTECT:
+	case HMM_UPDATE_FORK:
+	case HMM_UPDATE_ISDIRTY:
+		return hmm_pt_writable(&mirror->pt, update->start, update->end);
+	default:
+		return hmm_pt_occupied(&mirror->pt, update->start, update->end);
+	}
+}
+
+static int fake_fill(struct hmm_fake *fake, const struct hmm_update *update)
+{
+	int ret;
+
+	/* Others read the mirror page table meanwhile. */
+	lockdep_assert_held_read(&fake->mirror.lock);
+	spin_lock(&fake->lock);
+	fake->fill = *update;
+	fake->fills++;
+	ret = fake->fill_error;
+	fake->fill_error = 0;
+	spin_unlock(&fake->lock);
+	return ret;
+}
+
+static int fake_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	struct hmm_fake *fake = container_of(mirror, struct hmm_fake, mirror);
+	bool refuse, hold;
+
+	lockdep_assert_held(&mirror->lock);
+	spin_lock(&fake->lock);
+	fake->late += fake->releases;
+	fake->wrong += !fake_update_is_sane(update);
+	fake->wrong += !(mirror->flags & HMM_MIRROR_OWN_TABLES) && !fake_has_it(mirror, update);
+	spin_unlock(&fake->lock);
+	if (fake_is_fill(update))
+		return fake_fill(fake, update);
+
+	lockdep_assert_held_write(&mirror->lock);
+	spin_lock(&fake->lock);
+	if (fake->count < HMM_FAKE_LOG)
+		fake->log[fake->count] = *update;
+	fake->count++;
+	refuse = fake->refuse && update->start >= fake->refuse_from;
+	if (refuse)
+		fake->refuse--;
+	hold = fake->hold;
+	fake->hold = false;
+	spin_unlock(&fake->lock);
+	if (hold) {
+		complete(&fake->held);
+		wait_for_completion(&fake->go);
+	}
+	return refuse ? -EAGAIN : 0;
+}
+
+static void fake_release(struct hmm_mirror *mirror)
+{
+	struct hmm_fake *fake = container_of(mirror, struct hmm_fake, mirror);
+
+	spin_lock(&fake->lock);
+	fake->releases++;
+	spin_unlock(&fake->lock);
+}
+
+static const struct hmm_mirror_ops fake_ops = {
+	.sync_cpu_device_pagetables = fake_sync,
+	.release = fake_release,
+};
+
+/* What a driver sets; the rest is not 0, because it need not be. */
+void hmm_fake_init(struct hmm_fake *fake)
+{
+	memset(fake, 0, sizeof(*fake));
+	memset(&fake->mirror, 0x6b, sizeof(fake->mirror));
+	fake->mirror.ops = &fake_ops;
+	fake->mirror.dma_dev = NULL;
+	fake->mirror.dev_private_owner = fake;
+	fake->mirror.flags = 0;
+	spin_lock_init(&fake->lock);
+	init_completion(&fake->held);
+	init_completion(&fake->go);
+}
+
+/* Also what has to hold for each mirror at its end */
+static void fake_unregister(void *arg)
+{
+	struct hmm_fake *fake = arg;
+	struct kunit *test = fake->test;
+
+	complete_all(&fake->go);
+	fake->refuse = 0;
+	hmm_mirror_unregister(&fake->mirror);
+	KUNIT_EXPECT_EQ(test, 1, fake->releases);
+	KUNIT_EXPECT_EQ(test, 0, fake->late);
+	KUNIT_EXPECT_EQ(test, 0, fake->wrong);
+}
+
+void hmm_fake_unregister(struct hmm_fake *fake)
+{
+	kunit_release_action(fake->test, fake_unregister, fake);
+}
+
+static struct hmm_fake *fake_register(struct kunit *test, unsigned long base,
+				      unsigned int flags)
+{
+	struct hmm_fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, fake);
+	hmm_fake_init(fake);
+	fake->test = test;
+	fake->base = base;
+	fake->mirror.flags = flags;
+	KUNIT_ASSERT_EQ(test, 0, hmm_mirror_register(&fake->mirror, current->mm));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, fake_unregister, fake));
+	return fake;
+}
+
+/* A mirror of the test's mm, in which there is room for mappings */
+struct hmm_fake *hmm_fake_new(struct kunit *test, unsigned int flags)
+{
+	unsigned long base;
+
+	base = kunit_vm_mmap(test, NULL, 0, FAKE_SIZE + SZ_1G, PROT_NONE,
+			     MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE, 0);
+	KUNIT_ASSERT_NE(test, 0, base);
+	KUNIT_ASSERT_LT(test, base, TASK_SIZE);
+	return fake_register(test, ALIGN(base, SZ_1G), flags);
+}
+
+/* One more mirror of the same mm */
+struct hmm_fake *hmm_fake_beside(struct hmm_fake *fake, unsigned int flags)
+{
+	return fake_register(fake->test, fake->base, flags);
+}
+
+unsigned long hmm_fake_map_file(struct hmm_fake *fake, unsigned long offset,
+				unsigned long size, struct file *file, unsigned long flags)
+{
+	unsigned long addr = fake->base + offset;
+
+	KUNIT_ASSERT_EQ(fake->test, addr,
+			vm_mmap(file, addr, size, PROT_READ | PROT_WRITE,
+				flags | MAP_FIXED | MAP_NORESERVE, 0));
+	return addr;
+}
+
+unsigned long hmm_fake_map(struct hmm_fake *fake, unsigned long offset, unsigned long size)
+{
+	return hmm_fake_map_file(fake, offset, size, NULL, MAP_ANONYMOUS | MAP_PRIVATE);
+}
+
+/* Small pages in the middle of the first window */
+unsigned long hmm_fake_map_small(struct hmm_fake *fake, unsigned long npages)
+{
+	unsigned long addr = hmm_fake_map(fake, SZ_512M, npages << PAGE_SHIFT);
+
+	KUNIT_ASSERT_EQ(fake->test, 0, do_madvise(current->mm, addr, npages << PAGE_SHIFT,
+						  MADV_NOHUGEPAGE));
+	return addr;
+}
+
+/* THPs there */
+unsigned long hmm_fake_map_huge(struct hmm_fake *fake, unsigned long count)
+{
+	return hmm_fake_map(fake, SZ_512M, count * PMD_SIZE);
+}
+
+struct file *hmm_fake_hugetlb(struct kunit *test, unsigned long size, unsigned int order)
+{
+	struct file *file = hugetlb_file_setup("hmm_mirror", size, VM_NORESERVE,
+					       HUGETLB_ANONHUGE_INODE, PAGE_SHIFT + order);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	return file;
+}
+
+long hmm_fake_fault(struct hmm_fake *fake, unsigned long addr, unsigned long npages,
+		    unsigned int flags)
+{
+	return hmm_mirror_fault(&fake->mirror, addr, addr + (npages << PAGE_SHIFT), flags);
+}
+
+void hmm_fake_fault_all(struct hmm_fake *fake, unsigned long addr, unsigned long npages,
+			unsigned int flags)
+{
+	KUNIT_ASSERT_EQ(fake->test, npages, hmm_fake_fault(fake, addr, npages, flags));
+	KUNIT_ASSERT_EQ(fake->test, npages, hmm_fake_valid(fake, addr, npages));
+	if (flags & HMM_FAULT_WRITE)
+		KUNIT_ASSERT_EQ(fake->test, npages, hmm_fake_writable(fake, addr, npages));
+}
+
+static int fake_call_thread(void *arg)
+{
+	struct hmm_fake_call *call = arg;
+
+	call->ret = hmm_mirror_fault(&call->fake->mirror, call->start, call->end, call->flags);
+	complete_all(&call->done);
+	return 0;
+}
+
+static void fake_call_wait(void *arg)
+{
+	struct hmm_fake_call *call = arg;
+
+	wait_for_completion(&call->done);
+	put_task_struct(call->task);
+}
+
+/* Let another thread fault. */
+struct hmm_fake_call *hmm_fake_call(struct hmm_fake *fake, unsigned long addr,
+				    unsigned long npages, unsigned int flags)
+{
+	struct kunit *test = fake->test;
+	struct hmm_fake_call *call;
+
+	call = kunit_kzalloc(test, sizeof(*call), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, call);
+	call->fake = fake;
+	call->start = addr;
+	call->end = addr + (npages << PAGE_SHIFT);
+	call->flags = flags;
+	init_completion(&call->done);
+	call->task = kthread_create(fake_call_thread, call, "hmm_fake_call");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, call->task);
+	get_task_struct(call->task);
+	wake_up_process(call->task);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, fake_call_wait, call));
+	return call;
+}
+
+/*
+ * Wait until the call sleeps, and see that it goes on sleeping: on a loaded machine that
+ * is the worse sign the longer it takes, but it never is a wrong one.
+ */
+bool hmm_fake_call_blocks(struct hmm_fake_call *call)
+{
+	unsigned long begin = jiffies;
+	unsigned int asleep = 0;
+
+	while (asleep < 30 && time_before(jiffies, begin + HMM_FAKE_STUCK)) {
+		if (completion_done(&call->done))
+			return false;
+		asleep = READ_ONCE(call->task->__state) & TASK_UNINTERRUPTIBLE ? asleep + 1 : 0;
+		usleep_range(1000, 2000);
+	}
+	return !completion_done(&call->done);
+}
+
+long hmm_fake_call_ends(struct hmm_fake_call *call)
+{
+	struct kunit *test = call->fake->test;
+
+	if (!wait_for_completion_timeout(&call->done, HMM_FAKE_STUCK))
+		KUNIT_FAIL(test, "a fault is stuck");
+	kunit_release_action(test, fake_call_wait, call);
+	return call->ret;
+}
+
+hmm_pte_t hmm_fake_entry(struct hmm_fake *fake, unsigned long addr)
+{
+	guard(rwsem_read)(&fake->mirror.lock);
+	return hmm_pt_lookup(&fake->mirror, addr, NULL);
+}
+
+/* How many entries have all of @flags? */
+unsigned long hmm_fake_count(struct hmm_fake *fake, unsigned long addr,
+			     unsigned long npages, unsigned long flags)
+{
+	unsigned long end = addr + (npages << PAGE_SHIFT), count = 0;
+	struct hmm_pt_iter iter;
+
+	guard(rwsem_read)(&fake->mirror.lock);
+	hmm_pt_for_each(&iter, &fake->mirror, addr, end) {
+		if ((iter.pte.pfn & flags) == flags)
+			count += (iter.end - iter.addr) >> PAGE_SHIFT;
+	}
+	return count;
+}
+
+struct hmm_mirror_stats hmm_fake_stats(struct hmm_fake *fake)
+{
+	struct hmm_mirror_stats stats;
+
+	hmm_mirror_get_stats(&fake->mirror, &stats);
+	return stats;
+}
+
+void hmm_fake_range(struct hmm_fake *fake, struct mmu_notifier_range *range,
+		    enum mmu_notifier_event event, unsigned long start, unsigned long end)
+{
+	mmu_notifier_range_init(range, event, 0, fake->mirror.mm, start, end);
+}
+
+/* As those do who change the CPU page table, but for the change */
+void hmm_fake_invalidate(struct hmm_fake *fake, enum mmu_notifier_event event,
+			 unsigned long start, unsigned long end)
+{
+	struct mmu_notifier_range range;
+
+	hmm_fake_range(fake, &range, event, start, end);
+	mmap_read_lock(fake->mirror.mm);
+	mmu_notifier_invalidate_range_start(&range);
+	mmu_notifier_invalidate_range_end(&range);
+	mmap_read_unlock(fake->mirror.mm);
+}
+
+int hmm_fake_invalidate_nonblock(struct hmm_fake *fake, enum mmu_notifier_event event,
+				 unsigned long start, unsigned long end)
+{
+	struct mmu_notifier_range range;
+	int ret;
+
+	hmm_fake_range(fake, &range, event, start, end);
+	mmap_read_lock(fake->mirror.mm);
+	ret = mmu_notifier_invalidate_range_start_nonblock(&range);
+	if (!ret)
+		mmu_notifier_invalidate_range_end(&range);
+	mmap_read_unlock(fake->mirror.mm);
+	return ret;
+}
+
+void hmm_fake_forget(struct hmm_fake *fake)
+{
+	spin_lock(&fake->lock);
+	memset(fake->log, 0, sizeof(fake->log));
+	fake->count = 0;
+	fake->fills = 0;
+	spin_unlock(&fake->lock);
+}
+
+void hmm_fake_expect(struct hmm_fake *fake, unsigned int nr, enum hmm_update_event event,
+		     unsigned long start, unsigned long end)
+{
+	const struct hmm_update *update = &fake->log[nr];
+
+	KUNIT_EXPECT_EQ(fake->test, event, update->event);
+	KUNIT_EXPECT_EQ(fake->test, start - fake->base, update->start - fake->base);
+	KUNIT_EXPECT_EQ(fake->test, end - fake->base, update->end - fake->base);
+}
+
+void hmm_fake_expect_one(struct hmm_fake *fake, enum hmm_update_event event,
+			 unsigned long start, unsigned long end)
+{
+	KUNIT_EXPECT_EQ(fake->test, 1, fake->count);
+	hmm_fake_expect(fake, 0, event, start, end);
+	KUNIT_EXPECT_TRUE(fake->test, fake->log[0].blockable);
+}
+
+void hmm_fake_expect_none(struct hmm_fake *fake)
+{
+	KUNIT_EXPECT_EQ(fake->test, 0, fake->count);
+}
+
+int hmm_fake_protect(unsigned long addr, unsigned long size, unsigned long prot)
+{
+	return hmm_test_syscall(__NR_mprotect, addr, size, prot, 0, 0);
+}

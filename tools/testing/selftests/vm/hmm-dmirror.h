@@ -386,16 +386,16 @@ static inline bool dmirror_told_nothing(struct dmirror *dev)
 	return !dmirror_told(dev, NULL, 0, TOLD_NOTHING);
 }
 
-/* Of what faults the device was told, which it had itself; TOLD_NOTHING unless all are alike. */
-static inline enum told dmirror_told_fault(struct dmirror *dev)
+/* Was it told of faults of its own that are all @want, and of nothing else? */
+static inline bool dmirror_told_of_faults(struct dmirror *dev, enum told want)
 {
 	struct hmm_dmirror_event events[HMM_DMIRROR_LOG_SIZE];
 	long i, n = dmirror_events(dev, events, HMM_DMIRROR_LOG_SIZE);
 
 	for (i = 0; i < n; i++)
-		if (!is_fault(&events[i]) || events[i].event != events[0].event)
-			return TOLD_NOTHING;
-	return n > 0 ? events[0].event : TOLD_NOTHING;
+		if (events[i].event != want)
+			break;
+	return n > 0 && i == n;
 }
 
 /* Waits for the end of the mirror: nothing comes behind it. */

@@ -11,16 +11,17 @@
  * mremap, fork		x		x	x	x	x
  * MADV_DONTNEED	x		x	x	x	x
  * another node		x		x	x	x	x
- * MADV_PAGEOUT		x		x	absent	x	x
- * MADV_FREE		x		x	absent: of anonymous memory only
- * soft-dirty, uffd-wp	x		x	absent	x	absent: the file system's own
- * KSM			x		absent: it takes small anonymous pages
+ * reclaim		x		x	absent	x	x
+ * MADV_FREE		x		x	absent: anonymous memory only
+ * soft-dirty		x		x	absent	x	x
+ * uffd-wp		x		x	x	x	absent
+ * KSM			x		absent: small anonymous pages only
  * MADV_COLLAPSE	x		absent	absent	x	absent
  * truncate, hole punch	absent: there is no file	x	x
  * writeback		absent				absent	x
  *
- * The first four rows, and the pages that the device has taken to its memory, are tested with a
- * device of each type; to the others it makes no difference.
+ * The first four rows, and what the device has taken to its memory, are tested with a device of
+ * each type; to the others it makes no difference.
  */
 #include "../kselftest_harness.h"
 
@@ -754,7 +755,7 @@ TEST_F(hmm_mirror, read_fault)
 
 	stamp_write(mem, NPAGES, TAG_CPU);
 	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_CPU));
-	EXPECT_EQ(TOLD_RFAULT, dmirror_told_fault(&self->dev));
+	EXPECT_TRUE(dmirror_told_of_faults(&self->dev, TOLD_RFAULT));
 	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
 	EXPECT_EQ(0, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_read));
 }
@@ -766,6 +767,7 @@ TEST_F(hmm_mirror, write_fault)
 	ASSERT_EQ(NPAGES, dmirror_read(&self->dev, mem, NPAGES));
 	dmirror_forget(&self->dev);
 	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
+	EXPECT_TRUE(dmirror_told_of_faults(&self->dev, TOLD_WFAULT));
 	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
 	EXPECT_EQ(NPAGES, dmirror_has_written(&self->dev, mem, NPAGES));
 	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
@@ -857,15 +859,20 @@ TEST_F(hmm_mirror, protection_without_write)
 
 /* What the kernel does of its own accord, or is asked to */
 
+static void test_reclaim(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
+{
+	EXPECT_EQ(NPAGES, dmirror_told(dev, mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_maps(dev, mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(1, dmirror_faults_of(dev, mem, NPAGES, dmirror_read));
+	EXPECT_EQ(NPAGES, stamp_run(dev->buf, NPAGES, TAG_DEVICE));
+}
+
 TEST_F(hmm_mirror, pageout)
 {
 	char *mem = mirrored(_metadata, &self->dev);
 
 	swap_out(_metadata, mem, NPAGES);
-	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
-	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_NOTHING));
-	EXPECT_EQ(1, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_read));
-	EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_DEVICE));
+	test_reclaim(_metadata, &self->dev, mem);
 }
 
 TEST_F(hmm_mirror, pageout_of_thp)
@@ -874,25 +881,72 @@ TEST_F(hmm_mirror, pageout_of_thp)
 
 	mirror_all(_metadata, &self->dev, mem);
 	swap_out(_metadata, mem, NPAGES);
-	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
-	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_DEVICE));
+	test_reclaim(_metadata, &self->dev, mem);
+}
+
+/* Their entries go when they are dropped from the page cache, or swapped out. */
+static void reclaim_file(struct __test_metadata *_metadata, char *mem)
+{
+	long left = NPAGES;
+
+	for (int tries = 0; tries < 100 && left; tries++) {
+		ASSERT_EQ(0, madvise(mem, SIZE, MADV_PAGEOUT));
+		left = 0;
+		for (long i = 0; i < NPAGES; i++)
+			left += !!(pagemap_of(_metadata, page_at(mem, i)) & PM_PRESENT);
+	}
+	ASSERT_EQ(0, left);
+}
+
+TEST_F(hmm_mirror, pageout_of_shmem)
+{
+	int fd;
+	char *mem = map_shmem(_metadata, &fd);
+
+	mirror_all(_metadata, &self->dev, mem);
+	reclaim_file(_metadata, mem);
+	test_reclaim(_metadata, &self->dev, mem);
+	close(fd);
+}
+
+TEST_F(hmm_mirror, pageout_of_file)
+{
+	int fd;
+	char *mem = map_file(_metadata, &fd);
+
+	mirror_all(_metadata, &self->dev, mem);
+	ASSERT_EQ(0, msync(mem, SIZE, MS_SYNC));
+	dmirror_forget(&self->dev);
+	reclaim_file(_metadata, mem);
+	test_reclaim(_metadata, &self->dev, mem);
+	close(fd);
 }
 
 /* Once the device has written again, the pages are no more to be freed. */
+static void test_madv_free(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
+{
+	mirror_all(_metadata, dev, mem);
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_FREE));
+	EXPECT_EQ(NPAGES, dmirror_told(dev, mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_maps(dev, mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(NPAGES, dmirror_write_stamps(dev, mem, NPAGES));
+	swap_out(_metadata, mem, NPAGES);
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(dev, mem, NPAGES, TAG_DEVICE));
+}
+
 TEST_F(hmm_mirror, madv_free)
 {
-	char *mem = mirrored(_metadata, &self->dev);
+	test_madv_free(_metadata, &self->dev, map_small(_metadata, NPAGES));
+}
 
-	ASSERT_EQ(0, madvise(mem, SIZE, MADV_FREE));
-	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
-	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_NOTHING));
-	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
-	swap_out(_metadata, mem, NPAGES);
-	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_DEVICE));
+TEST_F(hmm_mirror, madv_free_of_thp)
+{
+	test_madv_free(_metadata, &self->dev, map_thp(_metadata, 1));
 }
 
 #define KSM_DIR	"/sys/kernel/mm/ksm/"
 
+/* 6.12 says KPF_KSM of every anonymous page: what counts is that all are the same. */
 static void ksm_merge(struct __test_metadata *_metadata, char *mem, long npages)
 {
 	time_t deadline = in_seconds(60);
@@ -904,8 +958,9 @@ static void ksm_merge(struct __test_metadata *_metadata, char *mem, long npages)
 		    write_text(KSM_DIR "run", "1"));
 	while (before(deadline) && merged < npages) {
 		usleep(20000);
+		merged = 0;
 		while (merged < npages &&
-		       page_has_flag(_metadata, page_at(mem, merged), KPF_KSM))
+		       pfn_of(_metadata, page_at(mem, merged)) == pfn_of(_metadata, mem))
 			merged++;
 	}
 	ASSERT_TRUE(write_text(KSM_DIR "run", "0"));
@@ -931,33 +986,81 @@ TEST_F_TIMEOUT(hmm_mirror, ksm, 120)
 	EXPECT_EQ(0x5a, *page_at(mem, 1));
 }
 
+static void test_collapse(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
+{
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_HUGEPAGE));
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_COLLAPSE));
+	EXPECT_EQ(NPAGES, dmirror_told(dev, mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(dev, mem, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(NPAGES, dmirror_maps_order(dev, mem, NPAGES, HUGE_ORDER));
+}
+
 TEST_F(hmm_mirror, collapse)
 {
 	char *mem = map_thp(_metadata, 1);
 
 	ASSERT_EQ(0, madvise(mem, SIZE, MADV_NOHUGEPAGE));
 	mirror_all(_metadata, &self->dev, mem);
-	ASSERT_EQ(0, madvise(mem, SIZE, MADV_HUGEPAGE));
-	ASSERT_EQ(0, madvise(mem, SIZE, MADV_COLLAPSE));
-	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
-	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_DEVICE));
-	EXPECT_EQ(NPAGES, dmirror_maps_order(&self->dev, mem, NPAGES, HUGE_ORDER));
+	test_collapse(_metadata, &self->dev, mem);
+}
+
+TEST_F(hmm_mirror, collapse_of_shmem)
+{
+	char *mem = map_thp(_metadata, 1);
+	int fd = shmem_file(_metadata, 0, NPAGES);
+
+	ASSERT_EQ(mem, mmap(mem, SIZE, PROT_RW, MAP_SHARED | MAP_FIXED, fd, 0));
+	mirror_all(_metadata, &self->dev, mem);
+	test_collapse(_metadata, &self->dev, mem);
+	close(fd);
 }
 
 /* Who has written since? */
 
+static bool is_soft_dirty(struct __test_metadata *_metadata, char *addr)
+{
+	return pagemap_of(_metadata, addr) & PM_SOFT_DIRTY;
+}
+
+/* @block: pages that get dirty together */
+static void test_soft_dirty(struct __test_metadata *_metadata, struct dmirror *dev, char *mem,
+			    long block)
+{
+	mirror_all(_metadata, dev, mem);
+	ASSERT_TRUE(write_text("/proc/self/clear_refs", "4"));
+	EXPECT_EQ(NPAGES, dmirror_told(dev, mem, NPAGES, TOLD_ISDIRTY));
+	EXPECT_EQ(NPAGES, dmirror_maps(dev, mem, NPAGES, MAPS_RO));
+	EXPECT_EQ(0, dmirror_faults_of(dev, mem, NPAGES, dmirror_read));
+	EXPECT_FALSE(is_soft_dirty(_metadata, mem));
+	EXPECT_EQ(1, dmirror_write_stamps(dev, mem, 1));
+	EXPECT_TRUE(is_soft_dirty(_metadata, mem));
+	EXPECT_EQ(block > 1, is_soft_dirty(_metadata, page_at(mem, 1)));
+}
+
 TEST_F(hmm_mirror, soft_dirty)
 {
-	char *mem = mirrored(_metadata, &self->dev);
+	test_soft_dirty(_metadata, &self->dev, map_small(_metadata, NPAGES), 1);
+}
 
-	ASSERT_TRUE(write_text("/proc/self/clear_refs", "4"));
-	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_ISDIRTY));
-	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
-	EXPECT_EQ(0, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_read));
-	EXPECT_FALSE(pagemap_of(_metadata, mem) & PM_SOFT_DIRTY);
-	EXPECT_EQ(1, dmirror_write_stamps(&self->dev, mem, 1));
-	EXPECT_TRUE(pagemap_of(_metadata, mem) & PM_SOFT_DIRTY);
-	EXPECT_FALSE(pagemap_of(_metadata, page_at(mem, 1)) & PM_SOFT_DIRTY);
+TEST_F(hmm_mirror, soft_dirty_of_thp)
+{
+	test_soft_dirty(_metadata, &self->dev, map_thp(_metadata, 1), NPAGES);
+}
+
+TEST_F(hmm_mirror, soft_dirty_of_shmem)
+{
+	int fd;
+
+	test_soft_dirty(_metadata, &self->dev, map_shmem(_metadata, &fd), 1);
+	close(fd);
+}
+
+TEST_F(hmm_mirror, soft_dirty_of_file)
+{
+	int fd;
+
+	test_soft_dirty(_metadata, &self->dev, map_file(_metadata, &fd), 1);
+	close(fd);
 }
 
 /* The number of pages that were written since the last scan, which this one write-protects */
@@ -1020,21 +1123,49 @@ TEST_F(hmm_mirror, pagemap_scan_of_two)
 	close(uffd);
 }
 
-TEST_F(hmm_mirror, uffd_wp)
+/* Of hugetlb memory a table of ptes may be unshared: all of it goes. */
+static void test_uffd_wp(struct __test_metadata *_metadata, struct dmirror *dev, char *mem,
+			 enum told told, enum mapped mapped)
 {
-	char *mem = map_small(_metadata, NPAGES);
 	int uffd = uffd_open(_metadata, 0, WP_ASYNC);
 
 	uffd_register(_metadata, uffd, mem, NPAGES, UFFDIO_REGISTER_MODE_WP);
-	mirror_all(_metadata, &self->dev, mem);
+	mirror_all(_metadata, dev, mem);
 	uffd_write_protect(_metadata, uffd, mem, NPAGES);
-	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_WRITE_PROTECT));
-	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
-	EXPECT_EQ(0, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_read));
-	EXPECT_EQ(1, dmirror_write_stamps(&self->dev, mem, 1));
+	EXPECT_EQ(NPAGES, dmirror_told(dev, mem, NPAGES, told));
+	EXPECT_EQ(NPAGES, dmirror_maps(dev, mem, NPAGES, mapped));
+	EXPECT_EQ(mapped == MAPS_NOTHING, dmirror_faults_of(dev, mem, NPAGES, dmirror_read));
+	EXPECT_EQ(NPAGES, stamp_run(dev->buf, NPAGES, TAG_DEVICE));
+	EXPECT_TRUE(is_uffd_wp(_metadata, mem));
+	EXPECT_EQ(1, dmirror_write_stamps(dev, mem, 1));
 	EXPECT_FALSE(is_uffd_wp(_metadata, mem));
-	EXPECT_TRUE(is_uffd_wp(_metadata, page_at(mem, 1)));
 	close(uffd);
+}
+
+TEST_F(hmm_mirror, uffd_wp)
+{
+	test_uffd_wp(_metadata, &self->dev, map_small(_metadata, NPAGES), TOLD_WRITE_PROTECT,
+		     MAPS_RO);
+}
+
+TEST_F(hmm_mirror, uffd_wp_of_thp)
+{
+	test_uffd_wp(_metadata, &self->dev, map_thp(_metadata, 1), TOLD_WRITE_PROTECT, MAPS_RO);
+}
+
+TEST_F(hmm_mirror, uffd_wp_of_hugetlb)
+{
+	test_uffd_wp(_metadata, &self->dev, map_hugetlb(_metadata, 1, PROT_RW), TOLD_MIGRATE,
+		     MAPS_NOTHING);
+}
+
+TEST_F(hmm_mirror, uffd_wp_of_shmem)
+{
+	int fd;
+
+	test_uffd_wp(_metadata, &self->dev, map_shmem(_metadata, &fd), TOLD_WRITE_PROTECT,
+		     MAPS_RO);
+	close(fd);
 }
 
 /* Files */

@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/suites/clients.sh
 # Compile the drivers in the tree that call hmm_range_fault(), unmodified, and our
-# mm/hmm.c and mm/hmm_pt.c for other machines and configurations, all without a warning.
+# mm/hmm*.c for other machines and configurations, all without a warning.
 # tests: 15
 # timeout: 600
 # budget: 150
 . "$(dirname "$0")/../host.sh"
 
 case ${1:-} in '') ;; -h | --help) usage; exit ;; *) bad_usage "no arguments, please" ;; esac
+
+objects=(hmm.o hmm_dma.o hmm_fault.o hmm_mirror.o hmm_pt.o hmm_stats.o)
 
 # By the names that kbuild gives them
 clients=(
@@ -57,8 +59,10 @@ walker()	# DIRECTORY ARCH OPTION|-OPTION...
 		esac
 	done >"$dir/fragment"
 
-	"$ROOT/scripts/config" --into "$dir" "$dir/fragment" &&
-		compile "$dir" mm/hmm.o W=1e && compile "$dir" mm/hmm_pt.o W=1e || exit
+	"$ROOT/scripts/config" --into "$dir" "$dir/fragment" || exit
+	for object in "${objects[@]}"; do
+		compile "$dir" "mm/$object" W=1e || exit
+	done
 	# What it was compiled with, word for word: a "not set" of an option that
 	# does not exist, or that cannot be set anyway, would prove nothing.
 	if grep -vxFf "$dir/.config" "$dir/fragment"; then

@@ -764,6 +764,7 @@ TEST_F(hmm_mirror, write_fault)
 {
 	char *mem = map_small(_metadata, NPAGES);
 
+	stamp_write(mem, NPAGES, TAG_CPU);
 	ASSERT_EQ(NPAGES, dmirror_read(&self->dev, mem, NPAGES));
 	dmirror_forget(&self->dev);
 	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
@@ -1616,7 +1617,7 @@ static void end_helper(struct __test_metadata *_metadata, struct helper *helper)
 TEST_F(hmm_mirror, held)
 {
 	char *mem = mirrored(_metadata, &self->dev);
-	struct helper helper = { .dev = &self->dev, .msecs = 1500 };
+	struct helper helper = { .dev = &self->dev, .msecs = 5000 };
 
 	start_holding(_metadata, &helper);
 	EXPECT_EQ(-EAGAIN, dmirror_invalidate_now(&self->dev, mem, NPAGES,

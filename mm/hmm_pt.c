@@ -24,10 +24,10 @@
  * where in a table there is something, a few slots are looked at, not all of them.
  *
  * Where there are DMA addresses, a table that entries can be in has an array of them
- * behind its slots, in step with these: of an entry, the mapping of its block (see hmm_dma_map()), with the
- * address of its own first page. A block is mapped once, and goes together with its
- * mapping; but a mapping whose block gave way to another one is not undone before
- * hmm_pt_unstage(): until then the device may use it.
+ * behind its slots, in step with these: of an entry, the mapping of its block (see
+ * hmm_dma_map()), with the address of its own first page. A block is mapped once, and
+ * goes together with its mapping; but a mapping whose block gave way to another one is
+ * not undone before hmm_pt_unstage(): until then the device may use it.
  *
  * The root has slots for user space, and for what lies below its last slot. What is
  * beyond is not mirrored: device faults come with any address.
@@ -531,9 +531,9 @@ static bool hmm_pt_any_beside(struct page *page, const struct hmm_pt_level *at,
 }
 
 /*
- * Has any of the entries from @start to @last @flag? Three tables a level are looked at
- * at most, and the less is done at each the less there is: this is also what it costs
- * that a range changes where nothing is mirrored.
+ * Has any of the entries from @start to @last @flag? At most three tables of a level
+ * are looked at, and the less is done at each the less there is: this is also what it
+ * costs that a range changes where nothing is mirrored.
  */
 static bool hmm_pt_any(const struct hmm_pt *pt, unsigned long start, unsigned long last,
 		       unsigned long flag)

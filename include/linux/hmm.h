@@ -505,8 +505,9 @@ struct hmm_mirror_ops {
 	 * for reading if not. Must not take mmap_lock, wait for a fault or for an
 	 * invalidation, allocate memory in a way that may reclaim, access user memory,
 	 * or call hmm_mirror_unregister(). It is called for migrations that the driver
-	 * itself asks for as well, from within migrate_vma_setup(). Of HMM only what reads the mirror page table
-	 * may be called, and hmm_mirror_range_dirty() and hmm_pte_set_dirty().
+	 * itself asks for as well, from within migrate_vma_setup(). Of HMM only what
+	 * reads the mirror page table may be called, and hmm_mirror_range_dirty() and
+	 * hmm_pte_set_dirty().
 	 *
 	 * For an invalidation it returns 0, or -EAGAIN if not &hmm_update.blockable and
 	 * it would have to sleep: then whoever asked tries again later or gives up, and
@@ -600,8 +601,8 @@ struct hmm_mirror {
 	spinlock_t			range_lock;
 	struct list_head		ranges;		/* range_lock */
 	refcount_t			users;
-	struct mutex			window_mutex;
-	struct xarray			windows;	/* inserting: window_mutex */
+	struct mutex			window_mutex;	/* who inserts a window */
+	struct xarray			windows;	/* its own lock */
 	struct mmu_interval_notifier	sentinel;
 	struct delayed_work		reaper;
 	struct dentry			*debugfs;

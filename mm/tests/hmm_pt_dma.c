@@ -70,13 +70,12 @@ static struct hmm_pt_mapping *new_mapping(struct hmm_pt_iommu *iommu)
 	return mapping;
 }
 
-static dma_addr_t map_page(struct device *dev, struct page *page, unsigned long offset,
-			   size_t size, enum dma_data_direction dir, unsigned long attrs)
+static dma_addr_t map_locked(struct hmm_pt_device *device, struct page *page,
+			     unsigned long offset, size_t size,
+			     enum dma_data_direction dir, unsigned long attrs)
 {
-	struct hmm_pt_device *device = dev_get_drvdata(dev);
 	struct hmm_pt_mapping *mapping;
 
-	guard(spinlock)(&device->lock);
 	if (attrs != (DMA_ATTR_SKIP_CPU_SYNC | DMA_ATTR_NO_WARN))
 		complain(device, "attributes of a mapping");
 	if (offset || !is_power_of_2(size) || size < PAGE_SIZE ||
@@ -97,13 +96,23 @@ static dma_addr_t map_page(struct device *dev, struct page *page, unsigned long 
 	return mapping->addr;
 }
 
-static void unmap_page(struct device *dev, dma_addr_t addr, size_t size,
-		       enum dma_data_direction dir, unsigned long attrs)
+static dma_addr_t map_page(struct device *dev, struct page *page, unsigned long offset,
+			   size_t size, enum dma_data_direction dir, unsigned long attrs)
 {
 	struct hmm_pt_device *device = dev_get_drvdata(dev);
+	dma_addr_t addr;
+
+	spin_lock(&device->lock);
+	addr = map_locked(device, page, offset, size, dir, attrs);
+	spin_unlock(&device->lock);
+	return addr;
+}
+
+static void unmap_locked(struct hmm_pt_device *device, dma_addr_t addr, size_t size,
+			 enum dma_data_direction dir, unsigned long attrs)
+{
 	struct hmm_pt_mapping *mapping;
 
-	guard(spinlock)(&device->lock);
 	mapping = (struct hmm_pt_mapping *)hmm_pt_device_find(device, addr);
 	if (!mapping) {
 		complain(device, "unmapping of what is not mapped");
@@ -119,6 +128,16 @@ static void unmap_page(struct device *dev, dma_addr_t addr, size_t size,
 	hlist_add_head(&mapping->node, &device->iommu->spare);
 	device->unmaps++;
 	device->live--;
+}
+
+static void unmap_page(struct device *dev, dma_addr_t addr, size_t size,
+		       enum dma_data_direction dir, unsigned long attrs)
+{
+	struct hmm_pt_device *device = dev_get_drvdata(dev);
+
+	spin_lock(&device->lock);
+	unmap_locked(device, addr, size, dir, attrs);
+	spin_unlock(&device->lock);
 }
 
 static const struct dma_map_ops hmm_pt_device_ops = {

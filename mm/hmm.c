@@ -102,6 +102,7 @@ static_assert(MAX_POSSIBLE_PHYSMEM_BITS - PAGE_SHIFT <= HMM_PFN_ATTR_SHIFT);
  * @input_req: which request flags of an input entry count as well
  * @report: which flags an output may carry
  * @grant: of %HMM_PFN_VALID and %HMM_PFN_WRITE, what @vma can let a device do
+ * @dying: what a request for memory fails with whose driver is going away
  * @locked: walk pte tables of @vma under their lock
  * @pgmap: pinned, because the devmap entry that was read last belongs to it
  * @fault_addr: where the last fault was taken
@@ -117,6 +118,7 @@ struct hmm_range_walk {
 	unsigned long input_req;
 	unsigned long report;
 	unsigned long grant;
+	int dying;
 	bool locked;
 	struct dev_pagemap *pgmap;
 	unsigned long fault_addr;
@@ -235,7 +237,7 @@ static int hmm_range_store(const struct hmm_range_walk *walk,
  * Pin the pagemap of a devmap entry, instead of the one before it.
  *
  * Return: false if its driver is going away. Then there is no page: who asks for
- * it gets -EBUSY, because a fault would change nothing, nor would looking again.
+ * it gets walk->dying, because a fault would change nothing, nor would looking again.
  */
 static bool hmm_range_pin(struct hmm_range_walk *walk, unsigned long pfn)
 {
@@ -336,7 +338,7 @@ static int hmm_range_emit_leaf(struct hmm_range_walk *walk, unsigned long *addr,
 	if (ret <= 0)
 		return ret;
 	if (devmap && !(entry & HMM_PFN_VALID))
-		return -EBUSY;
+		return walk->dying;
 	return hmm_range_handle_fault(walk, *addr);
 }
 
@@ -913,7 +915,7 @@ static int hmm_range_resolve_pte(struct hmm_range_walk *walk, pmd_t *pmdp,
 
 	if (pte_present(stop->pte) && pte_devmap(stop->pte) &&
 	    !(stop->entry & HMM_PFN_VALID))
-		return -EBUSY;
+		return walk->dying;
 
 	if (hmm_range_pte_is_migrating(stop->pte)) {
 		hmm_range_unpin(walk);
@@ -1256,6 +1258,7 @@ int hmm_range_fault(struct hmm_range *range)
 	struct hmm_range_walk walk = {
 		.range = range,
 		.report = ~HMM_PFN_ATTRIBUTES,
+		.dying = -EBUSY,
 		.default_req = range->default_flags &
 			       (HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE),
 		.input_req = range->pfn_flags_mask &
@@ -1273,13 +1276,14 @@ EXPORT_SYMBOL(hmm_range_fault);
  * Reports %HMM_PFN_DEVICE and %HMM_PFN_UNADDRESSABLE as well.
  *
  * Context: As for hmm_range_fault(). Sleeps.
- * Return: As hmm_range_fault().
+ * Return: As hmm_range_fault(), but -EFAULT if the driver of the memory is going away.
  */
 int hmm_range_fault_entries(struct hmm_range *range)
 {
 	struct hmm_range_walk walk = {
 		.range = range,
 		.report = ~HMM_PFN_ATTRIBUTES | HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE,
+		.dying = -EFAULT,
 		.input_req = range->pfn_flags_mask,
 	};
 

@@ -22,6 +22,9 @@
 /* At once, unless one mapping is larger */
 #define HMM_FAULT_PIECE		PMD_SIZE
 
+/* How often to come back, a jiffy later, for a page that CPU faults do not bring */
+#define HMM_FAULT_FRUITLESS_MAX	100
+
 /**
  * struct hmm_fault - state of hmm_mirror_fault()
  * @mirror: mirror
@@ -30,6 +33,7 @@
  * @end: of that
  * @small_end: of that, before it grew
  * @limit: end of all that is asked for
+ * @fruitless: how many walks of the piece have given up because faults did nothing
  * @range: the piece, and all of the blocks that are mirrored and that it cuts
  * @room: how many pages there is room for in the arrays
  * @words: for each page of @range: first HMM_PTE_WRITE if it is mirrored with that, then
@@ -43,6 +47,7 @@ struct hmm_fault {
 	unsigned long end;
 	unsigned long small_end;
 	unsigned long limit;
+	unsigned int fruitless;
 	struct hmm_range range;
 	unsigned long room;
 	unsigned long *words;
@@ -163,10 +168,15 @@ static int hmm_fault_walk(struct hmm_fault *fault)
 	ret = hmm_range_fault_entries(&fault->range);
 	mmap_read_unlock(mm);
 
-	/* If it was not a collision the driver of the memory is going away. */
-	if (ret == -EBUSY)
-		ret = READ_ONCE(fault->range.collided) ? -EAGAIN : -EFAULT;
-	return ret;
+	if (ret != -EBUSY)
+		return ret;
+	if (READ_ONCE(fault->range.collided))
+		return -EAGAIN;
+	/* Somebody holds the page, or its lock, so that CPU faults bring nothing. */
+	if (++fault->fruitless == HMM_FAULT_FRUITLESS_MAX)
+		return -EFAULT;
+	schedule_timeout_killable(1);
+	return -EAGAIN;
 }
 
 /*
@@ -488,6 +498,7 @@ static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
 		fault->small_end = min(fault->limit, ALIGN_DOWN(start, HMM_FAULT_PIECE) +
 						     HMM_FAULT_PIECE);
 		fault->end = fault->small_end;
+		fault->fruitless = 0;
 		ret = hmm_fault_piece(fault);
 		if (ret == -EFAULT && fault->flags & HMM_FAULT_PRESENT) {
 			/* Nothing is mapped in all of the window. */
@@ -579,7 +590,9 @@ long hmm_mirror_fault(struct hmm_mirror *mirror, unsigned long start, unsigned l
 	if (hmm_fault_bad_flags(flags) || mirror->flags & HMM_MIRROR_OWN_TABLES ||
 	    hmm_mirror_bad_range(mirror, start, end)) {
 		ret = -EINVAL;
-	} else if (mmget_not_zero(mirror->mm)) {
+		goto put;
+	}
+	if (mmget_not_zero(mirror->mm)) {
 		ret = hmm_mirror_fault_alive(mirror, start, end, flags);
 		mmput_async(mirror->mm);
 	}
@@ -587,6 +600,7 @@ long hmm_mirror_fault(struct hmm_mirror *mirror, unsigned long start, unsigned l
 	hmm_mirror_count(mirror, HMM_COUNT_FAULTS, 1);
 	if (ret > 0)
 		hmm_mirror_count(mirror, HMM_COUNT_PAGES, ret);
+put:
 	hmm_mirror_put(mirror);
 	return ret;
 }

@@ -10,7 +10,7 @@
 
 case ${1:-} in '') ;; -h | --help) usage; exit ;; *) bad_usage "no arguments, please" ;; esac
 
-objects=(hmm.o hmm_dma.o hmm_fault.o hmm_mirror.o hmm_pt.o hmm_stats.o)
+parts=(hmm.o hmm_dma.o hmm_fault.o hmm_mirror.o hmm_pt.o hmm_stats.o)
 
 # By the names that kbuild gives them
 clients=(
@@ -60,8 +60,8 @@ walker()	# DIRECTORY ARCH OPTION|-OPTION...
 	done >"$dir/fragment"
 
 	"$ROOT/scripts/config" --into "$dir" "$dir/fragment" || exit
-	for object in "${objects[@]}"; do
-		compile "$dir" "mm/$object" W=1e || exit
+	for part in "${parts[@]}"; do
+		compile "$dir" "mm/$part" W=1e || exit
 	done
 	# What it was compiled with, word for word: a "not set" of an option that
 	# does not exist, or that cannot be set anyway, would prove nothing.

@@ -9,7 +9,7 @@
 #
 # tests: 100
 # timeout: 600
-# budget: 90
+# budget: 200
 . "$(dirname "$0")/../host.sh"
 
 case ${1:-} in '') ;; -h | --help) usage; exit ;; *) bad_usage "no arguments, please" ;; esac

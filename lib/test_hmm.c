@@ -236,19 +236,27 @@ static int dmirror_exclusive(struct dmirror *dm, void *arg)
 	return -EOPNOTSUPP;
 }
 
+#define DMIRROR_MIGRATE_TRIES	8
+
 static int dmirror_migrate_to_dev(struct dmirror *dm, void *arg)
 {
 	void *buf __free(kvfree) = dmirror_alloc_buffer(arg);
 	struct hmm_dmirror_cmd *cmd = arg;
 	u64 moved = 0;
+	unsigned int tries;
 	int ret;
 
 	if (!buf)
 		return -ENOMEM;
-	ret = dmirror_migrate(dm, cmd->addr, dmirror_cmd_end(cmd), true, &moved);
-	if (ret)
-		return ret;
-	return dmirror_read_into(dm, cmd, buf, HMM_FAULT_READ, true);
+	/* Whoever else holds a page for a moment, as khugepaged may, keeps it where it is. */
+	for (tries = 0; tries < DMIRROR_MIGRATE_TRIES; tries++) {
+		ret = dmirror_migrate(dm, cmd->addr, dmirror_cmd_end(cmd), true, &moved);
+		if (!ret)
+			ret = dmirror_read_into(dm, cmd, buf, HMM_FAULT_READ, true);
+		if (ret != -ENOENT || schedule_timeout_killable(1))
+			break;
+	}
+	return ret;
 }
 
 static int dmirror_migrate_to_sys(struct dmirror *dm, void *arg)

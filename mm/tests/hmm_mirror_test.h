@@ -3,20 +3,27 @@
  * What the KUnit tests of the mirror share: a driver without a device, which keeps a log
  * of what it is told, and ways to make things happen to the mm it mirrors.
  *
- * Tests by failures of earlier generations, see the number in the document of the design:
+ * Tests by failures of earlier generations, see the number in the document of the design.
+ * Those of hmm_range are tests of the walker, 13 and 20 by lockdep on the debug kernel:
  *
  *   1, 16 hmm_mirror_life.race, .exit_then_unregister	2 hmm_mirror_life.race
  *   3	hmm_mirror_life.race, .freed_at_once	4 hmm_mirror_life.unregister_first
  *   5	hmm_mirror_inval.refused_by_driver, .refused_by_lock, .refused_often
  *   6	hmm_mirror_inval.refused_by_driver, .refused_in_second_window
  *   7	hmm_mirror_inval.nested			8 hmm_mirror_inval.half_open
+ *   9	hmm_range.hmm_range_pagemap_fault, .hmm_range_pagemap_wait
  *   10	hmm_mirror_fault.dying_pagemap		11 hmm_mirror_fault.errors
- *   12	hmm_mirror_fault.holes			17 hmm_mirror_life.race, hmm_mirror_inval.reap_race
+ *   12	hmm_mirror_fault.holes			13 hmm_range, all of it
+ *   14	hmm_range.hmm_range_cell "private_foreign"
+ *   15	hmm_range.hmm_range_cell "devmap"	17 hmm_mirror_life.race, hmm_mirror_inval.reap_race
  *   18	hmm_mirror_fault.folio_orders		19 hmm_mirror_inval.waits_for_active
+ *   20	hmm_range.hmm_range_cell "hole_hugetlb"
  *   21	hmm_mirror_fault.dirty			22 hmm_mirror_event.pagemap_scan
  *   23	hmm_mirror_fault.read_breaks_no_cow	24 hmm_mirror_inval.elsewhere
  *   26	hmm_mirror_event.migrate_vma		27 hmm_mirror_event.hugetlb_unshare
  *   28	hmm_mirror_inval.new_window, .nested
+ *
+ * 25, memory that is swapped out, comes with waiting for I/O.
  *
  * Events that KUnit has no way to: swap-out (there is no swap device before init; the
  * sender, try_to_unmap(), is that of event "rmap"), KSM (runs by sysfs alone; its senders

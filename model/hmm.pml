@@ -4,18 +4,26 @@
  *
  * What is modelled, each piece under the name of the C function it stands for:
  *
- *  - mm/mmu_notifier.c: the count of active invalidations, the sequence that is odd while a window
- *    in the tree is concerned, insertion and removal that are deferred meanwhile, the list of
- *    active ranges, the way out when the interval tree or the hlist refuses;
- *  - mm/hmm_mirror.c: windows, their callback, begin / retry / end of a range, the fault loop with
- *    its progress path, registration, RELEASE through the sentinel, unregistration;
+ *  - mm/mmu_notifier.c: the list of active ranges and the wait for some of them, the sequence that
+ *    is odd while a window in the tree is concerned, insertion and removal that are deferred
+ *    meanwhile, the way out when the interval tree or the hlist refuses;
+ *  - mm/hmm_mirror.c: windows and how they are inserted, their callback, begin / retry / end of a
+ *    range, registration, RELEASE through the sentinel, unregistration and the users it waits for;
+ *  - mm/hmm_fault.c: the fault loop, for reading or for writing; what it publishes, what the driver
+ *    is told of it, and how that is taken back when the driver fails; blocks of the mirror page
+ *    table, which are not cut;
  *  - those who invalidate: with mmap_lock (zap, protection; also the OOM reaper, which may not
  *    sleep), with the folio's lock (migration), with neither (truncation), nested, in parallel;
- *  - the driver, who may refuse where it may not sleep and may fail to map.
+ *  - the driver, who may refuse where it may not sleep and may fail to map, with some of it done.
+ *
+ * NOT IN THE CODE YET is the progress path, which the knob NEXT adds to the fault loop: what the
+ * next issue is to build. Searches with it have names that begin with "next". All the others are
+ * of what mm/ does today. Of that, every_fault_ends says: when nobody invalidates any more, every
+ * fault ends; only with NEXT it says so beside a storm that never ends.
  *
  * Two pages are enough: whatever involves a third one involves two that are alike. A window is one
- * page or both. A pte is present or not, writable or not. Which page it maps has no number: what
- * a fault has read from it is marked when that page is freed.
+ * page or both, and so is a block. A pte is present or not, writable or not. Which page it maps has
+ * no number: what a fault has read from it is marked when that page is freed.
  *
  * A sequence that grows for ever is infinitely many states. All that the code asks of one is "is
  * it still the value that I saw?". So whoever remembers a value has a bit here, and each step of
@@ -24,30 +32,37 @@
  * What is left out:
  *  - memory order. All that is shared is read and written under a lock of the kernel, the wait
  *    queues' conditions included, or the reader looks again under one;
- *  - empty windows that go away: a fault holds a reference on its window, so that this is
- *    mmu_interval_notifier_remove() without a fault, which unregistration shows;
+ *  - empty windows that go away, hmm_mirror_reap(): a range holds a reference on its windows, so
+ *    that this is mmu_interval_notifier_remove() without a range, which unregistration shows. The
+ *    tables that it frees make hmm_pt_publish() say -EAGAIN: one more way to begin again;
+ *  - errors that end a fault before it walks or after (no memory, a signal, no way to reach the
+ *    page by DMA), pieces that change their size, and runs: a fault has one piece, and that one
+ *    stage;
+ *  - HMM_FAULT_PRESENT, and HMM_MIRROR_OWN_TABLES, whose drivers begin, retry and end like faults;
  *  - the walk's own locks below mmap_lock, and the pagemap: they are never held while waiting;
  *  - the invalidation that breaks COW in the fault itself: it collides with its own range, but it
  *    leaves nothing to break for the next attempt, and it runs while the fault holds no lock that
  *    a callback takes. A fault that waits under mirror->lock is what the mutation of this
  *    name shows;
- *  - memory that is unmapped for ever by those who hold neither mmap_lock nor the folio's lock
- *    (truncation), or taken away by reclaim each time: it is not resident, and whether a fault
- *    on such memory ends is not asked.
+ *  - with NEXT, memory that is unmapped for ever by those who hold neither mmap_lock nor the lock
+ *    of the folio (truncation), or taken away by reclaim each time: it is not resident, and whether
+ *    a fault on such memory ends is not asked.
  *
  * Fairness is weak (who can always go on does). A lock that is taken again and again by others
- * needs more: with LIVE, locks have queues, as the kernel's hand-off gives them. Without them each
- * waiter may be overtaken for ever, which is the wider model for safety. For folios this assumes
- * more than hand-off: that who finds a migration entry, or is about to lock the folio, comes before
- * the next migration, even if that is of another folio at the same address.
+ * needs more: beside a storm, locks have queues, as the kernel's hand-off gives them. Without them
+ * each waiter may be overtaken for ever, which is the wider model for safety. For folios this
+ * assumes more than hand-off: that who finds a migration entry, or is about to lock the folio,
+ * comes before the next migration, even if that is of another folio at the same address.
  *
- * What LIVE cannot promise, and does not ask: insertion of a window waits until the mm has not a
- * single active invalidation. Faults keep out those who take mmap_lock, but two who do not and who
- * overlap for ever would keep a first fault in a window waiting.
+ * What no search asks: insertion of a window waits until the mm has not a single active
+ * invalidation. Faults keep out those who take mmap_lock, but two who do not (CPU faults under a
+ * VMA lock that copy on write are some) and who overlap for ever would keep a first fault in a
+ * window waiting.
  *
- * Knobs, set in hmm.runs: WINDOWS (1 or 2), FAULTS, WHO0 and WHO1 (who invalidates), OTHERS (who
- * else listens), MAYFAIL (refusals), NEST, LIFE (register, exit, unregister), LIVE (storms that
- * never end). MUTATE_x breaks one thing, where it stands.
+ * Knobs, set in hmm.runs: WINDOWS (1 or 2), FAULTS, BLOCKS, WHO0 and WHO1 (who invalidates), OTHERS
+ * (who else listens), MAYFAIL (refusals), NEST, LIFE (register, exit, unregister), LIVE (does every
+ * fault end?), NEXT (the progress path; with LIVE storms never end). MUTATE_x breaks one thing,
+ * where it stands.
  */
 
 #ifndef WINDOWS
@@ -56,8 +71,21 @@
 #ifndef FAULTS
 #define FAULTS	1
 #endif
+/* What the faults are for. Of two, one reads and one writes. */
+#ifndef FIRST
+#define FIRST	BOTH
+#endif
+#ifndef SECOND
+#define SECOND	1
+#endif
+/* Pages that no fault asks for are not invalidated alone. */
+#if FAULTS == 1
+#define ASKED	FIRST
+#else
+#define ASKED	(FIRST | SECOND)
+#endif
 #ifndef TRIES
-#define TRIES	1		/* collisions before the progress path */
+#define TRIES	1		/* collisions before the progress path, with NEXT */
 #endif
 
 /* Has someone else an interval notifier on all of this mm? Then insertions are deferred. */
@@ -87,13 +115,12 @@
 #define BOTH		3
 #define LAST_PAGE	4
 #define EVERYTHING	7
+#define NOTHING		0
 #define has(set, p)	(((set) >> (p)) & 1)
 #define SENTINEL	WINDOWS
 #if WINDOWS == 1
-#define window_of(p)	0
 #define pages_of(w)	((w) == SENTINEL -> LAST_PAGE : BOTH)
 #else
-#define window_of(p)	(p)
 #define pages_of(w)	(1 << (w))
 #endif
 
@@ -102,9 +129,10 @@
 #define PRESENT		2
 #define STALE		4
 byte pte[PAGES], mpt[PAGES], dev[PAGES];
-/* What a fault has seen in the CPU's, by fault and page; STALE as soon as that page is freed */
+/* pfns[] and words[] of a fault, by fault and page; STALE as soon as that page is freed */
 byte walked[FAULTS * PAGES];
 #define seen(f, p)	walked[(f) * PAGES + (p)]
+bool block;			/* the mirror has both pages in one block */
 #define covered(e, p)	(!((e) & STALE) && (!((e) & WRITE) || (pte[p] & WRITE)))
 
 /* struct mmu_notifier_subscriptions */
@@ -124,15 +152,17 @@ bool same_seq[WINDOWS + 1];	/* interval_sub->invalidate_seq == invalidate_seq */
 bool wait_seq[FAULTS + 2];	/* the sequence is still what it was when I looked */
 byte wait_active[FAULTS];	/* ranges that were active when I looked and still are, by slot */
 
-/* Locks; those called next have been promised to a fault */
-bool lock_write, lock_read;			/* mirror->lock */
-#ifdef LIVE
-chan lock_queue = [3] of { byte };
+/* Locks; those called next have been promised to a fault, beside a storm */
+#if defined(LIVE) && defined(NEXT)
+#define STORM
 #endif
+bool lock_write, lock_read;			/* mirror->lock */
+bool window_mutex;
 bool mmap_write, mmap_next;
 byte mmap_read;
 bool folio[PAGES], folio_next[PAGES];
-#ifdef LIVE
+#ifdef STORM
+chan lock_queue = [3] of { byte };
 #define queue(next)	next = true
 #else
 #define queue(next)	skip
@@ -141,31 +171,46 @@ bool folio[PAGES], folio_next[PAGES];
 #define mmap_free	(!mmap_write && !mmap_next)
 #define folio_free(p)	(!folio[p] && !folio_next[p])
 
-inline lock_for_writing()
+#ifdef STORM
+inline take_lock(free, locked)
 {
-#ifdef LIVE
 	lock_queue!_pid;
-	atomic { lock_free && lock_queue?[eval(_pid)] -> lock_queue?eval(_pid); lock_write = true }
-#else
-	atomic { lock_free -> lock_write = true }
-#endif
+	atomic { free && lock_queue?[eval(_pid)] -> lock_queue?eval(_pid); locked = true }
 }
+#else
+#define take_lock(free, locked)	atomic { free -> locked = true }
+#endif
+#define down_write()	take_lock(lock_free, lock_write)
+/* What is done under it here is one step, so that nobody sees it held for reading. */
+#define down_read()	take_lock(!lock_write, lock_read)
 
 /* struct hmm_mirror */
 bool dead, registered, freed;
-byte released, users;
+byte released, users = 1;
 bool have_window[WINDOWS];
 byte range[FAULTS];		/* the list of ranges: the pages of each */
 bool collided[FAULTS];
 
 byte mm_users = 1;
 byte ended;			/* faults that returned */
+byte telling;			/* faults that published what the driver has not answered */
+#if WHO1 == NOBODY
+byte storms = 1;		/* those who still invalidate */
+#else
+byte storms = 2;
+#endif
+
+/* What functions return: 0 or */
+#define AGAIN		1	/* -EAGAIN */
+#define FAILED		2	/* any other errno */
 
 /*
  * Properties. Each is a variable that is always false, because pan quotes the expression.
  */
 hidden byte no_entry_survives, no_stale_commit, refusal_changes_nothing, not_touched_when_freed;
 hidden byte released_once, release_comes, mm_is_alive;
+hidden byte device_within_table, device_is_told, no_call_after_release, no_freed_folio;
+hidden byte blocks_are_whole;
 
 #define touch()		assert(not_touched_when_freed || !freed)
 #define touch_mm()	assert(mm_is_alive || mm_users)
@@ -178,6 +223,13 @@ inline check_gone(p)
 inline check_read_only(p)
 {
 	assert(no_entry_survives || !((mpt[p] | dev[p]) & WRITE))
+}
+
+/* Whenever mirror->lock is no longer held for writing: what the device has the table has, too. */
+inline check_within()
+{
+	assert(device_within_table || !((dev[0] & ~mpt[0]) | (dev[1] & ~mpt[1])));
+	assert(blocks_are_whole || !block || (mpt[0] && mpt[0] == mpt[1]))
 }
 
 /* ------------------------------------------------------------------ mm/mmu_notifier.c */
@@ -274,10 +326,10 @@ inline mmu_interval_notifier_remove(w)
 }
 
 /*
- * New in the core: the ranges that are active now and overlap. Who waits for those that come later,
- * too, may wait for ever without a single collision.
+ * The ranges that are active now and overlap. Who waits for those that come later, too, may wait
+ * for ever without a single collision.
  */
-inline mn_itree_active_ranges(f, set)
+inline mn_itree_is_active(f, set)
 {
 	d_step {
 		wait_active[f] = 0;
@@ -289,50 +341,135 @@ inline mn_itree_active_ranges(f, set)
 }
 
 #ifdef MUTATE_WAIT_UNTIL_IDLE
-#define waited_for(f, set)	(!overlaps(0, set) && !overlaps(1, set) && !overlaps(2, set) && \
+#define mn_itree_ended(f, set)	(!overlaps(0, set) && !overlaps(1, set) && !overlaps(2, set) && \
 				 !overlaps(3, set) && !overlaps(4, set))
 #else
-#define waited_for(f, set)	(!wait_active[f])
+#define mn_itree_ended(f, set)	(!wait_active[f])
 #endif
 
-/* -------------------------------------------------------------------- mm/hmm_mirror.c */
+inline mmu_interval_wait_active(f, set)
+{
+#ifdef MUTATE_WAIT_UNDER_LOCK
+	down_write();
+#endif
+#ifdef MUTATE_NO_WAIT
+	skip;
+#else
+	mn_itree_is_active(f, set);
+	mn_itree_ended(f, set);
+#endif
+#ifdef MUTATE_WAIT_UNDER_LOCK
+	lock_write = false;
+#endif
+}
 
-inline hmm_pt_clear(set, event)
+/* ------------------------------------------------------------------------ mm/hmm_pt.c */
+
+/* A block is not cut. */
+#define hmm_pt_widen(set)	(block && ((set) & BOTH) -> (set) | BOTH : (set))
+
+#define hmm_pt_writable(set)	\
+	((has(set, 0) && mpt[0] & WRITE) || (has(set, 1) && mpt[1] & WRITE))
+#define hmm_pt_occupied(set)	((has(set, 0) && mpt[0]) || (has(set, 1) && mpt[1]))
+
+/* hmm_pt_clear(), or hmm_pt_write_protect() */
+inline hmm_pt_drop_range(set, event)
 {
 	for (p : 0 .. PAGES - 1) {
 		mpt[p] = (has(set, p) -> (event == PROTECT -> mpt[p] & ~WRITE : 0) : mpt[p])
 	}
+	block = block && (event == PROTECT || !((set) & BOTH))
 }
 
-/* What a driver does for an invalidation */
-inline driver_clear(set, event)
+#define invalid(slot, q)	(started[slot] && has(active_ranges[slot], q))
+#define no_active(q)	(!invalid(0, q) && !invalid(1, q) && !invalid(2, q) && !invalid(3, q) && \
+			 !invalid(4, q))
+
+inline hmm_pt_publish(f)
 {
+	for (p : 0 .. PAGES - 1) {
+		assert(no_stale_commit || !has(stage, p) ||
+		       (no_active(p) && covered(seen(f, p), p)));
+		mpt[p] = (has(stage, p) -> seen(f, p) : mpt[p])
+	}
+#ifdef BLOCKS
+#ifdef MUTATE_BLOCK_IS_CUT
+	block = block || stage == BOTH;
+#else
+	block = (stage == BOTH && mpt[0] == mpt[1]);
+#endif
+#endif
+	p = 0
+}
+
+/* -------------------------------------------------------------------- mm/hmm_mirror.c */
+
+inline hmm_mirror_collide(set)
+{
+	for (j : 0 .. FAULTS - 1) {
+		collided[j] = collided[j] || (range[j] & (set))
+	}
+}
+
+#define hmm_mirror_concerned(set, event)	\
+	(((event) == PROTECT && hmm_pt_writable(set)) || \
+	 ((event) != PROTECT && hmm_pt_occupied(set)))
+
+/* What a driver does for an invalidation */
+inline hmm_mirror_sync(set, event)
+{
+	assert(no_call_after_release || !released);
 	for (p : 0 .. PAGES - 1) {
 		dev[p] = (has(set, p) -> (event == PROTECT -> dev[p] & ~WRITE : 0) : dev[p])
 	}
 }
 
-/* Does the mirror page table hold something there that the event takes away? */
-#define entry_held(p, set, event)	(has(set, p) && \
-					 ((event) == PROTECT -> mpt[p] & WRITE : mpt[p]))
-#define hmm_pt_held(set, event)		(entry_held(0, set, event) || entry_held(1, set, event))
-
-inline hmm_ranges_collide(set)
-{
-	for (j : 0 .. FAULTS - 1) {
-		collided[j] = collided[j] || (range[j] & set)
-	}
-}
+#ifdef MUTATE_DRIVER_NOT_WIDENED
+#define driver_widen(set)	(set)
+#else
+#define driver_widen(set)	hmm_pt_widen(set)
+#endif
 
 /*
- * mirror->lock is held for writing from the first step to the last, so that what is between them is
- * one step.
+ * mirror->lock is held for writing all the time, so that it is one step of who takes it. (Ranges
+ * can begin meanwhile, but see nothing before the lock is free.)
  */
+inline hmm_mirror_invalidate(set, event, may_block)
+{
+#ifdef MUTATE_EMPTY_BEFORE_COLLISION
+	if
+	:: hmm_mirror_concerned(set, event) -> hmm_mirror_collide(set)
+	:: else
+	fi;
+#elif !defined(MUTATE_NO_COLLISION)
+	hmm_mirror_collide(set);
+#endif
+	if
+	:: hmm_mirror_concerned(set, event) ->
+		wide = hmm_pt_widen(set);
+		told = driver_widen(set);
+#ifdef MUTATE_CLEAR_BEFORE_DRIVER
+		hmm_pt_drop_range(wide, event);
+#endif
+		if
+		:: !may_block -> refused = true
+		:: true ->
+			hmm_mirror_sync(told, event);
+			hmm_pt_drop_range(wide, event)
+		fi;
+		wide = 0;
+		told = 0
+	:: else
+	fi;
+	p = 0;
+	j = 0
+}
+
 inline hmm_window_invalidate(w, set, event)
 {
 	touch();
 	if
-	:: blockable -> lock_for_writing()
+	:: blockable -> down_write()
 	:: !blockable -> atomic {
 		if
 		:: lock_free -> lock_write = true
@@ -349,90 +486,103 @@ inline hmm_window_invalidate(w, set, event)
 		if
 		:: !refused && !skipped ->
 			touch();
-			hit = set & pages_of(w);
 			same_seq[w] = true;		/* mmu_interval_set_seq() */
 			was = mpt[0] | (mpt[1] << 4);
+			hit = set & pages_of(w);
 			if
-			:: dead -> skip
-			:: else ->
-#ifdef MUTATE_EMPTY_BEFORE_COLLISION
-				if
-				:: hmm_pt_held(hit, event) -> hmm_ranges_collide(hit)
-				:: else
-				fi;
-#elif !defined(MUTATE_NO_COLLISION)
-				hmm_ranges_collide(hit);
-#endif
-				if
-				:: hmm_pt_held(hit, event) ->
-#ifdef MUTATE_CLEAR_BEFORE_DRIVER
-					hmm_pt_clear(hit, event);
-#endif
-					if
-					:: !blockable -> refused = true
-					:: true ->
-						driver_clear(hit, event);
-						hmm_pt_clear(hit, event)
-					fi
-				:: else
-				fi
+			:: dead
+			:: else -> hmm_mirror_invalidate(hit, event, blockable)
 			fi;
 			assert(refusal_changes_nothing || !refused ||
 			       was == (mpt[0] | (mpt[1] << 4)));
 			was = 0;
 			hit = 0;
-			p = 0;
-			j = 0;
+			check_within();
 			lock_write = false
 		:: else -> skipped = false
 		fi
 	}
 }
 
-/* Nobody's page is there; UNMAP of everything at exit comes along, too. */
+/* release() of the driver: after all callbacks, and once */
+inline hmm_mirror_release()
+{
+	atomic {
+		assert(released_once || !released);
+		touch();
+		released++
+	}
+}
+
+/*
+ * Nobody's page is there; UNMAP of everything at exit comes along, too. All the windows have been
+ * told before, so that nothing is left to be taken back.
+ */
 inline hmm_sentinel_invalidate(event)
 {
 	touch();
 	if
 	:: event == RELEASE ->
-		hmm_mirror_kill();
+		down_write();
+		d_step {
+			same_seq[SENTINEL] = true;
+#ifndef MUTATE_RELEASE_TWICE
+			was_dead = dead;
+#endif
+			dead = true;
+			check_gone(0);
+			check_gone(1);
+			lock_write = false
+		}
 		if
-		:: kill -> touch(); driver_release()
+		:: !was_dead -> hmm_mirror_release()
 		:: else
 		fi;
-		kill = false
+		was_dead = false
 	:: else
 	fi
 }
 
-/*
- * From now on callbacks do nothing and no fault commits. Therefore the table is emptied in the
- * same breath.
- */
+/* Ranges can begin between the steps. From the last on callbacks do nothing, no fault publishes. */
 inline hmm_mirror_kill()
 {
-	lock_for_writing();
-	d_step {
-		kill = !dead;
-		dead = true;
-		if
-#ifndef MUTATE_KILL_LEAVES_TABLE
-		:: kill -> driver_clear(BOTH, CLEAR); hmm_pt_clear(BOTH, CLEAR)
+	down_write();
+	was_dead = dead;
+	if
+	:: !was_dead ->
+#ifdef MUTATE_RELEASE_FIRST
+		hmm_mirror_release();
+		was_dead = true;
 #endif
-		:: else
-		fi;
-		p = 0;
-		lock_write = false
-	}
+#ifndef MUTATE_KILL_LEAVES_TABLE
+		do
+		:: w < WINDOWS ->
+			d_step {
+				if
+				:: have_window[w] ->
+					hit = pages_of(w);
+					hmm_mirror_invalidate(hit, CLEAR, true);
+					hit = 0
+				:: else
+				fi;
+				w++
+			}
+		:: else -> break
+		od;
+		w = 0;
+#endif
+		dead = true
+	:: else
+	fi;
+	d_step { check_within(); lock_write = false }
+	if
+	:: !was_dead -> hmm_mirror_release()
+	:: else
+	fi;
+	was_dead = false
 }
 
-inline driver_release()
-{
-	atomic {
-		assert(released_once || !released);
-		released++
-	}
-}
+/* ------------------------------------------------------------------ who invalidates */
 
 /* What __mmu_notifier_invalidate_range_start() does; see mm/mmu_notifier.c for the names. */
 inline mn_itree_invalidate(slot, set, event)
@@ -486,7 +636,10 @@ inline page_freed(q)
 	j = 0
 }
 
-/* The CPU's entry changes between start and end, and the page behind it is freed. */
+/*
+ * The CPU's entry changes between start and end, and the page behind it is freed: zap_pte_range(),
+ * wp_page_copy(), try_to_migrate_one(), change_protection().
+ */
 inline change(q, event)
 {
 	atomic {
@@ -510,13 +663,17 @@ inline change(q, event)
 	}
 }
 
+/*
+ * By who: zap_page_range_single(), mprotect_fixup(), wp_page_copy() or __oom_reap_task_mm();
+ * try_to_migrate(); unmap_mapping_range()
+ */
 proctype invalidator(byte who, slot)
 {
-	byte set, event, inner, w, hit, was, p, j;
-	bool blockable = true, found, refused, skipped, kill;
+	byte set, event, inner, w, hit, wide, told, was, p, j;
+	bool blockable = true, found, refused, skipped, was_dead;
 
 again:
-#ifdef LIVE
+#ifdef STORM
 	/* A storm on the page that the progress path is about, or migration of the other one */
 	set = 1;
 	if
@@ -525,7 +682,7 @@ again:
 	fi;
 #else
 	atomic {
-		select(set : 1 .. BOTH);
+		select(set : 1 .. ASKED);
 		if
 		:: event = CLEAR
 		:: who == MMAP -> event = PROTECT
@@ -590,17 +747,18 @@ again:
 		event = 0;
 		blockable = true
 	}
-#ifdef LIVE
+#ifdef STORM
 	goto again
 #else
 	if
-	:: goto again
-	:: true		/* for ever only as long as it likes: who waits then has nobody left */
+	/* The slot of a range that never ended is not used again. */
+	:: !active_ranges[slot] && !active_ranges[slot + 1] -> goto again
+	:: storms--	/* for ever only as long as it likes: who waits then has nobody left */
 	fi
 #endif
 }
 
-/* ------------------------------------------------------------------------- the fault */
+/* --------------------------------------------- ranges and windows of mm/hmm_mirror.c */
 
 inline mmap_write_lock()
 {
@@ -612,35 +770,53 @@ inline mmap_write_lock()
 }
 
 /*
- * Window w is there, and what invalidated when it was inserted, unseen by it, is over. With only
- * mmap_lock held, because this wait is for the whole mm.
+ * Until the window is in the tree, and what invalidated when it was inserted, unseen by it, is
+ * over. With mmap_lock held, because this wait is for the whole mm.
  */
-inline hmm_window_insert(f, w)
+inline hmm_window_subscribe(f, w)
 {
-	d_step {
-		touch_mm();
-		if
-		:: !have_window[w] ->
-			have_window[w] = true;
-			mmu_interval_notifier_insert(w)
-		:: else
-		fi;
-#ifndef MUTATE_NO_READ_BEGIN
-		mmu_interval_read_begin(f, w)
-#endif
-	}
-	if
-	:: !wait_seq[f]
 #ifndef MUTATE_WINDOW_WITHOUT_MMAP_LOCK
-	:: wait_seq[f] ->	/* long enough */
-		mmap_write_lock();
-		!wait_seq[f];
-		mmap_write = false
+	mmap_write_lock();
 #endif
-	fi
+	touch_mm();
+	mmu_interval_notifier_insert(w);
+#ifndef MUTATE_NO_READ_BEGIN
+	d_step { mmu_interval_read_begin(f, w) }
+	!wait_seq[f];
+#endif
+#ifndef MUTATE_WINDOW_WITHOUT_MMAP_LOCK
+	mmap_write = false
+#endif
 }
 
-inline publish(f, set)
+inline hmm_window_insert(f, w)
+{
+	atomic { !window_mutex -> window_mutex = true }
+	if
+	:: have_window[w]
+	:: else ->
+		hmm_window_subscribe(f, w);
+		have_window[w] = true
+	fi;
+	window_mutex = false
+}
+
+inline hmm_windows_get(f, set)
+{
+	touch();
+	if
+	:: (pages_of(0) & (set)) && !have_window[0] -> hmm_window_insert(f, 0)
+	:: else
+	fi;
+#if WINDOWS == 2
+	if
+	:: (pages_of(1) & (set)) && !have_window[1] -> hmm_window_insert(f, 1)
+	:: else
+	fi
+#endif
+}
+
+inline list_add_range(f, set)
 {
 	d_step {
 		touch();
@@ -651,91 +827,39 @@ inline publish(f, set)
 	}
 }
 
-inline wait_for_active(f, set)
-{
-#ifdef MUTATE_WAIT_UNDER_LOCK
-	lock_for_writing();
-#endif
-#ifdef MUTATE_NO_WAIT
-	skip;
-#else
-	mn_itree_active_ranges(f, set);
-	waited_for(f, set);
-#endif
-#ifdef MUTATE_WAIT_UNDER_LOCK
-	lock_write = false;
-#endif
-}
-
-inline hmm_range_begin(f, set)
+inline hmm_range_publish(f, set)
 {
 #ifdef MUTATE_WAIT_BEFORE_PUBLISH
-	wait_for_active(f, set);
-	publish(f, set);
+	mmu_interval_wait_active(f, set);
+	list_add_range(f, set);
 #else
-	publish(f, set);
-	wait_for_active(f, set);
+	list_add_range(f, set);
+	mmu_interval_wait_active(f, set);
 #endif
 #ifdef MUTATE_RESET_AFTER_WAIT
-	collided[f] = false;
+	collided[f] = false
 #endif
 }
 
-inline hmm_range_end(f)
+/* And hmm_range_unpublish(): the windows stay. */
+inline hmm_range_end_alive(f)
 {
 	d_step {
 		touch();
-		range[f] = 0;
+		range[f] = NOTHING;
 		collided[f] = false;
 		seen(f, 0) = 0;
 		seen(f, 1) = 0
 	}
 }
 
-/* handle_mm_fault(): waits for a migration, which has the folio locked. */
-inline fault_in(q)
+inline hmm_range_begin_alive(f, set)
 {
-	queue(folio_next[q]);
-	atomic {
-		pte[q] || !folio[q];
-		touch_mm();
-		pte[q] = (pte[q] -> pte[q] : PRESENT | WRITE)
-	}
-}
-
-inline walk(f, q)
-{
+	hmm_windows_get(f, set);
+	hmm_range_publish(f, set);
 	if
-	:: has(range[f], q) ->
-#ifdef LIVE
-		if
-		:: !slow -> fault_in(q)
-		:: else
-		fi;
-		d_step { seen(f, q) = pte[q]; folio_next[q] = false }
-#else
-		if
-		:: !slow && !pte[q] -> fault_in(q)
-		:: else
-		fi;
-		seen(f, q) = pte[q]
-#endif
-	:: else
-	fi
-}
-
-#define invalid(slot, q)	(started[slot] && has(active_ranges[slot], q))
-#define no_active(q)	(!invalid(0, q) && !invalid(1, q) && !invalid(2, q) && !invalid(3, q) && \
-			 !invalid(4, q))
-
-inline put_entry(f, q)
-{
-	old[q] = mpt[q];
-	if
-	:: seen(f, q) ->
-		assert(no_stale_commit || (no_active(q) && covered(seen(f, q), q)));
-		mpt[q] = seen(f, q)
-	:: else
+	:: dead -> hmm_range_end_alive(f); ret = FAILED
+	:: else -> ret = 0
 	fi
 }
 
@@ -746,77 +870,339 @@ inline put_entry(f, q)
 #endif
 
 #ifdef MUTATE_NO_CHECK
-#define seen_collided(f)	false
+#define hmm_range_retry(f)	seen_dead
 #elif defined(MUTATE_NO_CHECK_IN_PROGRESS)
-#define seen_collided(f)	(collided[f] && !slow)
+#define hmm_range_retry(f)	((collided[f] && !slow) || seen_dead)
 #else
-#define seen_collided(f)	collided[f]
+#define hmm_range_retry(f)	(collided[f] || seen_dead)
 #endif
 
-/* To what was there before: the device still has that. */
-#ifdef MUTATE_UNDO_CLEARS
-#define undone(q)	0
-#else
-#define undone(q)	old[q]
-#endif
+/* --------------------------------------------------------------------- mm/hmm_fault.c */
 
-inline undo(f)
+inline hmm_fault_remember_write(f)
 {
-	mpt[0] = (seen(f, 0) -> undone(0) : mpt[0]);
-	mpt[1] = (seen(f, 1) -> undone(1) : mpt[1])
+#ifndef MUTATE_NO_REMEMBER_WRITE
+	keep = ((mpt[0] & WRITE) | ((mpt[1] & WRITE) << 1)) & range[f]
+#else
+	skip
+#endif
 }
-/* What hmm_range_retry() says is in retry, whether there is nothing left to do in done. */
-inline hmm_mirror_commit(f)
+
+/* The range is that of the piece, and of the block that it cuts. */
+inline hmm_fault_begin(f)
 {
-	lock_for_writing();
+	set = piece;
+	do
+	:: true ->
+		hmm_range_begin_alive(f, set);
+		if
+		:: ret -> break
+		:: else
+		fi;
+		down_read();
+		d_step {
+			touch();
+			set = hmm_pt_widen(piece);
+			keep = 0;
+			fits = (set == range[f]);
+			if
+			:: fits -> hmm_fault_remember_write(f)
+			:: else
+			fi;
+			lock_read = false
+		}
+		if
+		:: fits -> break
+		:: else -> hmm_range_end_alive(f)
+		fi
+	od;
+	atomic { set = 0; fits = false }
+}
+
+#define wants_write(q)	(write && has(piece, q))
+#define served(q)	(pte[q] && (!wants_write(q) || (pte[q] & WRITE)))
+
+/* handle_mm_fault(): waits for a migration, which has the folio locked. */
+inline handle_mm_fault(q)
+{
+	touch_mm();
+	pte[q] = (served(q) -> pte[q] : PRESENT | WRITE);
+	folio_next[q] = false
+}
+
+/*
+ * One page. That the walker looks once more after a fault, and faults again if the page has gone in
+ * between, is the step that does both. The walk can fail at any page, for good or because somebody
+ * holds it, so that CPU faults bring nothing: then hmm_fault_walk() comes back, until it gives up.
+ */
+inline hmm_range_fault_entries(f, q)
+{
+	if
+	:: !has(range[f], q) || ret || failed
+	:: else ->
+		if
+		:: collided[f] -> ret = AGAIN		/* hmm_range_check() */
+		:: !collided[f] ->
+			queue(folio_next[q]);
+			atomic {
+				served(q) || !folio[q] -> handle_mm_fault(q);
+				seen(f, q) = pte[q]
+			}
+#if defined(BLOCKS) || defined(MAYFAIL)
+		:: !collided[f] -> failed = true
+#endif
+#ifdef MAYFAIL
+		:: !collided[f] && !served(q) -> ret = AGAIN	/* fruitless */
+#endif
+		fi
+	fi
+}
+
+inline hmm_fault_walk(f)
+{
+	atomic { mmap_free -> mmap_read++ }
+	hmm_range_fault_entries(f, 0);
+	hmm_range_fault_entries(f, 1);
+	mmap_read--
+}
+
+/* Do not write what neither is to be written nor may be already. */
+#define word_of(f, q)	(wants_write(q) || has(keep, q) -> seen(f, q) : seen(f, q) & ~WRITE)
+
+/* While the lock is held, folios of what did not collide can be looked at. */
+inline hmm_fault_make_entries(f)
+{
+	down_read();
 	d_step {
 		touch();
+		seen(f, 0) = word_of(f, 0);
+		seen(f, 1) = word_of(f, 1);
+		stage = (seen(f, 0) -> 1 : 0) | (seen(f, 1) -> 2 : 0);
+		keep = 0;
 		if
-		:: seen_dead -> done = true; lock_write = false
-		:: !seen_dead && seen_collided(f) -> retry = true; lock_write = false
-		:: else ->
-			put_entry(f, 0);
-			put_entry(f, 1);
-			lock_write = false;	/* downgrade_write() */
-			lock_read = true;
-			committed = true
+		:: seen_dead -> ret = FAILED
+#ifndef MUTATE_FOLIO_WITHOUT_CHECK
+		:: !seen_dead && hmm_range_retry(f) -> ret = AGAIN
+#endif
+		:: else -> assert(no_freed_folio || !((seen(f, 0) | seen(f, 1)) & STALE))
+		fi;
+		lock_read = false
+	}
+}
+
+/* Others may have published the same meanwhile, and been told so: it is taken from them, too. */
+inline hmm_fault_take_back(f, set)
+{
+#ifdef MUTATE_TAKE_BACK_WITHOUT_DRIVER
+	hmm_mirror_collide(set);
+	wide = hmm_pt_widen(set);
+	hmm_pt_drop_range(wide, CLEAR);
+	wide = 0;
+	p = 0;
+	j = 0
+#elif !defined(MUTATE_NO_TAKE_BACK)
+	if
+	:: !dead -> hmm_mirror_invalidate(set, CLEAR, true)
+	:: else
+	fi
+#else
+	skip
+#endif
+}
+
+#ifdef MUTATE_NO_LOSES_WRITE
+#define hmm_fault_loses_write(f)	false
+#else
+#define hmm_fault_loses_write(f)	\
+	((has(stage, 0) && mpt[0] & WRITE && !(seen(f, 0) & WRITE)) || \
+	 (has(stage, 1) && mpt[1] & WRITE && !(seen(f, 1) & WRITE)))
+#endif
+#ifdef MUTATE_BLOCK_IS_CUT
+#define cuts_block	false
+#else
+#define cuts_block	(hmm_pt_widen(stage) != stage)
+#endif
+
+inline hmm_fault_publish(f)
+{
+	if
+	:: seen_dead -> ret = FAILED
+	:: !seen_dead && hmm_range_retry(f) -> ret = AGAIN
+	:: else ->
+		if
+		:: cuts_block -> ret = AGAIN; hmm_fault_take_back(f, BOTH)
+		:: !cuts_block && hmm_fault_loses_write(f) -> ret = AGAIN
+		:: else -> hmm_pt_publish(f)
+		fi
+	fi
+}
+
+inline driver_writes(set)
+{
+	dev[0] = (has(set, 0) -> mpt[0] : dev[0]);
+	dev[1] = (has(set, 1) -> mpt[1] : dev[1])
+}
+
+/* DEVICE_?FAULT. A driver that fails has written nothing, some, or all. */
+inline hmm_fault_sync(f)
+{
+	atomic {
+		touch();
+		assert(no_call_after_release || !released);
+		if
+		:: driver_writes(stage)
+#ifdef MAYFAIL
+		:: ret = FAILED
+		:: ret = FAILED; driver_writes(stage & 1)
+		:: ret = FAILED; driver_writes(stage)
+#endif
+		fi;
+		check_within();
+		lock_read = false
+	}
+}
+
+inline hmm_fault_commit_stage(f)
+{
+	down_write();
+	d_step {
+		touch();
+		hmm_fault_publish(f);
+		check_within();
+		lock_write = false;
+		if
+		:: !ret -> lock_read = true; telling++		/* downgrade_write() */
+		:: else
 		fi
 	}
 	if
-	:: committed ->
-		/* DEVICE_RFAULT */
-		atomic {
-			if
-			:: dev[0] = (seen(f, 0) -> seen(f, 0) : dev[0]);
-			   dev[1] = (seen(f, 1) -> seen(f, 1) : dev[1]);
-			   lock_read = false
-#ifdef MAYFAIL
-			:: true ->
-#ifdef MUTATE_UNDO_LATE
-				lock_read = false;
-				undoing = true
-#else
-				undo(f);
-				lock_read = false
-#endif
-#endif
-			fi;
-		}
-#ifdef MUTATE_UNDO_LATE
+	:: ret
+	:: else ->
+		hmm_fault_sync(f);
 		if
-		:: undoing ->
-			atomic { lock_free -> undo(f); undoing = false }
-		:: else
+		:: !ret
+		:: else ->
+			down_write();
+			d_step {
+				touch();
+				hmm_fault_take_back(f, stage);
+				check_within();
+				lock_write = false
+			}
 		fi;
-#endif
-		d_step { done = true; committed = false; old[0] = 0; old[1] = 0 }
-	:: else
+		telling--
 	fi
 }
-proctype hmm_mirror_fault(byte f, pages)
+
+/* Of the piece, and whether the walk got as far, hmm_fault_walked() */
+#define first_page		(has(piece, 0) -> 0 : 1)
+#define served_all_before(f)	(has(piece, 0) || !has(range[f], 0) || seen(f, 0))
+
+inline hmm_fault_try(f)
 {
-	byte old[PAGES], tries, j;
-	bool slow, done, retry, committed, undoing;
+	hmm_fault_walk(f);
+	if
+	:: ret
+	:: !ret && failed && !served_all_before(f) ->
+		/* What is beside the piece, before it, must not make it fail. */
+		down_write();
+		d_step {
+			set = range[f];
+#ifndef MUTATE_BLOCK_STAYS
+			hmm_fault_take_back(f, set);
+#endif
+			set = 0;
+			check_within();
+			lock_write = false;
+			ret = AGAIN
+		}
+	:: !ret && failed && served_all_before(f) && !seen(f, first_page) -> ret = FAILED
+	:: else ->
+		hmm_fault_make_entries(f);
+		if
+		:: ret
+		:: else -> hmm_fault_commit_stage(f)
+		fi
+	fi;
+	d_step { keep = 0; stage = 0; failed = false }
+}
+
+#ifdef NEXT
+/*
+ * NOT IN THE CODE YET: the progress path. Who holds mmap_lock has come to its end, who is about to
+ * take it waits; the same goes for the folio. Truncation takes neither, so that there is a check
+ * here, too.
+ */
+inline hmm_fault_progress(f)
+{
+#ifndef MUTATE_PROGRESS_TAKES_ALL
+	piece = 1;
+#endif
+	mmap_write_lock();
+	do
+	:: ret == AGAIN ->
+		queue(folio_next[0]);
+		atomic { served(0) || !folio[0] -> handle_mm_fault(0); queue(folio_next[0]) }
+		atomic { !folio[0] -> folio[0] = true; folio_next[0] = false }
+		hmm_fault_begin(f);
+		if
+		:: ret
+		:: else ->
+			if
+			:: served(0) -> seen(f, 0) = pte[0]
+			:: else -> ret = AGAIN
+			fi;
+#ifdef MUTATE_PROGRESS_TAKES_ALL
+			seen(f, 1) = pte[1];
+#endif
+			if
+			:: ret
+			:: else -> hmm_fault_make_entries(f)
+			fi;
+			if
+			:: ret
+			:: else -> hmm_fault_commit_stage(f)
+			fi;
+			d_step { keep = 0; stage = 0 }
+			hmm_range_end_alive(f)
+		fi;
+		folio[0] = false
+	:: else -> break
+	od;
+	mmap_write = false
+}
+#endif
+
+inline hmm_fault_piece(f)
+{
+	do
+	:: true ->
+		hmm_fault_begin(f);
+		if
+		:: ret -> break
+		:: else
+		fi;
+		hmm_fault_try(f);
+		hmm_range_end_alive(f);
+		if
+		:: ret != AGAIN -> break
+		:: else
+		fi
+#if defined(NEXT) && !defined(MUTATE_NO_PROGRESS_PATH)
+		;
+		tries++;
+		if
+		:: tries == TRIES -> slow = true; hmm_fault_progress(f); break
+		:: else
+		fi
+#endif
+	od
+}
+
+proctype hmm_mirror_fault(byte f, piece; bool write)
+{
+	byte set, keep, stage, wide, told, ret, tries, j, p;
+	bool slow, fits, failed, refused;
 
 #ifdef LIFE
 end_without_mirror:
@@ -825,12 +1211,12 @@ end_without_mirror:
 	 * The driver calls nothing after it unregistered: that is its part. Ours is that nobody
 	 * gets in whom unregistration, having waited for the others, does not know of.
 	 */
-	atomic {
+	atomic {			/* hmm_mirror_get() */
 		if
 		:: freed -> goto out
-#ifndef MUTATE_ENTER_WHEN_DEAD
-		:: !freed && dead -> goto out
-		:: !freed && !dead -> users++
+#ifndef MUTATE_GET_INCREMENTS_ZERO
+		:: !freed && !users -> goto out
+		:: !freed && users -> users++
 #else
 		:: !freed -> users++
 #endif
@@ -846,85 +1232,30 @@ end_without_mirror:
 	}
 #endif
 #endif
-	hmm_window_insert(f, window_of(0));
-#if WINDOWS == 2
-	if
-	:: has(pages, 1) -> hmm_window_insert(f, window_of(1))
-	:: else
-	fi;
-#endif
-
-	do
-	:: !done && !slow ->
-		hmm_range_begin(f, pages);
-		atomic { mmap_free -> mmap_read++ }
-		walk(f, 0);
-		walk(f, 1);
-		mmap_read--;
-		hmm_mirror_commit(f);
-		hmm_range_end(f);
-		atomic {
-			if
-			:: retry ->
-				retry = false;
-#ifndef MUTATE_NO_PROGRESS_PATH
-				tries++;
-				slow = (tries == TRIES)
-#endif
-			:: else
-			fi
-		}
-	/*
-	 * Who holds mmap_lock has come to its end, who is about to take it waits; the same
-	 * goes for the folio. Truncation takes neither, so that there is a check here, too.
-	 */
-	:: !done && slow ->
-		mmap_write_lock();
-		do
-		:: !done ->
-			fault_in(0);
-			atomic { !folio[0] -> folio[0] = true; folio_next[0] = false }
-#ifdef MUTATE_PROGRESS_TAKES_ALL
-			hmm_range_begin(f, pages);
-#else
-			hmm_range_begin(f, 1);
-#endif
-			walk(f, 0);
-#ifdef MUTATE_PROGRESS_TAKES_ALL
-			walk(f, 1);
-#endif
-			if
-			:: seen(f, 0) -> hmm_mirror_commit(f)
-			:: else
-			fi;
-			hmm_range_end(f);
-			d_step { retry = false; folio[0] = false }
-		:: else -> break
-		od;
-		mmap_write = false
-	:: else -> break
-	od;
-
+	hmm_fault_piece(f);
 #ifdef LIFE
 #ifndef MUTATE_NO_MMGET
-	mm_users--;
+	mm_users--;			/* mmput_async() */
 #endif
-put:	atomic {
+put:	atomic {			/* hmm_mirror_put() */
 		touch();
 		users--
 	}
 out:
 #endif
-	ended++
+	atomic {
+		ended++;
+		assert(device_is_told || telling || (mpt[0] == dev[0] && mpt[1] == dev[1]))
+	}
 }
 
-/* ------------------------------------------------------------- registration, exit, end */
+/* ---------------------------------- registration of mm/hmm_mirror.c, exit of the mm */
 
 #ifdef LIFE
 proctype lifetime()
 {
-	byte w, p, j;
-	bool kill;
+	byte w, hit, wide, told, p, j;
+	bool refused, was_dead;
 
 	/* hmm_mirror_register() */
 	atomic {
@@ -946,28 +1277,23 @@ proctype lifetime()
 	:: goto failed		/* never: exit comes alone */
 	fi;
 	hmm_mirror_kill();
-	if
-	:: kill -> driver_release()
-	:: else
-	fi;
-	kill = false;
+	users--;		/* hmm_mirror_put() */
 #ifndef MUTATE_UNREGISTER_LEAVES_FAULTS
 	!users;
 #endif
+	mmu_interval_notifier_remove(SENTINEL);
+#ifndef MUTATE_UNREGISTER_LEAVES_CALLBACKS
+	!wait_seq[UNREGISTER];
+#endif
 	do
 	:: w < WINDOWS && have_window[w] ->
-		mmu_interval_notifier_remove(w);
+		mmu_interval_notifier_remove(w);	/* hmm_window_remove() */
 #ifndef MUTATE_UNREGISTER_LEAVES_CALLBACKS
 		!wait_seq[UNREGISTER];
 #endif
 		w++
 	:: w < WINDOWS && !have_window[w] -> w++
-	:: w == WINDOWS ->
-		mmu_interval_notifier_remove(SENTINEL);
-#ifndef MUTATE_UNREGISTER_LEAVES_CALLBACKS
-		!wait_seq[UNREGISTER];
-#endif
-		break
+	:: else -> break
 	od;
 	atomic {
 		assert(released_once || released == 1);
@@ -981,9 +1307,10 @@ failed:
 
 proctype exit_mm()
 {
-	byte w, hit, was, p, j;
-	bool blockable = true, found, refused, skipped, kill;
+	byte w, hit, wide, told, was, p, j;
+	bool blockable = true, found, refused, skipped, was_dead;
 
+	/* mmput() */
 	mm_users--;
 	mm_users == 0;
 	/* mn_itree_release() */
@@ -1003,13 +1330,11 @@ proctype exit_mm()
 #endif
 
 init {
+	bool write;
+
 	atomic {
 		pte[0] = PRESENT | WRITE;
 		pte[1] = PRESENT | WRITE;
-		run hmm_mirror_fault(0, BOTH);
-#if FAULTS == 2
-		run hmm_mirror_fault(1, 1);
-#endif
 		run invalidator(WHO0, 0);
 #if WHO1 != NOBODY
 		run invalidator(WHO1, 2);
@@ -1018,9 +1343,20 @@ init {
 		run lifetime();
 		run exit_mm();
 #endif
+		select(write : 0 .. 1);
+		run hmm_mirror_fault(0, FIRST, write);
+#if FAULTS == 2
+		run hmm_mirror_fault(1, SECOND, !write);
+#endif
+		write = false
 	}
 }
 
+#ifdef STORM
+#define calm	true
+#else
+#define calm	(storms == 0)
+#endif
 #ifdef LIVE
-ltl every_fault_ends { <> (ended == FAULTS) }
+ltl every_fault_ends { (<> calm) -> (<> (ended == FAULTS)) }
 #endif

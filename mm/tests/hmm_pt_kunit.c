@@ -207,7 +207,7 @@ static void pt_block_cut(struct kunit *test)
 static void pt_block_clipped(struct kunit *test)
 {
 	unsigned long word = hmm_pt_test_block(HMM_PTE_VALID | FAR_PFN, PMD_ORDER);
-	unsigned long words[6];
+	unsigned long words[8];
 	unsigned int i;
 
 	/* Pages 3, 4 to 7 and 8 of a huge one */
@@ -227,6 +227,17 @@ static void pt_block_clipped(struct kunit *test)
 	for (i = 0; i < 6; i++)
 		KUNIT_EXPECT_EQ(test, 0,
 				hmm_pte_order(hmm_pt_test_lookup(test, PUD_SIZE + i * PAGE_SIZE)));
+
+	/* Not all of what goes on is staged. */
+	word = hmm_pt_test_block(HMM_PTE_VALID | FAR_PFN, 3);
+	hmm_pt_test_fill(words, 8, word);
+	KUNIT_ASSERT_EQ(test, 0, hmm_pt_test_publish(test, 2 * PUD_SIZE, 6, words));
+	for (i = 0; i < 6; i++)
+		KUNIT_EXPECT_EQ(test, i < 4 ? 2 : 1,
+				hmm_pte_order(hmm_pt_test_lookup(test, 2 * PUD_SIZE +
+								 i * PAGE_SIZE)));
+	KUNIT_EXPECT_EQ(test, word + 6, words[6]);
+	KUNIT_EXPECT_EQ(test, word + 7, words[7]);
 }
 
 /* Small ones give way to a huge one, and the other way round. */
@@ -253,6 +264,31 @@ static void pt_replace(struct kunit *test)
 							   1, words));
 	expect_run(test, addr, PAGES(PUD_SHIFT), huge);
 	KUNIT_EXPECT_EQ(test, empty, bytes(test));
+}
+
+/* A table that gives way to an entry may be needed at once beside it: empty. */
+static void pt_table_again(struct kunit *test)
+{
+	unsigned long huge = hmm_pt_test_block(HMM_PTE_VALID | FAR_PFN, PUD_SHIFT - PAGE_SHIFT);
+	unsigned long word = HMM_PTE_VALID | FAR_PFN, pages = PAGES(PUD_SHIFT);
+	unsigned long *words = hmm_pt_test_words(test, pages + 1);
+	struct hmm_pt_test *t = test->priv;
+	struct hmm_pt_stage stage, beside;
+
+	hmm_pt_test_map(test, PUD_SIZE + 5 * PMD_SIZE, 1, word);
+	hmm_pt_test_fill(words, pages, huge);
+	words[pages] = word;
+	hmm_pt_test_stage(test, &stage, PUD_SIZE, pages + 1, words);
+	KUNIT_ASSERT_EQ(test, 0, hmm_pt_prepare(&t->pt, &stage));
+	KUNIT_EXPECT_EQ(test, 0, hmm_pt_test_publish_staged(test, &stage));
+	KUNIT_EXPECT_EQ(test, word, hmm_pt_test_lookup(test, 2 * PUD_SIZE).pfn);
+
+	/* It has no slot from before. */
+	hmm_pt_test_stage(test, &beside, 2 * PUD_SIZE + 5 * PMD_SIZE, 1, &word);
+	KUNIT_EXPECT_EQ(test, 0, hmm_pt_prepare(&t->pt, &beside));
+	KUNIT_EXPECT_EQ(test, 1, beside.spare.count[0]);
+	hmm_pt_unstage(&t->pt, &beside);
+	hmm_pt_unstage(&t->pt, &stage);
 }
 
 static void pt_publish_refused(struct kunit *test)
@@ -282,7 +318,7 @@ static void pt_reclaim(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, full, bytes(test));
 	hmm_pt_test_clear(test, &start, &end);
 	KUNIT_EXPECT_EQ(test, full, bytes(test));
-	hmm_pt_reclaim(&t->pt, 0, TASK_SIZE_MAX);
+	hmm_pt_reclaim(&t->pt, addr, addr + PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, empty, bytes(test));
 
 	down_write(&t->lock);
@@ -359,6 +395,37 @@ static void pt_dirty_told(struct kunit *test)
 	hmm_pt_test_map(test, 0, 1, HMM_PT_TEST_RW | FAR_PFN);
 	KUNIT_EXPECT_TRUE(test, told(page));
 	KUNIT_EXPECT_FALSE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, 0)));
+}
+
+/* The same when pages take the place of a huge one */
+static void pt_dirty_split(struct kunit *test)
+{
+	void *memory = kunit_kmalloc(test, PMD_SIZE, GFP_KERNEL);
+	unsigned long word, addr = 3 * PMD_SIZE, last = addr + PMD_SIZE - PAGE_SIZE;
+	struct page *page;
+
+	KUNIT_ASSERT_NOT_NULL(test, memory);
+	page = virt_to_page(memory);
+	word = HMM_PT_TEST_RW | page_to_pfn(page);
+	hmm_pt_test_map(test, addr, PTRS_PER_PTE, hmm_pt_test_block(word, PMD_ORDER));
+	hmm_pt_test_dirty(test, addr, addr + PAGE_SIZE);
+	KUNIT_EXPECT_FALSE(test, told(page));
+	hmm_pt_test_map(test, addr, PTRS_PER_PTE, word);
+	KUNIT_EXPECT_TRUE(test, told(page));
+	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, addr)));
+	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, last)));
+
+	/* By read-only ones, or other ones, and then no more */
+	hmm_pt_test_map(test, addr, PTRS_PER_PTE, hmm_pt_test_block(word, PMD_ORDER));
+	hmm_pt_test_dirty(test, last, last + PAGE_SIZE);
+	told(page);
+	hmm_pt_test_map(test, addr, PTRS_PER_PTE, word & ~HMM_PTE_WRITE);
+	KUNIT_EXPECT_TRUE(test, told(page));
+	KUNIT_EXPECT_FALSE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, last)));
+	hmm_pt_test_map(test, addr, PTRS_PER_PTE, hmm_pt_test_block(word, PMD_ORDER));
+	hmm_pt_test_dirty(test, last, last + PAGE_SIZE);
+	hmm_pt_test_map(test, addr, PTRS_PER_PTE, HMM_PTE_VALID | FAR_PFN);
+	KUNIT_EXPECT_TRUE(test, told(page));
 }
 
 /* Device memory is not told: this page has no struct page. */
@@ -524,9 +591,11 @@ static struct kunit_case hmm_pt_cases[] = {
 	KUNIT_CASE_PARAM(pt_block_cut, block_orders_gen_params),
 	KUNIT_CASE(pt_block_clipped),
 	KUNIT_CASE(pt_replace),
+	KUNIT_CASE(pt_table_again),
 	KUNIT_CASE(pt_publish_refused),
 	KUNIT_CASE(pt_reclaim),
 	KUNIT_CASE(pt_dirty_told),
+	KUNIT_CASE(pt_dirty_split),
 	KUNIT_CASE(pt_dirty_device),
 	KUNIT_CASE(pt_dirty_run),
 	KUNIT_CASE(pt_alloc_fails),
@@ -553,6 +622,7 @@ static struct kunit_case hmm_pt_dma_cases[] = {
 	KUNIT_CASE(pt_publish_refused),
 	KUNIT_CASE(pt_reclaim),
 	KUNIT_CASE(pt_dirty_told),
+	KUNIT_CASE(pt_dirty_split),
 	KUNIT_CASE(pt_dirty_device),
 	KUNIT_CASE(pt_dirty_run),
 	KUNIT_CASE(pt_alloc_fails),

@@ -162,6 +162,20 @@ static void driver_fails_later(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8, HMM_FAULT_WRITE));
 }
 
+/* While the driver writes its table, others may read the mirror page table. */
+static void driver_shares_lock(struct kunit *test)
+{
+	static const unsigned int flags[] = { HMM_FAULT_READ, HMM_FAULT_WRITE };
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4), i;
+
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		fake->fill_shares = false;
+		hmm_fake_fault_all(fake, addr, 4, flags[i]);
+		KUNIT_EXPECT_TRUE(test, fake->fill_shares);
+	}
+}
+
 /* A short count says where it fails, and that can be asked for. */
 static void holes(struct kunit *test)
 {
@@ -353,6 +367,26 @@ static void fault_inside_block(struct kunit *test)
 	hmm_fake_expect_none(fake);
 }
 
+/* Part of a block may not be had any more: all of it goes, and what may comes back. */
+static void fault_cuts_block(struct kunit *test)
+{
+	const unsigned long pages = PTRS_PER_PTE, half = pages / 2;
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_huge(fake, 1);
+	struct hmm_fake_call *call;
+
+	hmm_test_write(test, addr);
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(AT(addr, half), half * PAGE_SIZE, PROT_READ));
+	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_READ);
+	KUNIT_ASSERT_EQ(test, PMD_ORDER, order_at(fake, addr));
+	hmm_fake_forget(fake);
+	call = hmm_fake_call(fake, addr, pages, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, half, hmm_fake_call_ends(call));
+	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, pages));
+	KUNIT_EXPECT_EQ(test, half, hmm_fake_writable(fake, addr, pages));
+	KUNIT_EXPECT_EQ(test, half, hmm_fake_valid(fake, addr, pages));
+}
+
 static void hugetlb(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -532,6 +566,7 @@ static struct kunit_case hmm_mirror_fault_cases[] = {
 	KUNIT_CASE(killed),
 	KUNIT_CASE(driver_fails),
 	KUNIT_CASE(driver_fails_later),
+	KUNIT_CASE(driver_shares_lock),
 	KUNIT_CASE(holes),
 	KUNIT_CASE(present),
 	KUNIT_CASE(present_far),
@@ -539,6 +574,7 @@ static struct kunit_case hmm_mirror_fault_cases[] = {
 	KUNIT_CASE(upgrade),
 	KUNIT_CASE(folio_orders),
 	KUNIT_CASE(fault_inside_block),
+	KUNIT_CASE(fault_cuts_block),
 	KUNIT_CASE(hugetlb),
 	KUNIT_CASE(hugetlb_1g),
 	KUNIT_CASE(dirty),

@@ -261,6 +261,52 @@ static void unregister_under_range(struct kunit *test)
 	unregister_ends(&u);
 }
 
+static int unregister_mirror_thread(void *arg)
+{
+	struct unregistering *u = arg;
+
+	hmm_mirror_unregister(&u->fake->mirror);
+	complete_all(&u->done);
+	return 0;
+}
+
+/* One that begins when its window has been told, and the mirror lives for a moment. */
+static void range_under_unregister(struct kunit *test)
+{
+	struct hmm_fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
+	unsigned long addr = hmm_fake_map_small(hmm_fake_new(test, 0), 1);
+	struct unregistering u = { .fake = fake };
+	struct task_struct *task;
+	struct hmm_range range;
+
+	KUNIT_ASSERT_NOT_NULL(test, fake);
+	hmm_fake_init(fake);
+	fake->test = test;
+	fake->mirror.flags = HMM_MIRROR_OWN_TABLES;
+	range.mirror = &fake->mirror;
+	range.start = addr;
+	range.end = addr + PAGE_SIZE;
+	KUNIT_ASSERT_EQ(test, 0, hmm_mirror_register(&fake->mirror, current->mm));
+	/* The window stays. */
+	KUNIT_EXPECT_EQ(test, 0, hmm_range_begin(&range));
+	hmm_range_end(&range);
+
+	init_completion(&u.done);
+	fake->hold = true;
+	task = kthread_run(unregister_mirror_thread, &u, "hmm_unregister");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	wait_for_completion(&fake->held);
+	KUNIT_EXPECT_EQ(test, 0, hmm_range_begin(&range));
+	complete(&fake->go);
+	KUNIT_EXPECT_TRUE(test, unregister_has_begun(fake));
+	down_read(&fake->mirror.lock);
+	KUNIT_EXPECT_FALSE(test, range.collided);
+	KUNIT_EXPECT_TRUE(test, hmm_range_retry(&range));
+	up_read(&fake->mirror.lock);
+	hmm_range_end(&range);
+	unregister_ends(&u);
+}
+
 static int invalidate_thread(void *arg)
 {
 	struct hmm_fake_call *call = arg;
@@ -301,12 +347,14 @@ static void exit_under_fault(struct kunit *test)
 	struct hmm_fake *fake = life_fake(test, mm);
 	unsigned long addr = hmm_fake_map_small(fake, 16), begin = jiffies;
 	struct mmu_notifier_range range;
+	struct task_struct *faulting;
 	struct hmm_fake_call *call;
 
 	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
 	hmm_fake_range(fake, &range, MMU_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);
 	mmu_notifier_invalidate_range_start(&range);
 	call = hmm_fake_call(fake, addr, 16, HMM_FAULT_WRITE);
+	faulting = call->task;
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
 	life_exit(mm);
 	KUNIT_EXPECT_EQ(test, 0, fake->releases);
@@ -315,6 +363,8 @@ static void exit_under_fault(struct kunit *test)
 	/* The last user was the fault, and somebody else does what that means. */
 	while (!READ_ONCE(fake->releases) && time_before(jiffies, begin + HMM_FAKE_STUCK))
 		msleep(20);
+	/* It is not asked to hold no lock that the release takes. */
+	KUNIT_EXPECT_PTR_NE(test, faulting, fake->releaser);
 	expect_dead(fake, addr);
 }
 
@@ -722,6 +772,7 @@ static struct kunit_case hmm_mirror_life_cases[] = {
 	KUNIT_CASE(register_fails),
 	KUNIT_CASE(unregister_under_fault),
 	KUNIT_CASE(unregister_under_range),
+	KUNIT_CASE(range_under_unregister),
 	KUNIT_CASE(unregister_under_callback),
 	KUNIT_CASE(exit_under_fault),
 	KUNIT_CASE(crowd),

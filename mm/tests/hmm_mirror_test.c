@@ -44,13 +44,16 @@ static bool fake_has_it(struct hmm_mirror *mirror, const struct hmm_update *upda
 
 static int fake_fill(struct hmm_fake *fake, const struct hmm_update *update)
 {
+	bool shares = down_read_trylock(&fake->mirror.lock);
 	int ret;
 
-	/* Others read the mirror page table meanwhile. */
+	if (shares)
+		up_read(&fake->mirror.lock);
 	lockdep_assert_held_read(&fake->mirror.lock);
 	spin_lock(&fake->lock);
 	fake->fill = *update;
 	fake->fills++;
+	fake->fill_shares = shares;
 	ret = fake->fill_error;
 	fake->fill_error = 0;
 	spin_unlock(&fake->lock);
@@ -95,6 +98,7 @@ static void fake_release(struct hmm_mirror *mirror)
 
 	spin_lock(&fake->lock);
 	fake->releases++;
+	fake->releaser = current;
 	spin_unlock(&fake->lock);
 }
 

@@ -53,6 +53,7 @@
  * @count: how many these are
  * @fill: the last DEVICE_?FAULT
  * @fills: how many of them there were
+ * @fill_shares: somebody else could have taken the lock for reading then
  * @refuse: how many invalidations from now on are refused, if ...
  * @refuse_from: ... they are of addresses from here on
  * @fill_error: what the next DEVICE_?FAULT returns
@@ -60,6 +61,7 @@
  * @held: it is
  * @go: lets it go on
  * @releases: how often the mirror was released
+ * @releaser: who has released it
  * @late: callbacks after that
  * @wrong: callbacks with an update that must not be
  */
@@ -72,6 +74,7 @@ struct hmm_fake {
 	unsigned int count;
 	struct hmm_update fill;
 	unsigned int fills;
+	bool fill_shares;
 	unsigned int refuse;
 	unsigned long refuse_from;
 	int fill_error;
@@ -79,6 +82,7 @@ struct hmm_fake {
 	struct completion held;
 	struct completion go;
 	unsigned int releases;
+	struct task_struct *releaser;
 	unsigned int late;
 	unsigned int wrong;
 };

@@ -632,6 +632,32 @@ static void collides_before_commit(struct kunit *test)
 	}
 }
 
+/* There: another fault lets the device write. */
+static struct page *alloc_table_written(struct hmm_pt *pt, unsigned int level)
+{
+	struct hmm_fake *fake = container_of(pt, struct hmm_fake, mirror.pt);
+
+	kunit_deactivate_static_stub(fake->test, hmm_pt_alloc_table);
+	hmm_fake_fault_all(fake, AT(fake->base + SZ_512M, 4), 8, HMM_FAULT_WRITE);
+	return hmm_pt_alloc_table(pt, level);
+}
+
+static void written_before_commit(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 16), i;
+
+	for (i = 0; i < 16; i++)
+		hmm_test_write(test, AT(addr, i));
+	kunit_activate_static_stub(test, hmm_pt_alloc_table, alloc_table_written);
+	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_READ);
+	/* It would take that away, and the driver not learn of it. */
+	KUNIT_EXPECT_EQ(test, 8, hmm_fake_writable(fake, addr, 16));
+	KUNIT_EXPECT_EQ(test, 8, hmm_fake_writable(fake, AT(addr, 4), 8));
+	KUNIT_EXPECT_EQ(test, 2, fake->fills);
+	hmm_fake_expect_none(fake);
+}
+
 static bool windowless(struct hmm_fake *fake)
 {
 	return xa_empty(&fake->mirror.windows);
@@ -788,6 +814,7 @@ static struct kunit_case hmm_mirror_inval_cases[] = {
 	KUNIT_CASE(fault_during_callback),
 	KUNIT_CASE(collides_with_itself),
 	KUNIT_CASE(collides_before_commit),
+	KUNIT_CASE(written_before_commit),
 	KUNIT_CASE(reaped),
 	KUNIT_CASE(reaped_after_use),
 	KUNIT_CASE(not_reaped),

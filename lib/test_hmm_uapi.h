@@ -240,6 +240,9 @@ struct hmm_dmirror_invalidate {
  * @faults: calls of hmm_mirror_fault()
  * @pages: pages that those have mirrored
  * @collisions: times that an invalidation undid the work of a fault
+ * @vma_lock: pieces of faults that needed no lock of the mm but those of VMAs
+ * @mmap_lock: pieces that took mmap_lock for reading
+ * @progress: pieces that took it for writing
  * @callbacks: calls of the driver for an invalidation
  * @callbacks_skipped: invalidations of which the driver was not told
  * @events: callbacks that were logged
@@ -253,6 +256,9 @@ struct hmm_dmirror_stats {
 	__u64		faults;
 	__u64		pages;
 	__u64		collisions;
+	__u64		vma_lock;
+	__u64		mmap_lock;
+	__u64		progress;
 	__u64		callbacks;
 	__u64		callbacks_skipped;
 	__u64		events;

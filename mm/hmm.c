@@ -22,9 +22,9 @@
  * fell anywhere between the first line and that one. Hence entries are read
  * without their lock. What keeps the tables themselves in place:
  *
- * - mmap_lock, held by the caller, keeps the VMAs, and below a VMA every table
- *   down to the one that holds the pmd entry. An entry that was found to be
- *   such a table stays one.
+ * - mmap_lock keeps the VMAs, and below a VMA every table down to the one that
+ *   holds the pmd entry. An entry that was found to be such a table stays one.
+ *   For one VMA its own lock does the same.
  * - pte tables go at any time when khugepaged collapses them. pte_offset_map()
  *   enters an RCU read side section that they survive, and fails when there is
  *   none any more: then the pmd entry is looked at again.
@@ -43,10 +43,15 @@
  * RCU does not delay that. A page is not free while it is mapped, so such pages
  * are only looked at under the lock of the pte table, with the entry in place.
  *
- * Faults are taken in place, with nothing but mmap_lock held and every pointer
- * into a pte table forgotten; then the pmd entry, which stays, is looked at again.
- * So whatever size of mapping a fault has installed is seen as such, and within one
- * call no page is walked twice that has been stored.
+ * Faults are taken in place, with nothing but mmap_lock held, or the lock of the
+ * VMA, and every pointer into a pte table forgotten; then the pmd entry, which stays,
+ * is looked at again. So whatever size of mapping a fault has installed is seen as
+ * such, and within one call no page is walked twice that has been stored.
+ *
+ * The caller's mmap_lock is never dropped. A walk for a mirror takes its locks itself,
+ * and lets faults that have to wait, for I/O or for user space, drop them. That costs no
+ * more than the way down from the VMA again: what was stored before stays good until an
+ * invalidation says otherwise, with locks or without.
  */
 #include <linux/hmm.h>
 #include <linux/hugetlb.h>
@@ -93,11 +98,17 @@
 static_assert(MAX_POSSIBLE_PHYSMEM_BITS - PAGE_SHIFT <= HMM_PFN_ATTR_SHIFT);
 #endif
 
+/* A fault has dropped the lock that kept the VMA. */
+#define HMM_RANGE_UNLOCKED	1
+
 /**
  * struct hmm_range_walk - state of one walk
  * @range: what to walk
  * @mm: whose page table
  * @vma: the VMA that was entered last
+ * @fault_flags: how to take faults: %FAULT_FLAG_VMA_LOCK if @vma alone is locked, and
+ *	%FAULT_FLAG_ALLOW_RETRY if they may drop the lock
+ * @path: which lock the walk has taken; that of the mm if it was any use
  * @default_req: the request flags of every page
  * @input_req: which request flags of an input entry count as well
  * @report: which flags an output may carry
@@ -107,6 +118,7 @@ static_assert(MAX_POSSIBLE_PHYSMEM_BITS - PAGE_SHIFT <= HMM_PFN_ATTR_SHIFT);
  * @pgmap: pinned, because the devmap entry that was read last belongs to it
  * @fault_addr: where the last fault was taken
  * @fruitless: how many faults in a row were taken there before that one
+ * @waited: where a fault has last dropped mmap_lock to wait
  * @ahead: how many empty ptes of @vma to fault in before looking at any
  * @expect: the pte that is empty still if each of those faults made one page
  */
@@ -114,6 +126,8 @@ struct hmm_range_walk {
 	struct hmm_range *range;
 	struct mm_struct *mm;
 	struct vm_area_struct *vma;
+	unsigned int fault_flags;
+	enum hmm_mirror_count path;
 	unsigned long default_req;
 	unsigned long input_req;
 	unsigned long report;
@@ -123,6 +137,7 @@ struct hmm_range_walk {
 	struct dev_pagemap *pgmap;
 	unsigned long fault_addr;
 	unsigned int fruitless;
+	unsigned long waited;
 	unsigned int ahead;
 	unsigned long expect;
 };
@@ -273,6 +288,24 @@ static int hmm_range_check(const struct hmm_range_walk *walk)
 }
 
 /*
+ * The fault is done, has waited, or wants to be taken with mmap_lock. The last two are
+ * not in vain. When it is taken again where it has waited it may keep the lock, as for
+ * a CPU fault.
+ */
+static int hmm_range_lost_lock(struct hmm_range_walk *walk, unsigned long addr,
+			       vm_fault_t fault)
+{
+	if (fault & VM_FAULT_COMPLETED)
+		return HMM_RANGE_UNLOCKED;
+	if (!(walk->fault_flags & FAULT_FLAG_VMA_LOCK))
+		walk->waited = addr;
+	walk->path = HMM_COUNT_MMAP_LOCK;
+	walk->fault_addr = addr;
+	walk->fruitless = 0;
+	return HMM_RANGE_UNLOCKED;
+}
+
+/*
  * For @count pages with one request, which hmm_range_may_fault() lets pass. Only the
  * first fault makes an error: when another one fails, the walk comes to that page,
  * after it has stored those before it.
@@ -281,7 +314,7 @@ static int hmm_range_handle_faults(struct hmm_range_walk *walk,
 				   unsigned long addr, unsigned int count)
 {
 	unsigned long req = hmm_range_request(walk, *hmm_range_slot(walk, addr));
-	unsigned int flags = FAULT_FLAG_REMOTE, done;
+	unsigned int flags = walk->fault_flags, done;
 	vm_fault_t fault;
 
 	/* A task that was killed must not fill more memory first. */
@@ -302,7 +335,10 @@ static int hmm_range_handle_faults(struct hmm_range_walk *walk,
 	for (done = 0; done < count; done++, addr += PAGE_SIZE) {
 		if (done && fatal_signal_pending(current))
 			break;
-		fault = handle_mm_fault(walk->vma, addr, flags, NULL);
+		fault = handle_mm_fault(walk->vma, addr, addr == walk->waited ?
+				flags | FAULT_FLAG_TRIED : flags, NULL);
+		if (unlikely(fault & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
+			return hmm_range_lost_lock(walk, addr, fault);
 		if (unlikely(fault & VM_FAULT_ERROR)) {
 			if (done)
 				break;
@@ -1182,15 +1218,45 @@ static int hmm_range_walk_vma(struct hmm_range_walk *walk,
 	return 0;
 }
 
-static int hmm_range_walk(struct hmm_range_walk *walk)
+/* Walk on from @addr, with mmap_lock held. */
+static int hmm_range_walk_vmas(struct hmm_range_walk *walk, unsigned long *addr)
+{
+	unsigned long end = walk->range->end, next;
+	struct vm_area_struct *vma;
+	int ret = 0;
+
+	mmap_assert_locked(walk->mm);
+	while (!ret && *addr < end) {
+		vma = find_vma(walk->mm, *addr);
+		if (vma && vma->vm_start <= *addr) {
+			walk->vma = vma;
+			next = min(end, vma->vm_end);
+			ret = hmm_range_walk_vma(walk, addr, next);
+		} else {
+			next = vma ? min(end, vma->vm_start) : end;
+			ret = hmm_range_emit(walk, addr, next, HMM_PFN_ERROR);
+		}
+	}
+	return ret;
+}
+
+static void hmm_range_walk_init(struct hmm_range_walk *walk)
 {
 	struct hmm_range *range = walk->range;
-	unsigned long addr = range->start, next;
-	struct vm_area_struct *vma;
-	int ret;
 
 	walk->mm = range->mirror ? range->mirror->mm : range->notifier->mm;
 	walk->fault_addr = ULONG_MAX;
+	walk->waited = ULONG_MAX;
+	walk->fault_flags |= FAULT_FLAG_REMOTE;
+}
+
+static int hmm_range_walk(struct hmm_range_walk *walk)
+{
+	struct hmm_range *range = walk->range;
+	unsigned long addr = range->start;
+	int ret;
+
+	hmm_range_walk_init(walk);
 	mmap_assert_locked(walk->mm);
 
 	if (range->start >= range->end ||
@@ -1198,17 +1264,8 @@ static int hmm_range_walk(struct hmm_range_walk *walk)
 		return -EINVAL;
 
 	ret = hmm_range_check(walk);
-	while (!ret && addr < range->end) {
-		vma = find_vma(walk->mm, addr);
-		if (vma && vma->vm_start <= addr) {
-			walk->vma = vma;
-			next = min(range->end, vma->vm_end);
-			ret = hmm_range_walk_vma(walk, &addr, next);
-		} else {
-			next = vma ? min(range->end, vma->vm_start) : range->end;
-			ret = hmm_range_emit(walk, &addr, next, HMM_PFN_ERROR);
-		}
-	}
+	if (!ret)
+		ret = hmm_range_walk_vmas(walk, &addr);
 	hmm_range_unpin(walk);
 	return ret;
 }
@@ -1269,8 +1326,16 @@ int hmm_range_fault(struct hmm_range *range)
 }
 EXPORT_SYMBOL(hmm_range_fault);
 
+/* What a walk for the mirror page table reports and asks for */
+#define HMM_RANGE_ENTRIES(_range) {						\
+	.range = (_range),							\
+	.report = ~HMM_PFN_ATTRIBUTES | HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE,	\
+	.dying = -EFAULT,							\
+	.input_req = (_range)->pfn_flags_mask,					\
+}
+
 /**
- * hmm_range_fault_entries() - as hmm_range_fault(), for the mirror page table
+ * hmm_range_fault_locked() - as hmm_range_fault(), for the mirror page table
  * @range: what to walk, with the requests of its pages
  *
  * Reports %HMM_PFN_DEVICE and %HMM_PFN_UNADDRESSABLE as well.
@@ -1278,16 +1343,66 @@ EXPORT_SYMBOL(hmm_range_fault);
  * Context: As for hmm_range_fault(). Sleeps.
  * Return: As hmm_range_fault(), but -EFAULT if the driver of the memory is going away.
  */
-int hmm_range_fault_entries(struct hmm_range *range)
+int hmm_range_fault_locked(struct hmm_range *range)
 {
-	struct hmm_range_walk walk = {
-		.range = range,
-		.report = ~HMM_PFN_ATTRIBUTES | HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE,
-		.dying = -EFAULT,
-		.input_req = range->pfn_flags_mask,
-	};
+	struct hmm_range_walk walk = HMM_RANGE_ENTRIES(range);
 
 	return hmm_range_walk(&walk);
+}
+
+/*
+ * Walk on from @addr: one VMA under its own lock, or all the rest under mmap_lock if
+ * that has turned out to be needed, or there is no VMA.
+ */
+static int hmm_range_walk_some(struct hmm_range_walk *walk, unsigned long *addr)
+{
+	unsigned long end = walk->range->end;
+	int ret;
+
+	walk->fault_flags = FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE;
+	walk->vma = NULL;
+	if (walk->path == HMM_COUNT_VMA_LOCK)
+		walk->vma = lock_vma_under_rcu(walk->mm, *addr);
+	if (walk->vma) {
+		walk->fault_flags |= FAULT_FLAG_VMA_LOCK;
+		ret = hmm_range_walk_vma(walk, addr, min(end, walk->vma->vm_end));
+		if (ret != HMM_RANGE_UNLOCKED)
+			vma_end_read(walk->vma);
+	} else {
+		walk->path = HMM_COUNT_MMAP_LOCK;
+		if (mmap_read_lock_killable(walk->mm))
+			return -EINTR;
+		ret = hmm_range_walk_vmas(walk, addr);
+		if (ret != HMM_RANGE_UNLOCKED)
+			mmap_read_unlock(walk->mm);
+	}
+	return ret == HMM_RANGE_UNLOCKED ? hmm_range_check(walk) : ret;
+}
+
+/**
+ * hmm_range_fault_entries() - as hmm_range_fault_locked(), taking the locks it needs
+ * @range: what to walk, with the requests of its pages
+ * @path: out: %HMM_COUNT_VMA_LOCK if that were only the locks of VMAs, and else
+ *	%HMM_COUNT_MMAP_LOCK
+ *
+ * Context: Process context, with a reference on the users of the mm, and with no lock
+ * that faults need. Sleeps, while I/O or userfaultfd are waited for with no lock held.
+ * Return: As hmm_range_fault_locked(); -EINTR also when nothing needs a fault.
+ */
+int hmm_range_fault_entries(struct hmm_range *range, enum hmm_mirror_count *path)
+{
+	struct hmm_range_walk walk = HMM_RANGE_ENTRIES(range);
+	unsigned long addr = range->start;
+	int ret;
+
+	hmm_range_walk_init(&walk);
+	walk.path = HMM_COUNT_VMA_LOCK;
+	ret = hmm_range_check(&walk);
+	while (!ret && addr < range->end)
+		ret = hmm_range_walk_some(&walk, &addr);
+	hmm_range_unpin(&walk);
+	*path = walk.path;
+	return ret;
 }
 
 /**

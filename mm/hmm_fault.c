@@ -3,17 +3,40 @@
  * HMM device faults: from the CPU page table to the mirror page table, and on to the
  * driver. mm/hmm_mirror.c has the protocol.
  *
- * A fault is served in pieces. For each: begin a range; walk it under mmap_lock, taking
- * CPU faults; prepare what it takes to publish the result, with no lock held; publish it
- * under the lock of the mirror, unless the range has collided with an invalidation; let
- * the driver write its page table, with the lock held for reading. After a collision all
- * of this is done again.
+ * A fault is served in pieces. For each: begin a range; walk it, VMA by VMA under the
+ * lock of each if that will do, or under mmap_lock, taking CPU faults; prepare what it
+ * takes to publish the result, with no lock held; publish it under the lock of the
+ * mirror, unless the range has collided with an invalidation; let the driver write its
+ * page table, with the lock held for reading. After a collision all of this is done
+ * again.
+ *
+ * Progress
+ *
+ * Somebody may invalidate the range again and again, each time before it is published.
+ * So after some collisions the page at the beginning alone is served, with those kept
+ * out who could invalidate it:
+ *
+ *	who							waits for
+ *	===							=========
+ *	system calls: munmap, mprotect, madvise, fork, ...	mmap_lock, for writing
+ *	CPU faults that hold the lock of the VMA		that, for writing
+ *	reverse mapping: reclaim, migration, writeback, KSM	the lock of the folio
+ *
+ * What they have begun before is waited for: they need none of these locks to end. The
+ * last one is taken after the CPU fault, which needs it itself, and after all that
+ * allocates memory: then the page has to be there still.
+ *
+ * Left are those who find a page by its file and lock nothing of this: truncation. A CPU
+ * fault needs what they hold, so nothing can keep them out for as long as it takes. The
+ * fault ends when it is faster for once, or when the file does.
  */
 #include <linux/hmm.h>
 #include <linux/memcontrol.h>
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/userfaultfd_k.h>
 
 #include <trace/events/hmm.h>
 
@@ -33,7 +56,11 @@
  * @end: of that
  * @small_end: of that, before it grew
  * @limit: end of all that is asked for
+ * @size: what a piece is cut to: less after many collisions
+ * @collisions: how many of them the piece has had
  * @fruitless: how many walks of the piece have given up because faults did nothing
+ * @path: how the piece was walked
+ * @alone: others are kept out, as far as they are by mmap_lock and that of the VMA
  * @range: the piece, and all of the blocks that are mirrored and that it cuts
  * @room: how many pages there is room for in the arrays
  * @words: for each page of @range: first HMM_PTE_WRITE if it is mirrored with that, then
@@ -47,7 +74,11 @@ struct hmm_fault {
 	unsigned long end;
 	unsigned long small_end;
 	unsigned long limit;
+	unsigned long size;
+	unsigned int collisions;
 	unsigned int fruitless;
+	enum hmm_mirror_count path;
+	bool alone;
 	struct hmm_range range;
 	unsigned long room;
 	unsigned long *words;
@@ -157,26 +188,26 @@ static int hmm_fault_begin(struct hmm_fault *fault)
 	return 0;
 }
 
-static int hmm_fault_walk(struct hmm_fault *fault)
+/* Somebody holds the page, or its lock, so that CPU faults bring nothing. */
+static int hmm_fault_in_vain(struct hmm_fault *fault)
 {
-	struct mm_struct *mm = fault->mirror->mm;
-	int ret;
-
-	hmm_fault_request(fault);
-	if (mmap_read_lock_killable(mm))
-		return -EINTR;
-	ret = hmm_range_fault_entries(&fault->range);
-	mmap_read_unlock(mm);
-
-	if (ret != -EBUSY)
-		return ret;
-	if (READ_ONCE(fault->range.collided))
-		return -EAGAIN;
-	/* Somebody holds the page, or its lock, so that CPU faults bring nothing. */
 	if (++fault->fruitless == HMM_FAULT_FRUITLESS_MAX)
 		return -EFAULT;
 	schedule_timeout_killable(1);
 	return -EAGAIN;
+}
+
+static int hmm_fault_walk(struct hmm_fault *fault)
+{
+	int ret;
+
+	hmm_fault_request(fault);
+	ret = hmm_range_fault_entries(&fault->range, &fault->path);
+	if (ret != -EBUSY)
+		return ret;
+	if (READ_ONCE(fault->range.collided))
+		return -EAGAIN;
+	return hmm_fault_in_vain(fault);
 }
 
 /*
@@ -383,6 +414,73 @@ static int hmm_fault_commit_stage(struct hmm_fault *fault, struct hmm_pt_stage *
 	return ret;
 }
 
+/*
+ * What is mapped at the page now? Nobody who began before is still changing it, and
+ * who begins from now on collides. Return an entry, or 0 if it does not do.
+ */
+static int hmm_fault_look(struct hmm_fault *fault, unsigned long *pfn)
+{
+	struct hmm_range *range = &fault->range;
+	int ret = hmm_range_renew(range);
+
+	if (ret)
+		return ret;
+	*range->hmm_pfns = 0;
+	ret = hmm_range_fault_locked(range);
+	if (ret)
+		return ret == -EBUSY ? -EAGAIN : ret;
+	*pfn = *range->hmm_pfns;
+	if (!(*pfn & HMM_PFN_VALID) || !hmm_fault_served(fault, fault->start, *pfn))
+		*pfn = 0;
+	return 0;
+}
+
+/*
+ * The folio, locked, so that nobody comes to the page by the reverse mapping; NULL if
+ * nobody does. It may not be what is mapped any more.
+ */
+static struct folio *hmm_fault_lock_folio(unsigned long pfn)
+{
+	struct page *page = hmm_pfn_to_page(pfn);
+	struct folio *folio;
+
+	if (pfn & HMM_PFN_DEVICE)
+		return NULL;
+	folio = page_folio(page);
+	if (is_zero_folio(folio) || is_huge_zero_folio(folio))
+		return NULL;
+	if (!folio_try_get(folio))
+		return ERR_PTR(-EAGAIN);
+	if (page_folio(page) == folio && !folio_lock_killable(folio))
+		return folio;
+	folio_put(folio);
+	return ERR_PTR(-EAGAIN);
+}
+
+static void hmm_fault_unlock_folio(struct folio *folio)
+{
+	if (!folio)
+		return;
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+/* The last look, and the commit, with those kept out that can be */
+static int hmm_fault_commit_alone(struct hmm_fault *fault, struct hmm_pt_stage *stage)
+{
+	unsigned long pfn = *fault->range.hmm_pfns, now;
+	struct folio *folio = hmm_fault_lock_folio(pfn);
+	int ret;
+
+	if (IS_ERR(folio))
+		return PTR_ERR(folio);
+	ret = hmm_fault_look(fault, &now);
+	if (!ret)
+		ret = now == pfn ? hmm_fault_commit_stage(fault, stage) : -EAGAIN;
+	hmm_fault_unlock_folio(folio);
+	return ret;
+}
+
 /* Commit what is valid from @start to @end: less if DMA does not reach all of it. */
 static int hmm_fault_commit(struct hmm_fault *fault, unsigned long start,
 			    unsigned long *end)
@@ -398,7 +496,8 @@ static int hmm_fault_commit(struct hmm_fault *fault, unsigned long start,
 			     fault->maps ? fault->maps + first : NULL);
 		ret = hmm_pt_prepare(pt, &stage);
 		if (!ret) {
-			ret = hmm_fault_commit_stage(fault, &stage);
+			ret = fault->alone ? hmm_fault_commit_alone(fault, &stage) :
+					     hmm_fault_commit_stage(fault, &stage);
 			hmm_pt_unstage(pt, &stage);
 			break;
 		}
@@ -468,24 +567,141 @@ static long hmm_fault_try(struct hmm_fault *fault)
 	return pages ?: ret;
 }
 
+static void hmm_fault_count_collision(struct hmm_fault *fault)
+{
+	if (!READ_ONCE(fault->range.collided))
+		return;
+	fault->collisions++;
+	hmm_mirror_count(fault->mirror, HMM_COUNT_COLLISIONS, 1);
+	trace_hmm_collision(&fault->range);
+}
+
+/* The piece once, with no lock held to begin with. -EAGAIN: once more. */
+static long hmm_fault_round(struct hmm_fault *fault)
+{
+	long ret = hmm_fault_begin(fault);
+
+	if (ret)
+		return ret;
+	ret = hmm_fault_try(fault);
+	if (ret == -EAGAIN)
+		hmm_fault_count_collision(fault);
+	hmm_range_end_alive(&fault->range);
+	return ret;
+}
+
+/*
+ * Bring the page at the beginning, and say what it is. User space, which may need
+ * mmap_lock for that, is not asked for it.
+ */
+static int hmm_fault_bring(struct hmm_fault *fault, struct vm_area_struct *vma,
+			   unsigned long *pfn)
+{
+	bool ask = !(fault->flags & HMM_FAULT_PRESENT) && !userfaultfd_armed(vma);
+	int ret = hmm_fault_look(fault, pfn);
+
+	if (ret || *pfn || !ask)
+		return ret;
+	hmm_fault_request(fault);
+	ret = hmm_range_fault_locked(&fault->range);
+	*pfn = ret ? 0 : *fault->range.hmm_pfns;
+	if (ret != -EBUSY || fault->range.disturbed)
+		return ret == -EBUSY ? -EAGAIN : ret;
+	/* It may be the fault itself that has invalidated the page. */
+	return hmm_fault_look(fault, pfn);
+}
+
+static long hmm_fault_commit_page(struct hmm_fault *fault)
+{
+	unsigned long end = fault->end;
+	int ret;
+
+	down_read(&fault->mirror->lock);
+	hmm_fault_remember_write(fault);
+	up_read(&fault->mirror->lock);
+	ret = hmm_fault_commit(fault, fault->start, &end);
+	return ret ?: 1;
+}
+
+/* With mmap_lock held for writing. -EBUSY: CPU faults do not bring the page. */
+static long hmm_fault_progress_locked(struct hmm_fault *fault)
+{
+	struct vm_area_struct *vma = vma_lookup(fault->mirror->mm, fault->start);
+	unsigned long pfn;
+	int ret;
+
+	if (!vma)
+		return -EFAULT;
+	vma_start_write(vma);
+	ret = hmm_fault_bring(fault, vma, &pfn);
+	if (ret)
+		return ret;
+	if (pfn) {
+		fault->alone = true;
+		ret = hmm_fault_commit_page(fault);
+		fault->alone = false;
+		return ret;
+	}
+	if (fault->flags & HMM_FAULT_PRESENT)
+		return 0;
+	if (userfaultfd_armed(vma)) {
+		/* In the usual way, which waits for user space with no lock held */
+		fault->collisions = 0;
+		return -EAGAIN;
+	}
+	return fault->range.disturbed ? -EAGAIN : -EBUSY;
+}
+
+/* The page at the beginning alone, while others are kept out. -EAGAIN: once more. */
+static long hmm_fault_progress(struct hmm_fault *fault)
+{
+	struct mm_struct *mm = fault->mirror->mm;
+	struct hmm_range *range = &fault->range;
+	long ret;
+
+	fault->size = PAGE_SIZE;
+	fault->small_end = fault->start + PAGE_SIZE;
+	fault->end = fault->small_end;
+	fault->path = HMM_COUNT_PROGRESS;
+	range->start = fault->start;
+	range->end = fault->end;
+	ret = hmm_fault_make_room(fault);
+	if (!ret)
+		ret = hmm_range_begin_alive(range);
+	if (ret)
+		return ret;
+	if (mmap_write_lock_killable(mm)) {
+		ret = -EINTR;
+	} else {
+		ret = hmm_fault_progress_locked(fault);
+		mmap_write_unlock(mm);
+	}
+	if (ret == -EAGAIN)
+		hmm_fault_count_collision(fault);
+	hmm_range_end_alive(range);
+	return ret == -EBUSY ? hmm_fault_in_vain(fault) : ret;
+}
+
 /* The piece, until it has succeeded or failed for good */
 static long hmm_fault_piece(struct hmm_fault *fault)
 {
 	long ret;
 
+	fault->collisions = 0;
+	fault->fruitless = 0;
 	do {
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		ret = hmm_fault_begin(fault);
-		if (ret)
-			return ret;
-		ret = hmm_fault_try(fault);
-		if (ret == -EAGAIN && READ_ONCE(fault->range.collided)) {
-			hmm_mirror_count(fault->mirror, HMM_COUNT_COLLISIONS, 1);
-			trace_hmm_collision(&fault->range);
-		}
-		hmm_range_end_alive(&fault->range);
+		if (fault->collisions < HMM_FAULT_COLLISIONS_MAX)
+			ret = hmm_fault_round(fault);
+		else
+			ret = hmm_fault_progress(fault);
 	} while (ret == -EAGAIN);
+	if (ret > 0)
+		hmm_mirror_count(fault->mirror, fault->path, 1);
+	/* After many collisions, little by little */
+	if (!fault->collisions)
+		fault->size = min(2 * fault->size, HMM_FAULT_PIECE);
 	return ret;
 }
 
@@ -493,12 +709,12 @@ static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
 {
 	long pages = 0, ret = 0;
 
+	fault->size = HMM_FAULT_PIECE;
 	for (; start < fault->limit; start = fault->end) {
 		fault->start = start;
-		fault->small_end = min(fault->limit, ALIGN_DOWN(start, HMM_FAULT_PIECE) +
-						     HMM_FAULT_PIECE);
+		fault->small_end = min3(fault->limit, start + fault->size,
+					ALIGN_DOWN(start, HMM_FAULT_PIECE) + HMM_FAULT_PIECE);
 		fault->end = fault->small_end;
-		fault->fruitless = 0;
 		ret = hmm_fault_piece(fault);
 		if (ret == -EFAULT && fault->flags & HMM_FAULT_PRESENT) {
 			/* Nothing is mapped in all of the window. */
@@ -563,6 +779,9 @@ static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long star
  * Faults the pages in, mirrors them, and has the driver write its page table, see
  * %HMM_UPDATE_DEVICE_RFAULT. That is called a number of times for a large range. Pages
  * are mirrored in blocks that can reach beyond the range, if they did before.
+ *
+ * While userfaultfd is waited for, and I/O, no lock is held. However often others
+ * invalidate the range meanwhile, faults of what is in memory end.
  *
  * Context: Process context, of any task, with no lock held. Sleeps.
  * Return: How many pages were mirrored, counted from @start; with %HMM_FAULT_PRESENT, of

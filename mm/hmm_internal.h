@@ -106,7 +106,15 @@ static inline void hmm_mirror_count(struct hmm_mirror *mirror, enum hmm_mirror_c
 #define HMM_WINDOW_SHIFT	MAX(PUD_SHIFT, BITS_PER_LONG == 64 ? 30 : 28)
 #define HMM_WINDOW_SIZE		BIT(HMM_WINDOW_SHIFT)
 
-int hmm_range_fault_entries(struct hmm_range *range);
+/*
+ * How many collisions of a fault to take for chance, before the locks are taken that
+ * keep others out. Those cost everybody who uses the mm; a collision costs a walk of at
+ * most 2 MiB.
+ */
+#define HMM_FAULT_COLLISIONS_MAX	8
+
+int hmm_range_fault_locked(struct hmm_range *range);
+int hmm_range_fault_entries(struct hmm_range *range, enum hmm_mirror_count *path);
 
 bool hmm_mirror_get(struct hmm_mirror *mirror);
 void hmm_mirror_put(struct hmm_mirror *mirror);
@@ -114,6 +122,7 @@ bool hmm_mirror_bad_range(const struct hmm_mirror *mirror, unsigned long start,
 			  unsigned long end);
 bool hmm_mirror_invalidate(struct hmm_mirror *mirror, struct hmm_update *update);
 int hmm_range_begin_alive(struct hmm_range *range);
+int hmm_range_renew(struct hmm_range *range);
 void hmm_range_end_alive(struct hmm_range *range);
 
 void hmm_stats_add(struct hmm_mirror *mirror);

@@ -146,8 +146,11 @@ static void hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
 	lockdep_assert_held_write(&mirror->lock);
 	spin_lock(&mirror->range_lock);
 	list_for_each_entry(range, &mirror->ranges, node) {
-		if (range->start < end && start < range->end)
-			WRITE_ONCE(range->collided, true);
+		if (range->start >= end || start >= range->end)
+			continue;
+		WRITE_ONCE(range->collided, true);
+		if (range->walker != current)
+			WRITE_ONCE(range->disturbed, true);
 	}
 	spin_unlock(&mirror->range_lock);
 }
@@ -491,6 +494,8 @@ static int hmm_range_publish(struct hmm_range *range)
 	struct hmm_mirror *mirror = range->mirror;
 
 	range->collided = false;
+	range->disturbed = false;
+	range->walker = current;
 	range->syncing = NULL;
 	spin_lock(&mirror->range_lock);
 	list_add(&range->node, &mirror->ranges);
@@ -535,6 +540,16 @@ void hmm_range_end_alive(struct hmm_range *range)
 	hmm_range_unpublish(range);
 	hmm_windows_put(range->mirror, hmm_range_first_window(range),
 			hmm_range_end_window(range));
+}
+
+/*
+ * Begin once more, for who holds locks, of which no invalidation that overlaps may need
+ * one to end. What has been seen before does not count, nor what has collided with it.
+ */
+int hmm_range_renew(struct hmm_range *range)
+{
+	hmm_range_unpublish(range);
+	return hmm_range_publish(range);
 }
 
 bool hmm_mirror_bad_range(const struct hmm_mirror *mirror, unsigned long start,

@@ -29,6 +29,9 @@ void hmm_mirror_get_stats(struct hmm_mirror *mirror, struct hmm_mirror_stats *st
 	stats->faults = hmm_stats_count(mirror, HMM_COUNT_FAULTS);
 	stats->pages = hmm_stats_count(mirror, HMM_COUNT_PAGES);
 	stats->collisions = hmm_stats_count(mirror, HMM_COUNT_COLLISIONS);
+	stats->vma_lock = hmm_stats_count(mirror, HMM_COUNT_VMA_LOCK);
+	stats->mmap_lock = hmm_stats_count(mirror, HMM_COUNT_MMAP_LOCK);
+	stats->progress = hmm_stats_count(mirror, HMM_COUNT_PROGRESS);
 	stats->callbacks = hmm_stats_count(mirror, HMM_COUNT_CALLBACKS);
 	stats->callbacks_skipped = hmm_stats_count(mirror, HMM_COUNT_SKIPPED);
 	stats->refused = hmm_stats_count(mirror, HMM_COUNT_REFUSED);
@@ -43,6 +46,8 @@ static int hmm_stats_show(struct seq_file *seq, void *unused)
 	hmm_mirror_get_stats(mirror, &stats);
 	seq_printf(seq, "faults %lu\npages %lu\ncollisions %lu\n", stats.faults,
 		   stats.pages, stats.collisions);
+	seq_printf(seq, "vma-lock %lu\nmmap-lock %lu\nprogress %lu\n", stats.vma_lock,
+		   stats.mmap_lock, stats.progress);
 	seq_printf(seq, "callbacks %lu\ncallbacks-skipped %lu\nrefused %lu\n",
 		   stats.callbacks, stats.callbacks_skipped, stats.refused);
 	seq_printf(seq, "table-bytes %ld\n", atomic_long_read(&mirror->pt.bytes));

@@ -150,6 +150,8 @@ struct hmm_range {
 	/* private: of the mirror, from hmm_range_begin() to hmm_range_end() */
 	struct list_head	node;		/* mirror->range_lock */
 	bool			collided;	/* set under mirror->lock, see there */
+	bool			disturbed;	/* and not by @walker alone: as collided */
+	struct task_struct	*walker;	/* who began it; only compared with current */
 	struct task_struct	*syncing;	/* only compared with current */
 };
 
@@ -541,6 +543,9 @@ enum hmm_mirror_count {
 	HMM_COUNT_FAULTS,
 	HMM_COUNT_PAGES,
 	HMM_COUNT_COLLISIONS,
+	HMM_COUNT_VMA_LOCK,
+	HMM_COUNT_MMAP_LOCK,
+	HMM_COUNT_PROGRESS,
 	HMM_COUNT_CALLBACKS,
 	HMM_COUNT_SKIPPED,
 	HMM_COUNT_REFUSED,
@@ -552,6 +557,9 @@ enum hmm_mirror_count {
  * @faults: calls of hmm_mirror_fault()
  * @pages: what these have mirrored
  * @collisions: how often they had to begin again because of an invalidation
+ * @vma_lock: pieces of faults that took no lock of the mm but those of VMAs
+ * @mmap_lock: pieces that took mmap_lock for reading
+ * @progress: pieces that took it for writing, to keep others out
  * @callbacks: invalidations that the driver was called for
  * @callbacks_skipped: those in a window of the mirror for which it was not, because
  *	nothing of the range was mirrored
@@ -561,6 +569,9 @@ struct hmm_mirror_stats {
 	unsigned long faults;
 	unsigned long pages;
 	unsigned long collisions;
+	unsigned long vma_lock;
+	unsigned long mmap_lock;
+	unsigned long progress;
 	unsigned long callbacks;
 	unsigned long callbacks_skipped;
 	unsigned long refused;

@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Which locks hmm_mirror_fault() takes, and that it comes to its end, whoever changes the
+ * range meanwhile.
+ */
+#include <linux/delay.h>
+#include <linux/file.h>
+#include <linux/kthread.h>
+#include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/shmem_fs.h>
+
+#include "hmm_mirror_test.h"
+
+#define AT(addr, page)	((addr) + (page) * PAGE_SIZE)
+
+/* Populated, so that its window is there, and the VMA has what the lock of the mm is for */
+static unsigned long map_used(struct hmm_fake *fake, unsigned long npages)
+{
+	unsigned long addr = hmm_fake_map_small(fake, npages);
+
+	hmm_test_write(fake->test, addr);
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
+	KUNIT_ASSERT_EQ(fake->test, 0, do_madvise(current->mm, addr, npages << PAGE_SHIFT,
+						  MADV_DONTNEED));
+	return addr;
+}
+
+static void expect_paths(struct hmm_fake *fake, const struct hmm_mirror_stats *before,
+			 unsigned long vma_lock, unsigned long mmap_lock,
+			 unsigned long progress)
+{
+	struct hmm_mirror_stats stats = hmm_fake_stats(fake);
+
+	KUNIT_EXPECT_EQ(fake->test, vma_lock, stats.vma_lock - before->vma_lock);
+	KUNIT_EXPECT_EQ(fake->test, mmap_lock, stats.mmap_lock - before->mmap_lock);
+	KUNIT_EXPECT_EQ(fake->test, progress, stats.progress - before->progress);
+}
+
+/* Who holds mmap_lock for something else does not delay a fault. */
+static void under_vma_lock(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_used(fake, 16);
+	struct hmm_mirror_stats before = hmm_fake_stats(fake);
+	struct hmm_fake_call *call;
+
+	mmap_write_lock(current->mm);
+	call = hmm_fake_call(fake, addr, 16, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, 16, hmm_fake_call_ends(call));
+	mmap_write_unlock(current->mm);
+	KUNIT_EXPECT_EQ(test, 16, hmm_fake_writable(fake, addr, 16));
+	expect_paths(fake, &before, 1, 0, 0);
+	KUNIT_EXPECT_EQ(test, before.collisions, hmm_fake_stats(fake).collisions);
+}
+
+/* Several VMAs: one after the other */
+static void under_vma_locks(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_used(fake, 16);
+	struct hmm_mirror_stats before;
+	struct hmm_fake_call *call;
+
+	hmm_test_write(test, addr);
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(AT(addr, 4), 3 * PAGE_SIZE, PROT_READ));
+	before = hmm_fake_stats(fake);
+	mmap_write_lock(current->mm);
+	call = hmm_fake_call(fake, addr, 16, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, 16, hmm_fake_call_ends(call));
+	mmap_write_unlock(current->mm);
+	expect_paths(fake, &before, 1, 0, 0);
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 16, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, addr, 16));
+}
+
+/* Who changes the VMA is waited for. */
+static void vma_is_locked(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_used(fake, 16);
+	struct hmm_mirror_stats before = hmm_fake_stats(fake);
+	struct hmm_fake_call *call;
+
+	mmap_write_lock(current->mm);
+	vma_start_write(vma_lookup(current->mm, addr));
+	call = hmm_fake_call(fake, addr, 16, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
+	mmap_write_unlock(current->mm);
+	KUNIT_EXPECT_EQ(test, 16, hmm_fake_call_ends(call));
+	expect_paths(fake, &before, 0, 1, 0);
+}
+
+/* Holes are found with mmap_lock only. */
+static void hole_between(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_used(fake, 16);
+	struct hmm_mirror_stats before = hmm_fake_stats(fake);
+
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(AT(addr, 8), PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 16, HMM_FAULT_WRITE));
+	expect_paths(fake, &before, 0, 1, 0);
+	hmm_test_write(test, AT(addr, 12));
+	KUNIT_EXPECT_EQ(test, 9, hmm_fake_fault(fake, addr, 16,
+						HMM_FAULT_READ | HMM_FAULT_PRESENT));
+	expect_paths(fake, &before, 0, 2, 0);
+}
+
+/*
+ * A file whose CPU faults do something to the page first, some times: wait, or invalidate
+ * it and bring nothing.
+ */
+struct path_file {
+	const struct vm_operations_struct *real_ops;
+	struct vm_operations_struct ops;
+	unsigned int left;
+	unsigned int done;
+	bool waits;
+	bool locked_alone;
+	bool may_retry;
+};
+
+static struct path_file path_file;
+
+static vm_fault_t path_invalidate(struct vm_fault *vmf)
+{
+	struct mmu_notifier_range range;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vmf->vma->vm_mm,
+				vmf->address, vmf->address + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	mmu_notifier_invalidate_range_end(&range);
+	return VM_FAULT_NOPAGE;
+}
+
+static vm_fault_t path_fault(struct vm_fault *vmf)
+{
+	bool alone = vmf->flags & FAULT_FLAG_VMA_LOCK;
+
+	path_file.done++;
+	path_file.locked_alone = alone;
+	path_file.may_retry = fault_flag_allow_retry_first(vmf->flags);
+	if (!path_file.left)
+		return path_file.real_ops->fault(vmf);
+	path_file.left--;
+	if (!path_file.waits)
+		return path_invalidate(vmf);
+	if (alone)
+		vma_end_read(vmf->vma);
+	else
+		mmap_read_unlock(vmf->vma->vm_mm);
+	return VM_FAULT_RETRY;
+}
+
+/* There has to be one, or faults are not taken under the lock of the VMA. */
+static vm_fault_t path_map_pages(struct vm_fault *vmf, pgoff_t first, pgoff_t last)
+{
+	return 0;
+}
+
+static unsigned long map_path_file(struct hmm_fake *fake, unsigned int left, bool waits)
+{
+	struct file *file = shmem_file_setup("hmm_mirror_path", SZ_64K, VM_NORESERVE);
+	struct kunit *test = fake->test;
+	struct vm_area_struct *vma;
+	unsigned long addr;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	addr = hmm_fake_map_file(fake, SZ_512M, SZ_64K, file, MAP_SHARED);
+	fput(file);
+	/* The window */
+	hmm_fake_fault_all(fake, AT(addr, 15), 1, HMM_FAULT_WRITE);
+
+	mmap_write_lock(current->mm);
+	vma = vma_lookup(current->mm, addr);
+	vma_start_write(vma);
+	path_file = (struct path_file){
+		.real_ops = vma->vm_ops,
+		.ops = *vma->vm_ops,
+		.left = left,
+		.waits = waits,
+	};
+	path_file.ops.fault = path_fault;
+	path_file.ops.map_pages = path_map_pages;
+	vma->vm_ops = &path_file.ops;
+	mmap_write_unlock(current->mm);
+	return addr;
+}
+
+/* The first fault that waits was one under the lock of the VMA, the others were not. */
+static void fault_waits(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_path_file(fake, 1, true);
+	struct hmm_mirror_stats before = hmm_fake_stats(fake);
+
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, 2, path_file.done);
+	KUNIT_EXPECT_FALSE(test, path_file.locked_alone);
+	KUNIT_EXPECT_TRUE(test, path_file.may_retry);
+	expect_paths(fake, &before, 0, 1, 0);
+
+	/* More often than faults in vain are taken */
+	path_file.left = 200;
+	path_file.done = 0;
+	hmm_fake_fault_all(fake, AT(addr, 1), 2, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, 202, path_file.done);
+	/* The last page was not waited for before. */
+	KUNIT_EXPECT_TRUE(test, path_file.may_retry);
+	expect_paths(fake, &before, 0, 2, 0);
+	KUNIT_EXPECT_EQ(test, before.collisions, hmm_fake_stats(fake).collisions);
+}
+
+static void few_collisions(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX - 1, false);
+	struct hmm_mirror_stats before = hmm_fake_stats(fake);
+
+	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX - 1,
+			hmm_fake_stats(fake).collisions - before.collisions);
+	expect_paths(fake, &before, 1, 0, 0);
+}
+
+/* After many, one page at a time; then more and more. */
+static void many_collisions(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, false);
+	struct hmm_mirror_stats before = hmm_fake_stats(fake);
+
+	hmm_fake_fault_all(fake, addr, 14, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX,
+			hmm_fake_stats(fake).collisions - before.collisions);
+	/* 1, then 1, 2, 4, and the 6 that are left */
+	expect_paths(fake, &before, 4, 0, 1);
+}
+
+/* Faults that bring nothing, there as well */
+static void collides_in_progress(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX + 3, false);
+	struct hmm_mirror_stats before = hmm_fake_stats(fake);
+
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX + 4, path_file.done);
+	KUNIT_EXPECT_FALSE(test, path_file.locked_alone);
+	KUNIT_EXPECT_FALSE(test, path_file.may_retry);
+	expect_paths(fake, &before, 0, 0, 1);
+	/* For ever */
+	path_file.left = UINT_MAX;
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 1), 1, HMM_FAULT_READ));
+	path_file.left = 0;
+}
+
+/* Of a block one page is served, and of what the device has of it nothing is left behind. */
+static void cuts_block(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_path_file(fake, 0, false);
+	struct hmm_mirror_stats before;
+
+	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
+	before = hmm_fake_stats(fake);
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED));
+	path_file.left = HMM_FAULT_COLLISIONS_MAX;
+	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 8, hmm_fake_writable(fake, addr, 8));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress - before.progress);
+}
+
+/* Two threads that do something to a range, again and again */
+struct storm;
+
+struct storm_kind {
+	const char *name;
+	void (*act)(struct storm *storm);
+	bool unlocked;
+};
+
+struct storm {
+	struct hmm_fake *fake;
+	struct mm_struct *mm;
+	unsigned long addr;
+	struct file *file;
+	const struct storm_kind *kind;
+	struct task_struct *tasks[2];
+	atomic_t rounds;
+};
+
+#define STORM_PAGES	16
+
+static void storm_dontneed(struct storm *storm)
+{
+	do_madvise(storm->mm, storm->addr, STORM_PAGES << PAGE_SHIFT, MADV_DONTNEED);
+}
+
+static void storm_protect(struct storm *storm)
+{
+	kthread_use_mm(storm->mm);
+	hmm_fake_protect(storm->addr, STORM_PAGES << PAGE_SHIFT, PROT_READ);
+	hmm_fake_protect(storm->addr, STORM_PAGES << PAGE_SHIFT, PROT_READ | PROT_WRITE);
+	kthread_unuse_mm(storm->mm);
+}
+
+static void storm_rmap(struct storm *storm)
+{
+	unsigned long i;
+
+	for (i = 0; i < STORM_PAGES; i++) {
+		struct folio *folio = filemap_lock_folio(storm->file->f_mapping, i);
+
+		if (IS_ERR(folio))
+			continue;
+		try_to_unmap(folio, 0);
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+}
+
+static void storm_truncation(struct storm *storm)
+{
+	unmap_mapping_range(storm->file->f_mapping, 0, 0, 1);
+}
+
+static const struct storm_kind storm_kinds[] = {
+	{ "dontneed", storm_dontneed },
+	{ "protect", storm_protect },
+	{ "rmap", storm_rmap },
+	{ "truncation", storm_truncation, .unlocked = true },
+};
+
+static int storm_thread(void *arg)
+{
+	struct storm *storm = arg;
+
+	while (!kthread_should_stop()) {
+		storm->kind->act(storm);
+		atomic_inc(&storm->rounds);
+		cond_resched();
+	}
+	return 0;
+}
+
+static void storm_stop(void *arg)
+{
+	struct storm *storm = arg;
+
+	kthread_stop(storm->tasks[0]);
+	kthread_stop(storm->tasks[1]);
+	fput(storm->file);
+}
+
+static struct storm *storm_start(struct hmm_fake *fake, const struct storm_kind *kind)
+{
+	struct kunit *test = fake->test;
+	struct storm *storm = kunit_kzalloc(test, sizeof(*storm), GFP_KERNEL);
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, storm);
+	storm->fake = fake;
+	storm->mm = current->mm;
+	storm->kind = kind;
+	storm->file = shmem_file_setup("hmm_mirror_path", STORM_PAGES << PAGE_SHIFT, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, storm->file);
+	storm->addr = hmm_fake_map_file(fake, SZ_512M, STORM_PAGES << PAGE_SHIFT, storm->file,
+					MAP_SHARED);
+	hmm_fake_fault_all(fake, storm->addr, STORM_PAGES, HMM_FAULT_WRITE);
+	for (i = 0; i < ARRAY_SIZE(storm->tasks); i++) {
+		storm->tasks[i] = kthread_run(storm_thread, storm, "hmm_storm_%u", i);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, storm->tasks[i]);
+	}
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, storm_stop, storm));
+	return storm;
+}
+
+/*
+ * Every fault ends; with few collisions more than are taken for chance, unless those who
+ * do it cannot be kept out.
+ */
+static void storm(struct kunit *test)
+{
+	const struct storm_kind *kind = test->param_value;
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	struct storm *storm = storm_start(fake, kind);
+	ktime_t end = ktime_add_ms(ktime_get(), MSEC_PER_SEC);
+	unsigned long i, before, worst = 0;
+
+	for (i = 0; i < 300 || ktime_before(ktime_get(), end); i++) {
+		before = hmm_fake_stats(fake).collisions;
+		KUNIT_ASSERT_EQ(test, 1, hmm_fake_fault(fake, AT(storm->addr, i % STORM_PAGES),
+							1, HMM_FAULT_READ));
+		worst = max(worst, hmm_fake_stats(fake).collisions - before);
+		KUNIT_ASSERT_EQ(test, STORM_PAGES, hmm_fake_fault(fake, storm->addr, STORM_PAGES,
+								  HMM_FAULT_READ));
+	}
+	kunit_info(test, "%s: %d rounds, %lu faults, %lu collisions, %lu at most, progress %lu",
+		   kind->name, atomic_read(&storm->rounds), 2 * i, hmm_fake_stats(fake).collisions,
+		   worst, hmm_fake_stats(fake).progress);
+	if (!kind->unlocked)
+		KUNIT_EXPECT_LE(test, worst, 2 * HMM_FAULT_COLLISIONS_MAX);
+	kunit_release_action(test, storm_stop, storm);
+}
+
+KUNIT_ARRAY_PARAM_DESC(storms, storm_kinds, name);
+
+static struct kunit_case hmm_mirror_path_cases[] = {
+	KUNIT_CASE(under_vma_lock),
+	KUNIT_CASE(under_vma_locks),
+	KUNIT_CASE(vma_is_locked),
+	KUNIT_CASE(hole_between),
+	KUNIT_CASE(fault_waits),
+	KUNIT_CASE(few_collisions),
+	KUNIT_CASE(many_collisions),
+	KUNIT_CASE(collides_in_progress),
+	KUNIT_CASE(cuts_block),
+	KUNIT_CASE_PARAM_ATTR(storm, storms_gen_params, { .speed = KUNIT_SPEED_SLOW }),
+	{}
+};
+
+static struct kunit_suite hmm_mirror_path_suite = {
+	.name = "hmm_mirror_path",
+	.test_cases = hmm_mirror_path_cases,
+};
+
+kunit_test_suite(hmm_mirror_path_suite);

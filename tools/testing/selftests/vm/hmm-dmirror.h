@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <linux/kernel-page-flags.h>
+#include <linux/memfd.h>
 #include <linux/mman.h>
 #include <linux/userfaultfd.h>
 
@@ -81,7 +82,7 @@ static inline char *page_at(char *mem, long index)
 	return mem + index * PAGE_SIZE;
 }
 
-/* Deadlines, for tests that run something for a while */
+/* Deadlines, for tests that run something for a while, and how long it took */
 
 static inline time_t in_seconds(int seconds)
 {
@@ -89,6 +90,14 @@ static inline time_t in_seconds(int seconds)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return now.tv_sec + seconds;
+}
+
+static inline long msecs_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static inline bool before(time_t deadline)
@@ -497,6 +506,15 @@ static inline char *map_hugetlb(struct __test_metadata *_metadata, long nhuge, i
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB, -1);
 }
 
+static inline int shmem_file(struct __test_metadata *_metadata, unsigned int flags, long npages)
+{
+	int fd = memfd_create("hmm-tests", MFD_CLOEXEC | flags);
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ftruncate(fd, npages * PAGE_SIZE));
+	return fd;
+}
+
 static inline int scratch_file(struct __test_metadata *_metadata, long npages)
 {
 	int fd = open(SCRATCH_DIR, O_TMPFILE | O_RDWR, 0600);
@@ -601,6 +619,41 @@ static inline void swap_out(struct __test_metadata *_metadata, char *mem, long n
 	}
 	ASSERT_EQ(npages, swapped)
 		TH_LOG("pages stay in memory: is swap on?");
+}
+
+/* Their entries go when they are dropped from the page cache, or swapped out. */
+static inline void reclaim_file(struct __test_metadata *_metadata, char *mem, long npages)
+{
+	long left = npages;
+
+	for (int tries = 0; tries < 100 && left; tries++) {
+		ASSERT_EQ(0, madvise(mem, npages * PAGE_SIZE, MADV_PAGEOUT));
+		left = 0;
+		for (long i = 0; i < npages; i++)
+			left += !!(pagemap_of(_metadata, page_at(mem, i)) & PM_PRESENT);
+	}
+	ASSERT_EQ(0, left);
+}
+
+/*
+ * The number of pages, of a huge page at most, that are on the node once those that can have
+ * moved there.
+ */
+static inline long move_to_node(char *mem, long npages, long step, int node)
+{
+	void *pages[HPAGE_PAGES];
+	int nodes[HPAGE_PAGES], status[HPAGE_PAGES];
+	long i, n = 0, there = 0;
+
+	for (i = 0; i < npages; i += step) {
+		pages[n] = page_at(mem, i);
+		nodes[n++] = node;
+	}
+	if (syscall(SYS_move_pages, 0, n, pages, nodes, status, 2 /* MPOL_MF_MOVE */) < 0)
+		return -errno;
+	for (i = 0; i < n; i++)
+		there += status[i] == node ? step : 0;
+	return there;
 }
 
 static inline void poison_noticed(int signo)

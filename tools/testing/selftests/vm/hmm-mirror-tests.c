@@ -26,7 +26,6 @@
 #include "../kselftest_harness.h"
 
 #include <linux/fs.h>
-#include <linux/memfd.h>
 #include <pthread.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -69,24 +68,6 @@ static bool file_has(const char *path, const char *text)
 	return found;
 }
 
-/* The number of pages that are on the node once those that can have moved there. */
-static long move_to_node(char *mem, long npages, long step, int node)
-{
-	void *pages[NPAGES];
-	int nodes[NPAGES], status[NPAGES];
-	long i, n = 0, there = 0;
-
-	for (i = 0; i < npages; i += step) {
-		pages[n] = page_at(mem, i);
-		nodes[n++] = node;
-	}
-	if (syscall(SYS_move_pages, 0, n, pages, nodes, status, 2 /* MPOL_MF_MOVE */) < 0)
-		return -errno;
-	for (i = 0; i < n; i++)
-		there += status[i] == node ? step : 0;
-	return there;
-}
-
 static int node_of(char *mem)
 {
 	void *page = mem;
@@ -94,15 +75,6 @@ static int node_of(char *mem)
 
 	syscall(SYS_move_pages, 0, 1, &page, NULL, &status, 0);
 	return status;
-}
-
-static int shmem_file(struct __test_metadata *_metadata, unsigned int flags, long npages)
-{
-	int fd = memfd_create("hmm-mirror-tests", MFD_CLOEXEC | flags);
-
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, ftruncate(fd, npages * PAGE_SIZE));
-	return fd;
 }
 
 /* Kinds of memory, and what they differ in */
@@ -885,27 +857,13 @@ TEST_F(hmm_mirror, pageout_of_thp)
 	test_reclaim(_metadata, &self->dev, mem);
 }
 
-/* Their entries go when they are dropped from the page cache, or swapped out. */
-static void reclaim_file(struct __test_metadata *_metadata, char *mem)
-{
-	long left = NPAGES;
-
-	for (int tries = 0; tries < 100 && left; tries++) {
-		ASSERT_EQ(0, madvise(mem, SIZE, MADV_PAGEOUT));
-		left = 0;
-		for (long i = 0; i < NPAGES; i++)
-			left += !!(pagemap_of(_metadata, page_at(mem, i)) & PM_PRESENT);
-	}
-	ASSERT_EQ(0, left);
-}
-
 TEST_F(hmm_mirror, pageout_of_shmem)
 {
 	int fd;
 	char *mem = map_shmem(_metadata, &fd);
 
 	mirror_all(_metadata, &self->dev, mem);
-	reclaim_file(_metadata, mem);
+	reclaim_file(_metadata, mem, NPAGES);
 	test_reclaim(_metadata, &self->dev, mem);
 	close(fd);
 }
@@ -918,7 +876,7 @@ TEST_F(hmm_mirror, pageout_of_file)
 	mirror_all(_metadata, &self->dev, mem);
 	ASSERT_EQ(0, msync(mem, SIZE, MS_SYNC));
 	dmirror_forget(&self->dev);
-	reclaim_file(_metadata, mem);
+	reclaim_file(_metadata, mem, NPAGES);
 	test_reclaim(_metadata, &self->dev, mem);
 	close(fd);
 }
@@ -1591,14 +1549,6 @@ static void *invalidate_thread(void *arg)
 					     HMM_DMIRROR_NOTIFY_CLEAR,
 					     HMM_DMIRROR_NOTIFY_BLOCKABLE, helper->msecs);
 	return NULL;
-}
-
-static long msecs_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static void start_holding(struct __test_metadata *_metadata, struct helper *helper)

@@ -305,6 +305,22 @@ static int hmm_range_lost_lock(struct hmm_range_walk *walk, unsigned long addr,
 	return HMM_RANGE_UNLOCKED;
 }
 
+/* Nothing at @addr and behind has been looked at. */
+static vm_fault_t hmm_range_cpu_fault(struct hmm_range_walk *walk, unsigned long addr,
+				      unsigned int flags)
+{
+	struct hmm_range *range = walk->range;
+	vm_fault_t fault;
+
+	if (!range->mirror)
+		return handle_mm_fault(walk->vma, addr, flags, NULL);
+	range->unseen = addr;
+	WRITE_ONCE(range->faulting, current);
+	fault = handle_mm_fault(walk->vma, addr, flags, NULL);
+	WRITE_ONCE(range->faulting, NULL);
+	return fault;
+}
+
 /*
  * For @count pages with one request, which hmm_range_may_fault() lets pass. Only the
  * first fault makes an error: when another one fails, the walk comes to that page,
@@ -335,8 +351,8 @@ static int hmm_range_handle_faults(struct hmm_range_walk *walk,
 	for (done = 0; done < count; done++, addr += PAGE_SIZE) {
 		if (done && fatal_signal_pending(current))
 			break;
-		fault = handle_mm_fault(walk->vma, addr, addr == walk->waited ?
-				flags | FAULT_FLAG_TRIED : flags, NULL);
+		fault = hmm_range_cpu_fault(walk, addr, addr == walk->waited ?
+				flags | FAULT_FLAG_TRIED : flags);
 		if (unlikely(fault & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
 			return hmm_range_lost_lock(walk, addr, fault);
 		if (unlikely(fault & VM_FAULT_ERROR)) {

@@ -63,11 +63,15 @@
  * the tree before the first range in it begins, see hmm_window_insert().
  *
  * A collision is one of ranges. Whatever is invalidated beside a range neither delays
- * nor repeats it. And since start and end of invalidations nest within one thread,
- * nobody waits for them under mirror->lock.
+ * nor repeats it; nor does what a CPU fault of the walk invalidates where the walk has
+ * not been yet: it copies pages, and the walk would collide with each of them. And since
+ * start and end of invalidations nest within one thread, nobody waits for them under
+ * mirror->lock.
  *
  * Unlocked reads
  *
+ * - range->syncing and range->faulting, of any range: only who has written them can find
+ *   itself there. range->unseen is read by that task alone.
  * - range->collided, by the walker (hmm_range_check()): only to give up early. What
  *   counts is the read under mirror->lock, by which it was written.
  * - mirror->users, by hmm_mirror_unregister(): once 0 it stays so.
@@ -137,6 +141,15 @@ static void hmm_mirror_reap_later(struct hmm_mirror *mirror)
 	queue_delayed_work(system_unbound_wq, &mirror->reaper, HMM_WINDOW_IDLE);
 }
 
+/*
+ * Does the walk of the range do that itself? A CPU fault that it takes invalidates what it
+ * copies, and is over before the walk goes on to look there.
+ */
+static bool hmm_range_invalidates(const struct hmm_range *range, unsigned long start)
+{
+	return READ_ONCE(range->faulting) == current && start >= range->unseen;
+}
+
 /* Ranges in flight that overlap must not be committed. */
 static void hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
 			       unsigned long end)
@@ -146,11 +159,9 @@ static void hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
 	lockdep_assert_held_write(&mirror->lock);
 	spin_lock(&mirror->range_lock);
 	list_for_each_entry(range, &mirror->ranges, node) {
-		if (range->start >= end || start >= range->end)
-			continue;
-		WRITE_ONCE(range->collided, true);
-		if (range->walker != current)
-			WRITE_ONCE(range->disturbed, true);
+		if (range->start < end && start < range->end &&
+		    !hmm_range_invalidates(range, start))
+			WRITE_ONCE(range->collided, true);
 	}
 	spin_unlock(&mirror->range_lock);
 }
@@ -494,9 +505,8 @@ static int hmm_range_publish(struct hmm_range *range)
 	struct hmm_mirror *mirror = range->mirror;
 
 	range->collided = false;
-	range->disturbed = false;
-	range->walker = current;
 	range->syncing = NULL;
+	range->faulting = NULL;
 	spin_lock(&mirror->range_lock);
 	list_add(&range->node, &mirror->ranges);
 	spin_unlock(&mirror->range_lock);

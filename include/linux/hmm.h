@@ -150,9 +150,9 @@ struct hmm_range {
 	/* private: of the mirror, from hmm_range_begin() to hmm_range_end() */
 	struct list_head	node;		/* mirror->range_lock */
 	bool			collided;	/* set under mirror->lock, see there */
-	bool			disturbed;	/* and not by @walker alone: as collided */
-	struct task_struct	*walker;	/* who began it; only compared with current */
 	struct task_struct	*syncing;	/* only compared with current */
+	struct task_struct	*faulting;	/* only compared with current */
+	unsigned long		unseen;		/* of that: not looked at from here on */
 };
 
 int hmm_range_fault(struct hmm_range *range);

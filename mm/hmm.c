@@ -295,6 +295,9 @@ static int hmm_range_check(const struct hmm_range_walk *walk)
 static int hmm_range_lost_lock(struct hmm_range_walk *walk, unsigned long addr,
 			       vm_fault_t fault)
 {
+	/* The caller's lock is where it was. */
+	if (walk->fault_flags & FAULT_FLAG_RETRY_NOWAIT)
+		return -EAGAIN;
 	if (fault & VM_FAULT_COMPLETED)
 		return HMM_RANGE_UNLOCKED;
 	if (!(walk->fault_flags & FAULT_FLAG_VMA_LOCK))
@@ -353,7 +356,8 @@ static int hmm_range_handle_faults(struct hmm_range_walk *walk,
 			break;
 		fault = hmm_range_cpu_fault(walk, addr, addr == walk->waited ?
 				flags | FAULT_FLAG_TRIED : flags);
-		if (unlikely(fault & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
+		if (unlikely(fault & (VM_FAULT_RETRY | VM_FAULT_COMPLETED) &&
+			     flags & FAULT_FLAG_ALLOW_RETRY))
 			return hmm_range_lost_lock(walk, addr, fault);
 		if (unlikely(fault & VM_FAULT_ERROR)) {
 			if (done)
@@ -1354,15 +1358,18 @@ EXPORT_SYMBOL(hmm_range_fault);
  * hmm_range_fault_locked() - as hmm_range_fault(), for the mirror page table
  * @range: what to walk, with the requests of its pages
  *
- * Reports %HMM_PFN_DEVICE and %HMM_PFN_UNADDRESSABLE as well.
+ * Reports %HMM_PFN_DEVICE and %HMM_PFN_UNADDRESSABLE as well. Waits neither for user
+ * space nor for I/O, who may need mmap_lock.
  *
  * Context: As for hmm_range_fault(). Sleeps.
- * Return: As hmm_range_fault(), but -EFAULT if the driver of the memory is going away.
+ * Return: As hmm_range_fault(), but -EFAULT if the driver of the memory is going away,
+ * and -EAGAIN if a fault would have to wait.
  */
 int hmm_range_fault_locked(struct hmm_range *range)
 {
 	struct hmm_range_walk walk = HMM_RANGE_ENTRIES(range);
 
+	walk.fault_flags = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT;
 	return hmm_range_walk(&walk);
 }
 
@@ -1386,6 +1393,7 @@ static int hmm_range_walk_some(struct hmm_range_walk *walk, unsigned long *addr)
 			vma_end_read(walk->vma);
 	} else {
 		walk->path = HMM_COUNT_MMAP_LOCK;
+		hmm_range_unpin(walk);
 		if (mmap_read_lock_killable(walk->mm))
 			return -EINTR;
 		ret = hmm_range_walk_vmas(walk, addr);

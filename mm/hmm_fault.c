@@ -26,9 +26,13 @@
  * last one is taken after the CPU fault, which needs it itself, and after all that
  * allocates memory: then the page has to be there still.
  *
- * Left are those who find a page by its file and lock nothing of this: truncation. A CPU
- * fault needs what they hold, so nothing can keep them out for as long as it takes. The
- * fault ends when it is faster for once, or when the file does.
+ * So the last kind may win once more, and so may those who find a page by its file and
+ * lock nothing of this: truncation, direct I/O, DAX. A CPU fault needs what they hold:
+ * nothing can keep them out for as long as it takes. The fault ends when it is faster for
+ * once, or when the file does.
+ *
+ * CPU faults wait for nobody meanwhile who may need mmap_lock, for user space or I/O. If
+ * one has to, that is done in the usual way.
  */
 #include <linux/hmm.h>
 #include <linux/memcontrol.h>
@@ -36,7 +40,6 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/userfaultfd_k.h>
 
 #include <trace/events/hmm.h>
 
@@ -47,6 +50,12 @@
 
 /* How often to come back, a jiffy later, for a page that CPU faults do not bring */
 #define HMM_FAULT_FRUITLESS_MAX	100
+
+/*
+ * How often to try while others are kept out. The first time may take away what another
+ * fault has mirrored, or was about to.
+ */
+#define HMM_FAULT_ALONE_MAX		4
 
 /**
  * struct hmm_fault - state of hmm_mirror_fault()
@@ -61,6 +70,8 @@
  * @fruitless: how many walks of the piece have given up because faults did nothing
  * @path: how the piece was walked
  * @alone: others are kept out, as far as they are by mmap_lock and that of the VMA
+ * @vain: a CPU fault has brought nothing, though nothing has collided
+ * @empty: nothing is mapped in all of the window
  * @range: the piece, and all of the blocks that are mirrored and that it cuts
  * @room: how many pages there is room for in the arrays
  * @words: for each page of @range: first HMM_PTE_WRITE if it is mirrored with that, then
@@ -79,6 +90,8 @@ struct hmm_fault {
 	unsigned int fruitless;
 	enum hmm_mirror_count path;
 	bool alone;
+	bool vain;
+	bool empty;
 	struct hmm_range range;
 	unsigned long room;
 	unsigned long *words;
@@ -414,9 +427,21 @@ static int hmm_fault_commit_stage(struct hmm_fault *fault, struct hmm_pt_stage *
 	return ret;
 }
 
+/* The entry of the page that is alone, if it will do, or 0 */
+static unsigned long hmm_fault_entry(const struct hmm_fault *fault)
+{
+	unsigned long pfn = *fault->range.hmm_pfns;
+
+	if (!(pfn & HMM_PFN_VALID))
+		return 0;
+	if (fault->flags & HMM_FAULT_PRESENT || hmm_fault_served(fault, fault->start, pfn))
+		return pfn;
+	return 0;
+}
+
 /*
  * What is mapped at the page now? Nobody who began before is still changing it, and
- * who begins from now on collides. Return an entry, or 0 if it does not do.
+ * who begins from now on collides.
  */
 static int hmm_fault_look(struct hmm_fault *fault, unsigned long *pfn)
 {
@@ -427,57 +452,62 @@ static int hmm_fault_look(struct hmm_fault *fault, unsigned long *pfn)
 		return ret;
 	*range->hmm_pfns = 0;
 	ret = hmm_range_fault_locked(range);
-	if (ret)
-		return ret == -EBUSY ? -EAGAIN : ret;
-	*pfn = *range->hmm_pfns;
-	if (!(*pfn & HMM_PFN_VALID) || !hmm_fault_served(fault, fault->start, *pfn))
-		*pfn = 0;
-	return 0;
+	*pfn = hmm_fault_entry(fault);
+	return ret == -EBUSY ? -EAGAIN : ret;
+}
+
+static struct folio *hmm_fault_get_folio(struct hmm_fault *fault, struct page *page)
+{
+	struct folio *folio;
+
+	/* Under the lock the page is what it was, and its struct page is there. */
+	guard(rwsem_read)(&fault->mirror->lock);
+	if (hmm_range_retry(&fault->range))
+		return NULL;
+	folio = page_folio(page);
+	return folio_try_get(folio) ? folio : NULL;
+}
+
+/* So that nobody comes to the page by the reverse mapping */
+static struct folio *hmm_fault_lock_folio(struct hmm_fault *fault, struct page *page)
+{
+	struct folio *folio = hmm_fault_get_folio(fault, page);
+
+	if (!folio)
+		return NULL;
+	if (folio_lock_killable(folio))
+		goto put;
+	/* Or it has been split. */
+	if (page_folio(page) == folio)
+		return folio;
+	folio_unlock(folio);
+put:
+	folio_put(folio);
+	return NULL;
 }
 
 /*
- * The folio, locked, so that nobody comes to the page by the reverse mapping; NULL if
- * nobody does. It may not be what is mapped any more.
+ * The last look, and the commit, with those kept out that can be. For hugetlb the look
+ * takes a lock that belongs before that of the folio: who has it and waits for a folio
+ * holds mmap_lock, or that of the VMA, and is kept out as well.
  */
-static struct folio *hmm_fault_lock_folio(unsigned long pfn)
-{
-	struct page *page = hmm_pfn_to_page(pfn);
-	struct folio *folio;
-
-	if (pfn & HMM_PFN_DEVICE)
-		return NULL;
-	folio = page_folio(page);
-	if (is_zero_folio(folio) || is_huge_zero_folio(folio))
-		return NULL;
-	if (!folio_try_get(folio))
-		return ERR_PTR(-EAGAIN);
-	if (page_folio(page) == folio && !folio_lock_killable(folio))
-		return folio;
-	folio_put(folio);
-	return ERR_PTR(-EAGAIN);
-}
-
-static void hmm_fault_unlock_folio(struct folio *folio)
-{
-	if (!folio)
-		return;
-	folio_unlock(folio);
-	folio_put(folio);
-}
-
-/* The last look, and the commit, with those kept out that can be */
 static int hmm_fault_commit_alone(struct hmm_fault *fault, struct hmm_pt_stage *stage)
 {
 	unsigned long pfn = *fault->range.hmm_pfns, now;
-	struct folio *folio = hmm_fault_lock_folio(pfn);
+	struct folio *folio;
 	int ret;
 
-	if (IS_ERR(folio))
-		return PTR_ERR(folio);
+	/* Who migrates memory of a device comes once, and does not lock it. */
+	if (pfn & HMM_PFN_DEVICE)
+		return hmm_fault_commit_stage(fault, stage);
+	folio = hmm_fault_lock_folio(fault, hmm_pfn_to_page(pfn));
+	if (!folio)
+		return -EAGAIN;
 	ret = hmm_fault_look(fault, &now);
 	if (!ret)
 		ret = now == pfn ? hmm_fault_commit_stage(fault, stage) : -EAGAIN;
-	hmm_fault_unlock_folio(folio);
+	folio_unlock(folio);
+	folio_put(folio);
 	return ret;
 }
 
@@ -581,6 +611,7 @@ static long hmm_fault_round(struct hmm_fault *fault)
 {
 	long ret = hmm_fault_begin(fault);
 
+	fault->empty = ret == -EFAULT;
 	if (ret)
 		return ret;
 	ret = hmm_fault_try(fault);
@@ -590,25 +621,24 @@ static long hmm_fault_round(struct hmm_fault *fault)
 	return ret;
 }
 
-/*
- * Bring the page at the beginning, and say what it is. User space, which may need
- * mmap_lock for that, is not asked for it.
- */
-static int hmm_fault_bring(struct hmm_fault *fault, struct vm_area_struct *vma,
-			   unsigned long *pfn)
+/* Bring the page at the beginning. -EAGAIN: try again, or wait for what it takes. */
+static int hmm_fault_bring(struct hmm_fault *fault)
 {
-	bool ask = !(fault->flags & HMM_FAULT_PRESENT) && !userfaultfd_armed(vma);
-	int ret = hmm_fault_look(fault, pfn);
+	unsigned long pfn;
+	int ret = hmm_fault_look(fault, &pfn);
 
-	if (ret || *pfn || !ask)
+	if (ret || pfn || fault->flags & HMM_FAULT_PRESENT)
 		return ret;
 	hmm_fault_request(fault);
 	ret = hmm_range_fault_locked(&fault->range);
-	*pfn = ret ? 0 : *fault->range.hmm_pfns;
-	if (ret != -EBUSY || fault->range.disturbed)
-		return ret == -EBUSY ? -EAGAIN : ret;
-	/* It may be the fault itself that has invalidated the page. */
-	return hmm_fault_look(fault, pfn);
+	if (ret == -EAGAIN)
+		fault->collisions = HMM_FAULT_COLLISIONS_MAX - 1;
+	if (ret && ret != -EBUSY)
+		return ret;
+	if (READ_ONCE(fault->range.collided))
+		return -EAGAIN;
+	fault->vain = ret || !hmm_fault_entry(fault);
+	return fault->vain ? -EAGAIN : 0;
 }
 
 static long hmm_fault_commit_page(struct hmm_fault *fault)
@@ -623,33 +653,35 @@ static long hmm_fault_commit_page(struct hmm_fault *fault)
 	return ret ?: 1;
 }
 
-/* With mmap_lock held for writing. -EBUSY: CPU faults do not bring the page. */
+static long hmm_fault_try_alone(struct hmm_fault *fault)
+{
+	int ret = hmm_fault_bring(fault);
+
+	if (ret)
+		return ret;
+	return hmm_fault_entry(fault) ? hmm_fault_commit_page(fault) : 0;
+}
+
+/* With mmap_lock held for writing */
 static long hmm_fault_progress_locked(struct hmm_fault *fault)
 {
 	struct vm_area_struct *vma = vma_lookup(fault->mirror->mm, fault->start);
-	unsigned long pfn;
-	int ret;
+	unsigned int tries;
+	long ret = -EAGAIN;
 
 	if (!vma)
-		return -EFAULT;
+		return fault->flags & HMM_FAULT_PRESENT ? 0 : -EFAULT;
 	vma_start_write(vma);
-	ret = hmm_fault_bring(fault, vma, &pfn);
-	if (ret)
-		return ret;
-	if (pfn) {
-		fault->alone = true;
-		ret = hmm_fault_commit_page(fault);
-		fault->alone = false;
-		return ret;
+	fault->alone = true;
+	for (tries = 0; ret == -EAGAIN && tries < HMM_FAULT_ALONE_MAX; tries++) {
+		ret = hmm_fault_try_alone(fault);
+		if (ret == -EAGAIN)
+			hmm_fault_count_collision(fault);
+		if (fault->vain || fault->collisions < HMM_FAULT_COLLISIONS_MAX)
+			break;
 	}
-	if (fault->flags & HMM_FAULT_PRESENT)
-		return 0;
-	if (userfaultfd_armed(vma)) {
-		/* In the usual way, which waits for user space with no lock held */
-		fault->collisions = 0;
-		return -EAGAIN;
-	}
-	return fault->range.disturbed ? -EAGAIN : -EBUSY;
+	fault->alone = false;
+	return ret;
 }
 
 /* The page at the beginning alone, while others are kept out. -EAGAIN: once more. */
@@ -663,6 +695,7 @@ static long hmm_fault_progress(struct hmm_fault *fault)
 	fault->small_end = fault->start + PAGE_SIZE;
 	fault->end = fault->small_end;
 	fault->path = HMM_COUNT_PROGRESS;
+	fault->vain = false;
 	range->start = fault->start;
 	range->end = fault->end;
 	ret = hmm_fault_make_room(fault);
@@ -676,10 +709,8 @@ static long hmm_fault_progress(struct hmm_fault *fault)
 		ret = hmm_fault_progress_locked(fault);
 		mmap_write_unlock(mm);
 	}
-	if (ret == -EAGAIN)
-		hmm_fault_count_collision(fault);
 	hmm_range_end_alive(range);
-	return ret == -EBUSY ? hmm_fault_in_vain(fault) : ret;
+	return fault->vain ? hmm_fault_in_vain(fault) : ret;
 }
 
 /* The piece, until it has succeeded or failed for good */
@@ -716,8 +747,7 @@ static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
 					ALIGN_DOWN(start, HMM_FAULT_PIECE) + HMM_FAULT_PIECE);
 		fault->end = fault->small_end;
 		ret = hmm_fault_piece(fault);
-		if (ret == -EFAULT && fault->flags & HMM_FAULT_PRESENT) {
-			/* Nothing is mapped in all of the window. */
+		if (fault->empty && fault->flags & HMM_FAULT_PRESENT) {
 			fault->end = min(fault->limit, ALIGN_DOWN(start, HMM_WINDOW_SIZE) +
 						       HMM_WINDOW_SIZE);
 			continue;

@@ -71,7 +71,8 @@
  * Unlocked reads
  *
  * - range->syncing and range->faulting, of any range: only who has written them can find
- *   itself there. range->unseen is read by that task alone.
+ *   itself there. range->unseen is read by that task alone. Who is woken because it was
+ *   found in range->faulting, and is not any more, takes no harm.
  * - range->collided, by the walker (hmm_range_check()): only to give up early. What
  *   counts is the read under mirror->lock, by which it was written.
  * - mirror->users, by hmm_mirror_unregister(): once 0 it stays so.
@@ -105,6 +106,9 @@
 
 /* How long a window stays without anything in it: it is likely to be used again. */
 #define HMM_WINDOW_IDLE		HZ
+
+/* How often to wake the faults that are under way: one may be about to wait. */
+#define HMM_UNREGISTER_WAKE	(HZ / 10)
 
 #define HMM_SENTINEL_ADDR	(ULONG_MAX & PAGE_MASK)
 
@@ -802,6 +806,25 @@ static void hmm_mirror_kill(struct hmm_mirror *mirror)
 		hmm_mirror_release(mirror);
 }
 
+/*
+ * A CPU fault may wait for user space, and that for what the caller is about to do, as
+ * when a process that has died closes its files. It comes back when it is woken.
+ */
+static void hmm_mirror_wake_faults(struct hmm_mirror *mirror)
+{
+	struct task_struct *task;
+	struct hmm_range *range;
+
+	/* Who has a range in the list is there. */
+	spin_lock(&mirror->range_lock);
+	list_for_each_entry(range, &mirror->ranges, node) {
+		task = READ_ONCE(range->faulting);
+		if (task)
+			wake_up_process(task);
+	}
+	spin_unlock(&mirror->range_lock);
+}
+
 /* Does the task hold the lock for reading, in the driver, because of a fault? */
 static bool hmm_mirror_syncs_fault(struct hmm_mirror *mirror)
 {
@@ -844,7 +867,10 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 
 	hmm_mirror_kill(mirror);
 	hmm_mirror_put(mirror);
-	wait_var_event(&mirror->users, !refcount_read(&mirror->users));
+	do {
+		hmm_mirror_wake_faults(mirror);
+	} while (!wait_var_event_timeout(&mirror->users, !refcount_read(&mirror->users),
+					 HMM_UNREGISTER_WAKE));
 	/* What the last user did comes before what is freed here. */
 	smp_acquire__after_ctrl_dep();
 	mmu_interval_notifier_remove(&mirror->sentinel);

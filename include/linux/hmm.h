@@ -151,7 +151,7 @@ struct hmm_range {
 	struct list_head	node;		/* mirror->range_lock */
 	bool			collided;	/* set under mirror->lock, see there */
 	struct task_struct	*syncing;	/* only compared with current */
-	struct task_struct	*faulting;	/* only compared with current */
+	struct task_struct	*faulting;	/* compared with current, or woken */
 	unsigned long		unseen;		/* of that: not looked at from here on */
 };
 

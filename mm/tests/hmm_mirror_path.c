@@ -112,27 +112,71 @@ static void hole_between(struct kunit *test)
  * A file whose CPU faults do something to the page first, some times: wait, or invalidate
  * it and bring nothing.
  */
+enum path_how {
+	PATH_WAITS = 1,
+	PATH_WAITS_LONG,
+	PATH_IS_INVALIDATED,
+	PATH_INVALIDATES_ITSELF,
+};
+
 struct path_file {
 	const struct vm_operations_struct *real_ops;
 	struct vm_operations_struct ops;
 	unsigned int left;
 	unsigned int done;
-	bool waits;
+	enum path_how how;
+	enum path_how then;
 	bool locked_alone;
 	bool may_retry;
 };
 
 static struct path_file path_file;
 
+struct path_work {
+	struct work_struct work;
+	struct mmu_notifier_range range;
+};
+
+static void path_invalidate_work(struct work_struct *work)
+{
+	struct path_work *w = container_of(work, struct path_work, work);
+
+	mmu_notifier_invalidate_range_start(&w->range);
+	mmu_notifier_invalidate_range_end(&w->range);
+}
+
+/* By somebody else, or by the fault itself */
 static vm_fault_t path_invalidate(struct vm_fault *vmf)
 {
-	struct mmu_notifier_range range;
+	struct path_work w;
 
-	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vmf->vma->vm_mm,
+	mmu_notifier_range_init(&w.range, MMU_NOTIFY_CLEAR, 0, vmf->vma->vm_mm,
 				vmf->address, vmf->address + PAGE_SIZE);
-	mmu_notifier_invalidate_range_start(&range);
-	mmu_notifier_invalidate_range_end(&range);
+	INIT_WORK_ONSTACK(&w.work, path_invalidate_work);
+	if (path_file.how == PATH_INVALIDATES_ITSELF) {
+		path_invalidate_work(&w.work);
+	} else {
+		schedule_work(&w.work);
+		flush_work(&w.work);
+	}
+	destroy_work_on_stack(&w.work);
 	return VM_FAULT_NOPAGE;
+}
+
+/* As for userfaultfd: until it is woken, and once only */
+static vm_fault_t path_wait(struct vm_fault *vmf)
+{
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+	if (path_file.how == PATH_WAITS_LONG)
+		set_current_state(TASK_KILLABLE);
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
+		vma_end_read(vmf->vma);
+	else
+		mmap_read_unlock(vmf->vma->vm_mm);
+	if (path_file.how == PATH_WAITS_LONG)
+		schedule();
+	return VM_FAULT_RETRY;
 }
 
 static vm_fault_t path_fault(struct vm_fault *vmf)
@@ -141,17 +185,20 @@ static vm_fault_t path_fault(struct vm_fault *vmf)
 
 	path_file.done++;
 	path_file.locked_alone = alone;
-	path_file.may_retry = fault_flag_allow_retry_first(vmf->flags);
+	path_file.may_retry = fault_flag_allow_retry_first(vmf->flags) &&
+			      !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT);
 	if (!path_file.left)
 		return path_file.real_ops->fault(vmf);
 	path_file.left--;
-	if (!path_file.waits)
+	if (!path_file.left && path_file.then) {
+		path_file.how = path_file.then;
+		path_file.then = 0;
+		path_file.left = 1;
 		return path_invalidate(vmf);
-	if (alone)
-		vma_end_read(vmf->vma);
-	else
-		mmap_read_unlock(vmf->vma->vm_mm);
-	return VM_FAULT_RETRY;
+	}
+	if (path_file.how == PATH_WAITS || path_file.how == PATH_WAITS_LONG)
+		return path_wait(vmf);
+	return path_invalidate(vmf);
 }
 
 /* There has to be one, or faults are not taken under the lock of the VMA. */
@@ -160,7 +207,8 @@ static vm_fault_t path_map_pages(struct vm_fault *vmf, pgoff_t first, pgoff_t la
 	return 0;
 }
 
-static unsigned long map_path_file(struct hmm_fake *fake, unsigned int left, bool waits)
+static unsigned long map_path_file(struct hmm_fake *fake, unsigned int left,
+				   enum path_how how)
 {
 	struct file *file = shmem_file_setup("hmm_mirror_path", SZ_64K, VM_NORESERVE);
 	struct kunit *test = fake->test;
@@ -180,7 +228,7 @@ static unsigned long map_path_file(struct hmm_fake *fake, unsigned int left, boo
 		.real_ops = vma->vm_ops,
 		.ops = *vma->vm_ops,
 		.left = left,
-		.waits = waits,
+		.how = how,
 	};
 	path_file.ops.fault = path_fault;
 	path_file.ops.map_pages = path_map_pages;
@@ -193,7 +241,7 @@ static unsigned long map_path_file(struct hmm_fake *fake, unsigned int left, boo
 static void fault_waits(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = map_path_file(fake, 1, true);
+	unsigned long addr = map_path_file(fake, 1, PATH_WAITS);
 	struct hmm_mirror_stats before = hmm_fake_stats(fake);
 
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
@@ -216,7 +264,7 @@ static void fault_waits(struct kunit *test)
 static void few_collisions(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX - 1, false);
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX - 1, PATH_IS_INVALIDATED);
 	struct hmm_mirror_stats before = hmm_fake_stats(fake);
 
 	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
@@ -229,7 +277,7 @@ static void few_collisions(struct kunit *test)
 static void many_collisions(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, false);
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
 	struct hmm_mirror_stats before = hmm_fake_stats(fake);
 
 	hmm_fake_fault_all(fake, addr, 14, HMM_FAULT_WRITE);
@@ -243,7 +291,7 @@ static void many_collisions(struct kunit *test)
 static void collides_in_progress(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX + 3, false);
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX + 3, PATH_IS_INVALIDATED);
 	struct hmm_mirror_stats before = hmm_fake_stats(fake);
 
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
@@ -253,15 +301,46 @@ static void collides_in_progress(struct kunit *test)
 	expect_paths(fake, &before, 0, 0, 1);
 	/* For ever */
 	path_file.left = UINT_MAX;
+	path_file.how = PATH_INVALIDATES_ITSELF;
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 1), 1, HMM_FAULT_READ));
 	path_file.left = 0;
+}
+
+/* Who has to wait there does so without the locks. */
+static void waits_in_progress(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
+	struct hmm_mirror_stats before = hmm_fake_stats(fake);
+
+	path_file.then = PATH_WAITS;
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX,
+			hmm_fake_stats(fake).collisions - before.collisions);
+	/* One round by the usual way */
+	expect_paths(fake, &before, 1, 0, 0);
+}
+
+/* A fault that waits for user space, and is not answered, does not hold anybody up. */
+static void unregister_under_wait(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_path_file(fake, 1, PATH_WAITS_LONG);
+	struct hmm_fake_call *call;
+
+	call = hmm_fake_call(fake, addr, 1, HMM_FAULT_WRITE);
+	while (!READ_ONCE(path_file.done))
+		usleep_range(1000, 2000);
+	KUNIT_EXPECT_FALSE(test, completion_done(&call->done));
+	hmm_fake_unregister(fake);
+	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_fake_call_ends(call));
 }
 
 /* Of a block one page is served, and of what the device has of it nothing is left behind. */
 static void cuts_block(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = map_path_file(fake, 0, false);
+	unsigned long addr = map_path_file(fake, 0, PATH_IS_INVALIDATED);
 	struct hmm_mirror_stats before;
 
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
@@ -417,6 +496,8 @@ static struct kunit_case hmm_mirror_path_cases[] = {
 	KUNIT_CASE(few_collisions),
 	KUNIT_CASE(many_collisions),
 	KUNIT_CASE(collides_in_progress),
+	KUNIT_CASE(waits_in_progress),
+	KUNIT_CASE(unregister_under_wait),
 	KUNIT_CASE(cuts_block),
 	KUNIT_CASE_PARAM_ATTR(storm, storms_gen_params, { .speed = KUNIT_SPEED_SLOW }),
 	{}

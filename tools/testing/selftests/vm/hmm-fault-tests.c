@@ -145,6 +145,19 @@ static bool act_move(char *mem, long npages, long round)
 	return move_to_node(mem, npages, 1, round & 1) > 0;
 }
 
+/* Nobody waits for it, and no fault for whoever opened it: UFFD_FEATURE_WP_ASYNC */
+static int recorder = -1;
+
+static bool act_record(char *mem, long npages, long round)
+{
+	struct uffdio_writeprotect wp = {
+		.range = { .start = (uintptr_t)mem, .len = npages * PAGE_SIZE },
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+
+	return !ioctl(recorder, UFFDIO_WRITEPROTECT, &wp);
+}
+
 static bool act_pageout(char *mem, long npages, long round)
 {
 	return !madvise(mem, npages * PAGE_SIZE, MADV_PAGEOUT);
@@ -1110,6 +1123,7 @@ TEST_F_TIMEOUT(hmm_beside, vma_lock, 120)
 struct storm {
 	bool (*act[2])(char *mem, long npages, long round);
 	bool discards;		/* pages become zero */
+	bool records;		/* what the device writes */
 	int read_error;		/* because of what happens: the device may get that */
 	int write_error;
 };
@@ -1185,6 +1199,22 @@ FIXTURE_VARIANT_ADD(hmm_storm, mremap)
 	},
 };
 
+FIXTURE_VARIANT_ADD(hmm_storm, recorded)
+{
+	.storm = {
+		.act = { act_record, act_record },
+		.records = true,
+	},
+};
+
+FIXTURE_VARIANT_ADD(hmm_storm, recorded_and_dontneed)
+{
+	.storm = {
+		.act = { act_record, act_dontneed },
+		.discards = true, .records = true,
+	},
+};
+
 FIXTURE_VARIANT_ADD(hmm_storm, fork)
 {
 	.storm = {
@@ -1210,10 +1240,16 @@ FIXTURE_SETUP(hmm_storm)
 	ASSERT_EQ(0, mprotect(self->prey.mem, STORM_PAGES * PAGE_SIZE, PROT_RW));
 	ASSERT_EQ(0, madvise(self->prey.mem, STORM_PAGES * PAGE_SIZE, MADV_NOHUGEPAGE));
 	memset(self->prey.mem, 0, STORM_PAGES * PAGE_SIZE);
+	if (!variant->storm.records)
+		return;
+	recorder = uffd_open(_metadata, 0, UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC);
+	uffd_register(_metadata, recorder, self->prey.mem, STORM_PAGES,
+		      UFFDIO_REGISTER_MODE_WP);
 }
 
 FIXTURE_TEARDOWN(hmm_storm)
 {
+	close(recorder);
 	close(self->prey.dev.fd);
 }
 

@@ -990,8 +990,9 @@ void hmm_pt_clear(struct hmm_pt *pt, unsigned long *start, unsigned long *end)
  * @start: first address, page aligned; out: of what was hit, see hmm_pt_widen()
  * @end: first address behind the range, page aligned; out: alike
  *
- * Pages that are dirty are told. What is mirrored may still be read. DMA mappings stay
- * as they are: devices write where their own page tables let them.
+ * Pages that are dirty are told. What is mirrored may still be read, and not exclusively:
+ * the changes that take away the right to write let the CPU read. DMA mappings stay as
+ * they are: devices write where their own page tables let them.
  *
  * Context: Under pt->lock, held for writing. Does not sleep.
  */
@@ -999,7 +1000,8 @@ void hmm_pt_write_protect(struct hmm_pt *pt, unsigned long *start, unsigned long
 {
 	lockdep_assert_held_write(pt->lock);
 	hmm_pt_widen(pt, start, end);
-	hmm_pt_drop_range(pt, *start, *end, ~(HMM_PTE_WRITE | HMM_PTE_DIRTY));
+	hmm_pt_drop_range(pt, *start, *end,
+			  ~(HMM_PTE_WRITE | HMM_PTE_DIRTY | HMM_PTE_EXCLUSIVE));
 }
 
 /**

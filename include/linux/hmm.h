@@ -184,7 +184,8 @@ void hmm_range_end(struct hmm_range *range);
  * @HMM_PTE_ORDER_SHIFT: position of the order, see hmm_pte_order()
  * @HMM_PTE_DEVICE: the page is device memory (ZONE_DEVICE)
  * @HMM_PTE_UNADDRESSABLE: the CPU cannot access it, nor can other devices by DMA
- * @HMM_PTE_EXCLUSIVE: the CPU may not access the page for as long as this holds
+ * @HMM_PTE_EXCLUSIVE: the CPU may not access the page for as long as this holds; only
+ *	with %HMM_PTE_WRITE, and gone together with that
  * @HMM_PTE_FLAGS: every bit of an entry that does not belong to the pfn
  *
  * What a walk of the CPU page table reports as well is where it has it in

@@ -444,6 +444,27 @@ static void pt_dirty_device(struct kunit *test)
 	hmm_pt_test_clear(test, &start, &end);
 }
 
+/* What may not be written any more is not exclusive any more. */
+static void pt_exclusive(struct kunit *test)
+{
+	unsigned long word = HMM_PT_TEST_RW | HMM_PTE_DEVICE | HMM_PTE_EXCLUSIVE | FAR_PFN;
+	unsigned long start = PAGE_SIZE, end = 3 * PAGE_SIZE, i;
+
+	hmm_pt_test_map(test, 0, 4, word);
+	hmm_pt_test_dirty(test, 0, TASK_SIZE_MAX);
+	hmm_pt_test_protect(test, &start, &end);
+	for (i = 0; i < 4; i++) {
+		hmm_pte_t pte = hmm_pt_test_lookup(test, i * PAGE_SIZE);
+		bool whole = i == 0 || i == 3;
+
+		KUNIT_EXPECT_TRUE(test, hmm_pte_valid(pte));
+		KUNIT_EXPECT_EQ(test, FAR_PFN + i, hmm_pte_pfn(pte));
+		KUNIT_EXPECT_EQ(test, whole, hmm_pte_write(pte));
+		KUNIT_EXPECT_EQ(test, whole, hmm_pte_dirty(pte));
+		KUNIT_EXPECT_EQ(test, whole, hmm_pte_exclusive(pte));
+	}
+}
+
 /* The run at hand, and nothing beside it */
 static void pt_dirty_run(struct kunit *test)
 {
@@ -598,6 +619,7 @@ static struct kunit_case hmm_pt_cases[] = {
 	KUNIT_CASE(pt_dirty_split),
 	KUNIT_CASE(pt_dirty_device),
 	KUNIT_CASE(pt_dirty_run),
+	KUNIT_CASE(pt_exclusive),
 	KUNIT_CASE(pt_alloc_fails),
 	KUNIT_CASE(pt_memory),
 	KUNIT_CASE(hmm_pt_memcg),
@@ -625,6 +647,7 @@ static struct kunit_case hmm_pt_dma_cases[] = {
 	KUNIT_CASE(pt_dirty_split),
 	KUNIT_CASE(pt_dirty_device),
 	KUNIT_CASE(pt_dirty_run),
+	KUNIT_CASE(pt_exclusive),
 	KUNIT_CASE(pt_alloc_fails),
 	KUNIT_CASE_SLOW(pt_readers),
 	KUNIT_CASE_SLOW(hmm_pt_random),

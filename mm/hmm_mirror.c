@@ -70,7 +70,7 @@
  *
  * Unlocked reads
  *
- * - range->syncing and range->faulting, of any range: only who has written them can find
+ * - range->syncing, taking and faulting, of any range: only who has written them can find
  *   itself there. range->unseen is read by that task alone. Who is woken because it was
  *   found in range->faulting, and is not any more, takes no harm.
  * - range->collided, by the walker (hmm_range_check()): only to give up early. What
@@ -154,9 +154,9 @@ static bool hmm_range_invalidates(const struct hmm_range *range, unsigned long s
 	return READ_ONCE(range->faulting) == current && start >= range->unseen;
 }
 
-/* Ranges in flight that overlap must not be committed. */
+/* Ranges in flight that overlap must not be committed, but for that of @taker. */
 static void hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
-			       unsigned long end)
+			       unsigned long end, const struct task_struct *taker)
 {
 	struct hmm_range *range;
 
@@ -164,10 +164,24 @@ static void hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
 	spin_lock(&mirror->range_lock);
 	list_for_each_entry(range, &mirror->ranges, node) {
 		if (range->start < end && start < range->end &&
-		    !hmm_range_invalidates(range, start))
+		    !hmm_range_invalidates(range, start) &&
+		    (!taker || READ_ONCE(range->taking) != taker))
 			WRITE_ONCE(range->collided, true);
 	}
 	spin_unlock(&mirror->range_lock);
+}
+
+/*
+ * The task that takes pages for a device, if this is what it tells others of that: it
+ * knows itself. Only these events, and migrations, have an owner.
+ */
+static struct task_struct *hmm_mirror_taker(const struct hmm_mirror *mirror,
+					    const struct mmu_notifier_range *range)
+{
+	if (range->event != MMU_NOTIFY_EXCLUSIVE || !range->owner ||
+	    range->owner != mirror->dev_private_owner)
+		return NULL;
+	return current;
 }
 
 /*
@@ -255,11 +269,10 @@ static bool hmm_mirror_sync(struct hmm_mirror *mirror, const struct hmm_update *
  *
  * Return: whether that is so now. If not nothing has changed.
  */
-bool hmm_mirror_invalidate(struct hmm_mirror *mirror, struct hmm_update *update)
+static bool hmm_mirror_take_away(struct hmm_mirror *mirror, struct hmm_update *update)
 {
 	lockdep_assert_held_write(&mirror->lock);
 
-	hmm_mirror_collide(mirror, update->start, update->end);
 	if (!hmm_mirror_concerned(mirror, update)) {
 		hmm_mirror_count(mirror, HMM_COUNT_SKIPPED, 1);
 		return true;
@@ -274,6 +287,13 @@ bool hmm_mirror_invalidate(struct hmm_mirror *mirror, struct hmm_update *update)
 		hmm_mirror_reap_later(mirror);
 	}
 	return true;
+}
+
+/* The same, and ranges in flight do not bring it back. */
+bool hmm_mirror_invalidate(struct hmm_mirror *mirror, struct hmm_update *update)
+{
+	hmm_mirror_collide(mirror, update->start, update->end, NULL);
+	return hmm_mirror_take_away(mirror, update);
 }
 
 static bool hmm_window_invalidate(struct mmu_interval_notifier *notifier,
@@ -298,7 +318,9 @@ static bool hmm_window_invalidate(struct mmu_interval_notifier *notifier,
 	mmu_interval_set_seq(notifier, cur_seq);
 	if (!mirror->dead) {
 		update.event = hmm_mirror_event(mirror, range, update.start, update.end);
-		done = hmm_mirror_invalidate(mirror, &update);
+		hmm_mirror_collide(mirror, update.start, update.end,
+				   hmm_mirror_taker(mirror, range));
+		done = hmm_mirror_take_away(mirror, &update);
 	}
 	up_write(&mirror->lock);
 	return done;
@@ -511,6 +533,7 @@ static int hmm_range_publish(struct hmm_range *range)
 	range->collided = false;
 	range->syncing = NULL;
 	range->faulting = NULL;
+	range->taking = NULL;
 	spin_lock(&mirror->range_lock);
 	list_add(&range->node, &mirror->ranges);
 	spin_unlock(&mirror->range_lock);

@@ -153,6 +153,7 @@ struct hmm_range {
 	struct task_struct	*syncing;	/* only compared with current */
 	struct task_struct	*faulting;	/* compared with current, or woken */
 	unsigned long		unseen;		/* of that: not looked at from here on */
+	struct task_struct	*taking;	/* the same; see mm/hmm_exclusive.c */
 };
 
 int hmm_range_fault(struct hmm_range *range);

@@ -8,7 +8,8 @@
  * takes to publish the result, with no lock held; publish it under the lock of the
  * mirror, unless the range has collided with an invalidation; let the driver write its
  * page table, with the lock held for reading. After a collision all of this is done
- * again.
+ * again. Pages that the device is to have for itself are taken from the CPU after the
+ * walk, see mm/hmm_exclusive.c.
  *
  * Progress
  *
@@ -17,23 +18,7 @@
  * out who could invalidate it:
  *
  *	who							waits for
- *	===							=========
- *	system calls: munmap, mprotect, madvise, fork, ...	mmap_lock, for writing
- *	CPU faults that hold the lock of the VMA		that, for writing
- *	reverse mapping: reclaim, migration, writeback, KSM	the lock of the folio
- *
- * What they have begun before is waited for: they need none of these locks to end. The
- * last one is taken after the CPU fault, which needs it itself, and after all that
- * allocates memory: then the page has to be there still.
- *
- * So the last kind may win once more, and so may those who find a page by its file and
- * lock nothing of this: truncation, direct I/O, DAX. A CPU fault needs what they hold:
- * nothing can keep them out for as long as it takes. The fault ends when it is faster for
- * once, or when the file does.
- *
- * CPU faults wait for nobody meanwhile who may need mmap_lock, for user space or I/O. If
- * one has to, that is done in the usual way.
- */
+ *	===							== */
 #include <linux/hmm.h>
 #include <linux/memcontrol.h>
 #include <linux/pagemap.h>
@@ -48,7 +33,10 @@
 /* At once, unless one mapping is larger */
 #define HMM_FAULT_PIECE		PMD_SIZE
 
-/* How often to come back, a jiffy later, for a page that CPU faults do not bring */
+/* The same for pages that the CPU is to lose */
+#define HMM_FAULT_EXCLUSIVE_PIECE (HMM_EXCLUSIVE_MAX * PAGE_SIZE)
+
+/* How often to come back, a jiffy later, for a page that is not to be had */
 #define HMM_FAULT_FRUITLESS_MAX	100
 
 /*
@@ -67,15 +55,16 @@
  * @limit: end of all that is asked for
  * @size: what a piece is cut to: less after many collisions
  * @collisions: how many of them the piece has had
- * @fruitless: how many walks of the piece have given up because faults did nothing
+ * @fruitless: how many tries have given up because somebody else has the page
  * @path: how the piece was walked
  * @alone: others are kept out, as far as they are by mmap_lock and that of the VMA
  * @vain: a CPU fault has brought nothing, though nothing has collided
  * @empty: nothing is mapped in all of the window
  * @range: the piece, and all of the blocks that are mirrored and that it cuts
+ * @exclusive: some of @range is mirrored with HMM_PTE_EXCLUSIVE
  * @room: how many pages there is room for in the arrays
- * @words: for each page of @range: first HMM_PTE_WRITE if it is mirrored with that, then
- *	the entry to publish
+ * @words: for each page of @range: first HMM_PTE_WRITE if it is mirrored with that, all
+ *	of the entry if with HMM_PTE_EXCLUSIVE; then the entry to publish
  * @maps: for the DMA mappings of these; NULL if there are none
  */
 struct hmm_fault {
@@ -93,6 +82,7 @@ struct hmm_fault {
 	bool vain;
 	bool empty;
 	struct hmm_range range;
+	bool exclusive;
 	unsigned long room;
 	unsigned long *words;
 	dma_addr_t *maps;
@@ -135,36 +125,58 @@ static int hmm_fault_make_room(struct hmm_fault *fault)
 
 /*
  * Request each page. Those beside the piece are in the range because they go with a
- * block: nobody writes them. HMM_PFN_ERROR is not looked at, and tells what the walk
- * has not come to.
+ * block: nobody writes them. What is exclusive would be lost by a CPU fault. HMM_PFN_ERROR
+ * is not looked at, and tells what the walk has not come to.
  */
 static void hmm_fault_request(struct hmm_fault *fault)
 {
-	unsigned long addr, *request = fault->range.hmm_pfns;
+	unsigned long addr, *request = fault->range.hmm_pfns, *word = fault->words;
 
 	for (addr = fault->range.start; addr < fault->range.end; addr += PAGE_SIZE) {
-		*request = HMM_PFN_ERROR | HMM_PFN_REQ_FAULT;
-		if (fault->flags & HMM_FAULT_WRITE && addr >= fault->start &&
-		    addr < fault->end)
+		*request = HMM_PFN_ERROR;
+		if (!(*word++ & HMM_PTE_EXCLUSIVE))
+			*request |= HMM_PFN_REQ_FAULT;
+		if (*request & HMM_PFN_REQ_FAULT && fault->flags & HMM_FAULT_WRITE &&
+		    addr >= fault->start && addr < fault->end)
 			*request |= HMM_PFN_REQ_WRITE;
 		request++;
 	}
 }
 
-/* What the device may write already it may write afterwards, too. */
-static void hmm_fault_remember_write(struct hmm_fault *fault)
+/*
+ * What the device may write already it may write afterwards, too. What it has for itself
+ * stays as it is.
+ */
+static void hmm_fault_remember(struct hmm_fault *fault)
 {
 	struct hmm_range *range = &fault->range;
 	struct hmm_pt_iter iter;
-	unsigned long i;
+	unsigned long i, word;
 
+	fault->exclusive = false;
 	memset(fault->words, 0, hmm_fault_index(fault, range->end) * sizeof(long));
 	hmm_pt_for_each(&iter, fault->mirror, range->start, range->end) {
 		if (!hmm_pte_write(iter.pte))
 			continue;
+		word = iter.pte.pfn & ~HMM_PTE_DIRTY;
+		fault->exclusive |= hmm_pte_exclusive(iter.pte);
 		for (i = hmm_fault_index(fault, iter.addr);
 		     i < hmm_fault_index(fault, iter.end); i++)
-			fault->words[i] = HMM_PTE_WRITE;
+			fault->words[i] = word & HMM_PTE_EXCLUSIVE ? word++ : HMM_PTE_WRITE;
+	}
+}
+
+/*
+ * The walk has passed over what is exclusive, and it is as the mirror page table says:
+ * or else the range has collided.
+ */
+static void hmm_fault_keep_exclusive(struct hmm_fault *fault)
+{
+	unsigned long i, *pfns = fault->range.hmm_pfns, *words = fault->words;
+
+	for (i = 0; i < hmm_fault_index(fault, fault->range.end); i++) {
+		if (words[i] & HMM_PTE_EXCLUSIVE && !(pfns[i] & HMM_PFN_ERROR))
+			pfns[i] = words[i];
 	}
 }
 
@@ -193,7 +205,7 @@ static int hmm_fault_begin(struct hmm_fault *fault)
 		hmm_pt_widen(&mirror->pt, &start, &end);
 		fits = start == range->start && end == range->end;
 		if (fits)
-			hmm_fault_remember_write(fault);
+			hmm_fault_remember(fault);
 		up_read(&mirror->lock);
 		if (!fits)
 			hmm_range_end_alive(range);
@@ -201,11 +213,13 @@ static int hmm_fault_begin(struct hmm_fault *fault)
 	return 0;
 }
 
-/* Somebody holds the page, or its lock, so that CPU faults bring nothing. */
-static int hmm_fault_in_vain(struct hmm_fault *fault)
+/* Somebody else has the page: come back later, though not for ever. */
+static int hmm_fault_fruitless(struct hmm_fault *fault, int error)
 {
+	if (READ_ONCE(fault->range.collided))
+		return -EAGAIN;
 	if (++fault->fruitless == HMM_FAULT_FRUITLESS_MAX)
-		return -EFAULT;
+		return error;
 	schedule_timeout_killable(1);
 	return -EAGAIN;
 }
@@ -216,11 +230,10 @@ static int hmm_fault_walk(struct hmm_fault *fault)
 
 	hmm_fault_request(fault);
 	ret = hmm_range_fault_entries(&fault->range, &fault->path);
-	if (ret != -EBUSY)
-		return ret;
-	if (READ_ONCE(fault->range.collided))
-		return -EAGAIN;
-	return hmm_fault_in_vain(fault);
+	if (fault->exclusive)
+		hmm_fault_keep_exclusive(fault);
+	/* Somebody holds the page, or its lock, so that CPU faults bring nothing. */
+	return ret == -EBUSY ? hmm_fault_fruitless(fault, -EFAULT) : ret;
 }
 
 /*
@@ -342,8 +355,8 @@ static int hmm_fault_take_back(struct hmm_fault *fault, unsigned long start,
 }
 
 /*
- * Has another fault let the device write what this one would not? Write permission goes
- * by invalidations only, by which the driver learns of it.
+ * Has another fault let the device write what this one would not, or given it for itself?
+ * Permissions go by invalidations only, by which the driver learns of it.
  */
 static bool hmm_fault_loses_write(struct hmm_fault *fault, const struct hmm_pt_stage *stage)
 {
@@ -357,7 +370,8 @@ static bool hmm_fault_loses_write(struct hmm_fault *fault, const struct hmm_pt_s
 			continue;
 		for (i = hmm_fault_index(fault, iter.addr);
 		     i < hmm_fault_index(fault, iter.end); i++) {
-			if (!(fault->words[i] & HMM_PTE_WRITE))
+			if (iter.pte.pfn & ~fault->words[i] &
+			    (HMM_PTE_WRITE | HMM_PTE_EXCLUSIVE))
 				return true;
 		}
 	}
@@ -571,6 +585,31 @@ static long hmm_fault_commit_runs(struct hmm_fault *fault, unsigned long end)
 	return pages;
 }
 
+/*
+ * Give the device for itself what was walked up to @end. What is not to be had, or not
+ * yet, ends the piece, and begins the next one.
+ */
+static long hmm_fault_take(struct hmm_fault *fault, unsigned long end)
+{
+	struct hmm_exclusive taken;
+	long pages;
+	int ret;
+
+	fault->end = min(fault->end, end);
+	ret = hmm_exclusive_take(&taken, &fault->range, fault->start, &fault->end);
+	if (ret == -EBUSY || (ret && READ_ONCE(fault->range.collided)))
+		return hmm_fault_fruitless(fault, ret);
+	if (ret)
+		return ret;
+	pages = hmm_fault_commit_runs(fault, fault->end);
+	hmm_exclusive_let_go(&taken);
+	/* The less is asked for at once the less it collides with. */
+	if (pages == -EAGAIN)
+		fault->end = fault->start +
+			     max(PAGE_SIZE, PAGE_ALIGN_DOWN((fault->end - fault->start) / 2));
+	return pages;
+}
+
 /* The piece once. -EAGAIN: begin again. */
 static long hmm_fault_try(struct hmm_fault *fault)
 {
@@ -591,6 +630,8 @@ static long hmm_fault_try(struct hmm_fault *fault)
 		up_write(&fault->mirror->lock);
 		return -EAGAIN;
 	}
+	if (fault->flags & HMM_FAULT_EXCLUSIVE && end > fault->start)
+		return hmm_fault_take(fault, end);
 	if (end > fault->start && hmm_fault_resize(fault))
 		return -EAGAIN;
 	pages = hmm_fault_commit_runs(fault, end);
@@ -647,7 +688,7 @@ static long hmm_fault_commit_page(struct hmm_fault *fault)
 	int ret;
 
 	down_read(&fault->mirror->lock);
-	hmm_fault_remember_write(fault);
+	hmm_fault_remember(fault);
 	up_read(&fault->mirror->lock);
 	ret = hmm_fault_commit(fault, fault->start, &end);
 	return ret ?: 1;
@@ -710,7 +751,7 @@ static long hmm_fault_progress(struct hmm_fault *fault)
 		mmap_write_unlock(mm);
 	}
 	hmm_range_end_alive(range);
-	return fault->vain ? hmm_fault_in_vain(fault) : ret;
+	return fault->vain ? hmm_fault_fruitless(fault, -EFAULT) : ret;
 }
 
 /* The piece, until it has succeeded or failed for good */
@@ -723,7 +764,9 @@ static long hmm_fault_piece(struct hmm_fault *fault)
 	do {
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		if (fault->collisions < HMM_FAULT_COLLISIONS_MAX)
+		/* What the CPU loses is locked anyway, as far as it can be. */
+		if (fault->collisions < HMM_FAULT_COLLISIONS_MAX ||
+		    fault->flags & HMM_FAULT_EXCLUSIVE)
 			ret = hmm_fault_round(fault);
 		else
 			ret = hmm_fault_progress(fault);
@@ -738,13 +781,15 @@ static long hmm_fault_piece(struct hmm_fault *fault)
 
 static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
 {
+	unsigned long size = fault->flags & HMM_FAULT_EXCLUSIVE ? HMM_FAULT_EXCLUSIVE_PIECE :
+								   HMM_FAULT_PIECE;
 	long pages = 0, ret = 0;
 
-	fault->size = HMM_FAULT_PIECE;
+	fault->size = size;
 	for (; start < fault->limit; start = fault->end) {
 		fault->start = start;
 		fault->small_end = min3(fault->limit, start + fault->size,
-					ALIGN_DOWN(start, HMM_FAULT_PIECE) + HMM_FAULT_PIECE);
+					ALIGN_DOWN(start, size) + size);
 		fault->end = fault->small_end;
 		ret = hmm_fault_piece(fault);
 		if (fault->empty && fault->flags & HMM_FAULT_PRESENT) {
@@ -766,10 +811,15 @@ static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
 	return ret < 0 ? ret : -EFAULT;
 }
 
-static bool hmm_fault_bad_flags(unsigned int flags)
+static bool hmm_fault_bad_flags(const struct hmm_mirror *mirror, unsigned int flags)
 {
-	return !(flags & (HMM_FAULT_READ | HMM_FAULT_WRITE)) ||
-	       flags & ~(HMM_FAULT_READ | HMM_FAULT_WRITE | HMM_FAULT_PRESENT);
+	const unsigned int access = HMM_FAULT_READ | HMM_FAULT_WRITE | HMM_FAULT_EXCLUSIVE;
+
+	/* The event of taking a page is told from others by its owner. */
+	if (flags & HMM_FAULT_EXCLUSIVE &&
+	    (flags & HMM_FAULT_PRESENT || !mirror->dev_private_owner))
+		return true;
+	return !(flags & access) || flags & ~(access | HMM_FAULT_PRESENT);
 }
 
 static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long start,
@@ -777,7 +827,7 @@ static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long star
 {
 	struct hmm_fault fault = {
 		.mirror = mirror,
-		.flags = flags,
+		.flags = flags & HMM_FAULT_EXCLUSIVE ? flags | HMM_FAULT_WRITE : flags,
 		.limit = end,
 		.range = {
 			.mirror = mirror,
@@ -804,7 +854,8 @@ static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long star
  * @end: first address behind the range, page aligned
  * @flags: %HMM_FAULT_READ, %HMM_FAULT_WRITE or both; and %HMM_FAULT_PRESENT if only
  *	those pages matter that are mapped on the CPU already. With that, pages which the
- *	CPU maps read-only are mirrored so also if the device is to write
+ *	CPU maps read-only are mirrored so also if the device is to write. Or
+ *	%HMM_FAULT_EXCLUSIVE, which the first two add nothing to
  *
  * Faults the pages in, mirrors them, and has the driver write its page table, see
  * %HMM_UPDATE_DEVICE_RFAULT. That is called a number of times for a large range. Pages
@@ -813,12 +864,22 @@ static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long star
  * While userfaultfd is waited for, and I/O, no lock is held. However often others
  * invalidate the range meanwhile, faults of what is in memory end.
  *
+ * With %HMM_FAULT_EXCLUSIVE the CPU loses the pages, and what else is mirrored of them
+ * goes from other mirrors. The entries are hmm_pte_exclusive(), and each is of one page:
+ * large folios are split. When the CPU touches a page, on behalf of another device or in
+ * the kernel, too, it is taken back by %HMM_UPDATE_MIGRATE; by fork() and by mprotect()
+ * that leaves it readable, the entry becomes an ordinary one. Faults of any kind leave a
+ * page as it is that the device has for itself already. Memory of the device itself that
+ * the CPU cannot address stays where it is.
+ *
  * Context: Process context, of any task, with no lock held. Sleeps.
  * Return: How many pages were mirrored, counted from @start; with %HMM_FAULT_PRESENT, of
  * the whole range. Less than all means that the next page fails. If there are none:
  *
- * * %-EINVAL: flags that do not exist or make no sense, a range that is empty, not page
- *   aligned, or not of user space, or a mirror whose driver has its own page tables
+ * * %-EINVAL: flags that do not exist or make no sense (%HMM_FAULT_EXCLUSIVE does not with
+ *   %HMM_FAULT_PRESENT, nor without &hmm_mirror.dev_private_owner), a range that is empty,
+ *   not page aligned, or not of user space, or a mirror whose driver has its own page
+ *   tables
  * * %-EFAULT: nothing is mapped at @start, or it may not be read, or is special,
  *   poisoned, behind the end of its file, or memory whose driver is going away; with
  *   %HMM_FAULT_PRESENT also if no page is there
@@ -826,7 +887,11 @@ static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long star
  * * %-ESRCH: the mm is gone, or the mirror is being unregistered
  * * %-EINTR: the task has a fatal signal pending
  * * %-ENOMEM: no memory for the page, for the page tables, or to map it for DMA
- * * %-EOPNOTSUPP: the page is where &hmm_mirror.dma_dev reaches only a copy of it
+ * * %-EOPNOTSUPP: the page is where &hmm_mirror.dma_dev reaches only a copy of it; or it
+ *   was to be exclusive, and is not of private anonymous memory, or is of hugetlb, or the
+ *   kernel has no CONFIG_DEVICE_PRIVATE
+ * * %-EBUSY: the page was to be exclusive, and is of a large folio that could not be split,
+ *   nor when tried again for a while: somebody else has a reference
  * * what &hmm_mirror_ops.sync_cpu_device_pagetables returned
  */
 long hmm_mirror_fault(struct hmm_mirror *mirror, unsigned long start, unsigned long end,
@@ -836,7 +901,7 @@ long hmm_mirror_fault(struct hmm_mirror *mirror, unsigned long start, unsigned l
 
 	if (!hmm_mirror_get(mirror))
 		return ret;
-	if (hmm_fault_bad_flags(flags) || mirror->flags & HMM_MIRROR_OWN_TABLES ||
+	if (hmm_fault_bad_flags(mirror, flags) || mirror->flags & HMM_MIRROR_OWN_TABLES ||
 	    hmm_mirror_bad_range(mirror, start, end)) {
 		ret = -EINVAL;
 		goto put;

@@ -125,6 +125,42 @@ int hmm_range_begin_alive(struct hmm_range *range);
 int hmm_range_renew(struct hmm_range *range);
 void hmm_range_end_alive(struct hmm_range *range);
 
+/*
+ * Pages that are taken at once, for the exclusive use of a device. Few enough that the
+ * CPU, and whoever waits for mmap_lock or the lock of a folio, does not wait for long.
+ */
+#define HMM_EXCLUSIVE_MAX	64
+
+/**
+ * struct hmm_exclusive - pages that the CPU cannot get back before they are let go
+ * @mm: the address space that they are of; mmap_lock is held for reading
+ * @pages: locked, with a reference each; NULL: another one that was not got
+ * @count: of these
+ * @nofs: of memalloc_nofs_save()
+ */
+struct hmm_exclusive {
+	struct mm_struct *mm;
+	struct page *pages[HMM_EXCLUSIVE_MAX];
+	unsigned int count;
+	unsigned int nofs;
+};
+
+#ifdef CONFIG_HMM_EXCLUSIVE
+int hmm_exclusive_take(struct hmm_exclusive *taken, struct hmm_range *range,
+		       unsigned long start, unsigned long *end);
+void hmm_exclusive_let_go(struct hmm_exclusive *taken);
+#else
+static inline int hmm_exclusive_take(struct hmm_exclusive *taken, struct hmm_range *range,
+				     unsigned long start, unsigned long *end)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void hmm_exclusive_let_go(struct hmm_exclusive *taken)
+{
+}
+#endif
+
 void hmm_stats_add(struct hmm_mirror *mirror);
 void hmm_stats_remove(struct hmm_mirror *mirror);
 

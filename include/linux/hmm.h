@@ -454,7 +454,8 @@ static inline bool hmm_pt_next(struct hmm_pt_iter *iter)
  *	they let the device write. The range is going away, so that device page tables
  *	can be freed: a hint, the mapping may stay
  * @HMM_UPDATE_MIGRATE: make device PTEs invalid, after hmm_mirror_range_dirty() for what
- *	they let the device write. The mapping stays and gets other pages
+ *	they let the device write. The mapping stays and gets other pages, or the CPU gets
+ *	back what the device had by %HMM_FAULT_EXCLUSIVE
  * @HMM_UPDATE_WRITE_PROTECT: make device PTEs read-only, after hmm_mirror_range_dirty()
  *	for what they let the device write. The pages stay
  * @HMM_UPDATE_FORK: as %HMM_UPDATE_WRITE_PROTECT, because of fork()
@@ -463,7 +464,8 @@ static inline bool hmm_pt_next(struct hmm_pt_iter *iter)
  * @HMM_UPDATE_DEVICE_RFAULT: read the mirror page table by hmm_pt_for_each(), and write
  *	device PTEs, all of the range: DMA addresses may have changed where pages have
  *	not. It was filled for reading
- * @HMM_UPDATE_DEVICE_WFAULT: the same, for writing
+ * @HMM_UPDATE_DEVICE_WFAULT: the same, for writing; or for exclusive access, to what is
+ *	hmm_pte_exclusive()
  *
  * All but the last two are invalidations. When the driver has returned from one the
  * device accesses the range no more, or writes it no more: device TLBs are flushed, and
@@ -628,10 +630,13 @@ struct hmm_mirror {
  * HMM_FAULT_READ:  the device reads
  * HMM_FAULT_WRITE: the device writes, and perhaps reads
  * HMM_FAULT_PRESENT: no page is faulted in, those that are not there are left out
+ * HMM_FAULT_EXCLUSIVE: the device gets the pages for itself, to read and to write, until
+ *	the CPU touches them: for atomic operations that only the device knows to be so
  */
 #define HMM_FAULT_READ		BIT(0)
 #define HMM_FAULT_WRITE		BIT(1)
 #define HMM_FAULT_PRESENT	BIT(2)
+#define HMM_FAULT_EXCLUSIVE	BIT(3)
 
 int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);
 void hmm_mirror_unregister(struct hmm_mirror *mirror);

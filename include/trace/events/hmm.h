@@ -26,7 +26,8 @@ TRACE_DEFINE_ENUM(HMM_UPDATE_ISDIRTY);
 	__print_flags(flags, "|",				\
 		{ HMM_FAULT_READ,		"read" },	\
 		{ HMM_FAULT_WRITE,		"write" },	\
-		{ HMM_FAULT_PRESENT,		"present" })
+		{ HMM_FAULT_PRESENT,		"present" },	\
+		{ HMM_FAULT_EXCLUSIVE,		"exclusive" })
 
 DECLARE_EVENT_CLASS(hmm_mirror,
 

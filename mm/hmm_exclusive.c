@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * HMM exclusive access: pages that a device has for itself, until the CPU touches them.
+ *
+ * make_device_exclusive_range() gives the CPU an entry that faults, and the fault sends
+ * MMU_NOTIFY_EXCLUSIVE before it puts the old one back. So an entry of the mirror page
+ * table with HMM_PTE_EXCLUSIVE is taken away like any other, and what is to be seen to
+ * here is how it gets there:
+ *
+ *	fault					CPU
+ *	=====					===
+ *	begins a range, walks it for writing
+ *	mmap_lock for reading
+ *	make_device_exclusive_range()
+ *	  locks the folio
+ *	  MMU_NOTIFY_EXCLUSIVE, ours
+ *	  entry that faults
+ *						touches the page
+ *						  waits for the folio
+ *	mirror->lock
+ *	  has the range collided?
+ *	  publishes, the driver is told
+ *	mirror->lock dropped
+ *	folio lock, mmap_lock dropped
+ *						  MMU_NOTIFY_EXCLUSIVE
+ *						  mirror->lock
+ *						    the driver is told
+ *						  the old entry comes back
+ *
+ * The range is begun before, as for any fault, because the lock of a folio keeps only
+ * faults of the CPU away: MADV_DONTNEED, the OOM reaper and UFFDIO_WRITEPROTECT change
+ * the entry without it, with mmap_lock held for reading like here. They collide with the
+ * range. What this task sends itself, while it takes pages (range->taking), says what it
+ * knows, and does not. What locks add is that it comes to an end: the CPU cannot have the
+ * page back before the device has had it; nor does fork() meet a locked page, of which it
+ * would fail.
+ *
+ * Nobody waits with these locks held: neither for an invalidation (UFFDIO_MOVE locks a
+ * folio in the middle of its own) nor for another folio.
+ *
+ * Only anonymous memory can be exclusive. Memory of the device itself that the CPU cannot
+ * address is so already.
+ */
+#include <linux/hmm.h>
+#include <linux/huge_mm.h>
+#include <linux/hugetlb.h>
+#include <linux/memremap.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/sched/mm.h>
+
+#include "hmm_internal.h"
+
+/**
+ * struct hmm_exclusive_large - large folios that are to be split
+ * @addr: where the first of them is mapped
+ * @count: how many they are
+ * @folios: each with a reference
+ */
+struct hmm_exclusive_large {
+	unsigned long addr;
+	unsigned int count;
+	struct folio *folios[HMM_EXCLUSIVE_MAX];
+};
+
+static unsigned long *hmm_exclusive_entry(const struct hmm_range *range, unsigned long addr)
+{
+	return &range->hmm_pfns[(addr - range->start) >> PAGE_SHIFT];
+}
+
+/* Is there nothing that would have to be taken from the CPU? */
+static bool hmm_exclusive_already(unsigned long entry)
+{
+	return entry & (HMM_PTE_EXCLUSIVE | HMM_PTE_UNADDRESSABLE);
+}
+
+/* NULL if the page cannot be exclusive. It is mapped, and stays so for the moment. */
+static struct folio *hmm_exclusive_folio(unsigned long entry)
+{
+	struct dev_pagemap *pgmap;
+	struct folio *folio;
+	bool coherent;
+
+	if (entry & HMM_PTE_DEVICE) {
+		pgmap = get_dev_pagemap(entry & ~HMM_PFN_FLAGS, NULL);
+		coherent = pgmap && pgmap->type == MEMORY_DEVICE_COHERENT;
+		put_dev_pagemap(pgmap);
+		if (!coherent)
+			return NULL;
+	}
+	folio = page_folio(hmm_pfn_to_page(entry));
+	return folio_test_anon(folio) && !folio_test_hugetlb(folio) ? folio : NULL;
+}
+
+/*
+ * Find out what can be taken from @start on. Pages stay what the walk has found while
+ * the lock is held and the range has not collided: so their folios can be looked at.
+ */
+static int hmm_exclusive_survey(struct hmm_range *range, unsigned long start,
+				unsigned long *end, struct hmm_exclusive_large *large)
+{
+	unsigned long addr;
+
+	large->count = 0;
+	guard(rwsem_read)(&range->mirror->lock);
+	if (hmm_range_retry(range))
+		return -EAGAIN;
+	for (addr = start; addr < *end; addr += PAGE_SIZE) {
+		unsigned long entry = *hmm_exclusive_entry(range, addr);
+		struct folio *folio;
+
+		if (hmm_exclusive_already(entry))
+			continue;
+		folio = hmm_exclusive_folio(entry);
+		if (!folio) {
+			*end = addr;
+			break;
+		}
+		if (!folio_test_large(folio) ||
+		    (large->count && large->folios[large->count - 1] == folio))
+			continue;
+		folio_get(folio);
+		if (!large->count)
+			large->addr = addr;
+		large->folios[large->count++] = folio;
+	}
+	return *end == start ? -EOPNOTSUPP : 0;
+}
+
+/* With no lock held. The reference goes. */
+static int hmm_exclusive_split(struct folio *folio)
+{
+	int ret = folio_lock_killable(folio);
+
+	if (!ret) {
+		/* Others have references, which keep it from being split for now. */
+		if (folio_test_large(folio) && split_folio(folio))
+			ret = -EBUSY;
+		folio_unlock(folio);
+	}
+	folio_put(folio);
+	return ret;
+}
+
+/* Split them, after which the range is to be walked again. */
+static int hmm_exclusive_split_all(const struct hmm_exclusive_large *large,
+				   unsigned long start, unsigned long *end)
+{
+	int ret = hmm_exclusive_split(large->folios[0]);
+	unsigned int i;
+
+	for (i = 1; i < large->count; i++)
+		hmm_exclusive_split(large->folios[i]);
+	if (ret && large->addr != start) {
+		/* Not that the pages before it go without */
+		*end = large->addr;
+		ret = 0;
+	}
+	return ret ?: -EAGAIN;
+}
+
+/* Take pages of which none is taken already. Return where those end that were got. */
+static unsigned long hmm_exclusive_take_run(struct hmm_exclusive *taken,
+					    struct hmm_range *range, unsigned long start,
+					    unsigned long end, int *error)
+{
+	struct page **pages = taken->pages + taken->count;
+	unsigned long *entry = hmm_exclusive_entry(range, start);
+	int i, npages;
+
+	npages = make_device_exclusive_range(taken->mm, start, end, pages,
+					     range->mirror->dev_private_owner);
+	if (npages < 0) {
+		*error = npages;
+		return start;
+	}
+	taken->count += npages;
+	for (i = 0; i < npages && pages[i]; i++, entry++)
+		*entry = page_to_pfn(pages[i]) | HMM_PTE_VALID | HMM_PTE_WRITE |
+			 HMM_PTE_EXCLUSIVE | (*entry & HMM_PTE_DEVICE);
+	return start + ((unsigned long)i << PAGE_SHIFT);
+}
+
+static unsigned long hmm_exclusive_take_all(struct hmm_exclusive *taken,
+					    struct hmm_range *range, unsigned long start,
+					    unsigned long end, int *error)
+{
+	unsigned long addr = start, next, got;
+
+	WRITE_ONCE(range->taking, current);
+	while (addr < end) {
+		for (next = addr; next < end; next += PAGE_SIZE) {
+			if (hmm_exclusive_already(*hmm_exclusive_entry(range, next)))
+				break;
+		}
+		if (next == addr) {
+			*hmm_exclusive_entry(range, addr) |= HMM_PTE_EXCLUSIVE;
+			addr += PAGE_SIZE;
+			continue;
+		}
+		got = hmm_exclusive_take_run(taken, range, addr, next, error);
+		addr = got;
+		if (got != next)
+			break;
+	}
+	WRITE_ONCE(range->taking, NULL);
+	return addr;
+}
+
+/*
+ * The page was not got, because somebody has the folio locked. Wait for him, with no lock
+ * held. If that is not what it was the caller comes back a number of times.
+ */
+static int hmm_exclusive_wait(struct hmm_range *range, unsigned long addr)
+{
+	struct folio *folio = NULL;
+	int ret = -EBUSY;
+
+	down_read(&range->mirror->lock);
+	if (!hmm_range_retry(range)) {
+		folio = page_folio(hmm_pfn_to_page(*hmm_exclusive_entry(range, addr)));
+		folio_get(folio);
+	}
+	up_read(&range->mirror->lock);
+	if (!folio)
+		return -EAGAIN;
+	if (folio_test_locked(folio))
+		ret = folio_wait_locked_killable(folio) ?: -EAGAIN;
+	folio_put(folio);
+	return ret;
+}
+
+/**
+ * hmm_exclusive_take() - take pages from the CPU
+ * @taken: to be filled in, for hmm_exclusive_let_go()
+ * @range: of the mirror, begun, and walked for writing
+ * @start: address of the first page
+ * @end: first address behind the last page, at most %HMM_EXCLUSIVE_MAX pages later, all
+ *	of which the walk has found so; out: behind the last that was taken or, if -EAGAIN,
+ *	is to be asked for again
+ *
+ * The entries of the range become what is to be published. Its state is not looked at:
+ * that is for who publishes, and until then for hmm_exclusive_let_go().
+ *
+ * Context: Process context, with no lock held; of the mirror, the users of its mm are.
+ * Sleeps. Takes mmap_lock for reading and the locks of folios, which stay until
+ * hmm_exclusive_let_go() if it returns 0.
+ * Return: 0; -EAGAIN if the range is to be begun again; -EBUSY the same, but not for ever,
+ * because somebody else has a reference; -EOPNOTSUPP if the page at @start is not of a
+ * kind that can be taken; -EINTR; or what taking a reference returned for it.
+ */
+int hmm_exclusive_take(struct hmm_exclusive *taken, struct hmm_range *range,
+		       unsigned long start, unsigned long *end)
+{
+	struct hmm_exclusive_large large;
+	unsigned long got;
+	int ret, error = 0;
+
+	ret = hmm_exclusive_survey(range, start, end, &large);
+	if (large.count)
+		return hmm_exclusive_split_all(&large, start, end);
+	if (ret)
+		return ret;
+
+	taken->mm = range->mirror->mm;
+	taken->count = 0;
+	if (mmap_read_lock_killable(taken->mm))
+		return -EINTR;
+	/* Others wait for the folios. */
+	taken->nofs = memalloc_nofs_save();
+	got = hmm_exclusive_take_all(taken, range, start, *end, &error);
+	if (got != start) {
+		*end = got;
+		return 0;
+	}
+
+	hmm_exclusive_let_go(taken);
+	return error ?: hmm_exclusive_wait(range, start);
+}
+
+/**
+ * hmm_exclusive_let_go() - let the CPU have pages back when it wants them
+ * @taken: of hmm_exclusive_take() that returned 0
+ *
+ * Context: After they were published, with the lock of the mirror not held.
+ */
+void hmm_exclusive_let_go(struct hmm_exclusive *taken)
+{
+	unsigned int i;
+
+	for (i = 0; i < taken->count; i++) {
+		if (!taken->pages[i])
+			continue;
+		unlock_page(taken->pages[i]);
+		put_page(taken->pages[i]);
+	}
+	memalloc_nofs_restore(taken->nofs);
+	mmap_read_unlock(taken->mm);
+}

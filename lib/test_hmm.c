@@ -65,6 +65,8 @@ struct dmirror_access {
 
 static bool dmirror_permits(const struct dmirror_access *access, hmm_pte_t pte)
 {
+	if (access->need & HMM_FAULT_EXCLUSIVE && !hmm_pte_exclusive(pte))
+		return false;
 	return !(access->need & HMM_FAULT_WRITE) || hmm_pte_write(pte);
 }
 
@@ -230,10 +232,13 @@ static int dmirror_write(struct dmirror *dm, void *arg)
 	return ret;
 }
 
-/* Mirrors cannot keep pages from the CPU yet. */
 static int dmirror_exclusive(struct dmirror *dm, void *arg)
 {
-	return -EOPNOTSUPP;
+	void *buf __free(kvfree) = dmirror_alloc_buffer(arg);
+
+	if (!buf)
+		return -ENOMEM;
+	return dmirror_read_into(dm, arg, buf, HMM_FAULT_EXCLUSIVE, false);
 }
 
 #define DMIRROR_MIGRATE_TRIES	8

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Our own tools/testing/selftests/vm/hmm-tests: page states that user space makes
 # boot: --mem 4G --append no5lvl --append memmap=512M%0x100000000-1+0xefffffff
-# tests: 83
+# tests: 87
 # timeout: 600
 # budget: 240
 # shellcheck source=guest/lib.sh

@@ -273,6 +273,14 @@ static inline long dmirror_maps(struct dmirror *dev, void *addr, long npages, en
 	return dmirror_maps_bits(dev, addr, npages, MAPS_RW, want);
 }
 
+/* The number of leading pages that the device has for itself. */
+static inline long dmirror_has_exclusive(struct dmirror *dev, void *addr, long npages)
+{
+	const __u64 want = HMM_DMIRROR_PTE_EXCLUSIVE | MAPS_RW;
+
+	return dmirror_maps_bits(dev, addr, npages, want, want);
+}
+
 /* The number of leading pages that are mapped in blocks of that order. */
 static inline long dmirror_maps_order(struct dmirror *dev, void *addr, long npages, __u64 order)
 {

@@ -1857,6 +1857,143 @@ TEST(tracepoints)
 	EXPECT_TRUE(file_has(TRACE_DIR "trace", "hmm_unregister: "));
 }
 
+/* What the device has for itself */
+
+/* Stamped by the CPU; the device has it and has written it. */
+static void take_all(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
+{
+	stamp_write(mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(NPAGES, dmirror_exclusive(dev, mem, NPAGES));
+	ASSERT_EQ(NPAGES, stamp_run(dev->buf, NPAGES, TAG_CPU));
+	ASSERT_EQ(NPAGES, dmirror_has_exclusive(dev, mem, NPAGES));
+	ASSERT_EQ(0, dmirror_faults_of(dev, mem, NPAGES, dmirror_read));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(dev, mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_has_exclusive(dev, mem, NPAGES));
+	dmirror_forget(dev);
+}
+
+/* The CPU takes back what it touches. */
+static void give_back(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
+{
+	dmirror_forget(dev);
+	EXPECT_EQ(1, stamp_run(mem, 1, TAG_DEVICE));
+	EXPECT_EQ(1, dmirror_told(dev, mem, 1, TOLD_MIGRATE));
+	EXPECT_EQ(1, dmirror_maps(dev, mem, 1, MAPS_NOTHING));
+	EXPECT_EQ(-EPERM, dmirror_check_exclusive(dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(0, dmirror_check_exclusive(dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_maps(dev, mem, NPAGES, MAPS_NOTHING));
+}
+
+TEST_F(hmm_mirror, exclusive)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	take_all(_metadata, &self->dev, mem);
+	give_back(_metadata, &self->dev, mem);
+}
+
+TEST_F(hmm_mirror, exclusive_of_thp)
+{
+	char *mem = map_thp(_metadata, 1);
+
+	mirror_all(_metadata, &self->dev, mem);
+	take_all(_metadata, &self->dev, mem);
+	EXPECT_EQ(NPAGES, dmirror_maps_order(&self->dev, mem, NPAGES, 0));
+	give_back(_metadata, &self->dev, mem);
+}
+
+TEST_F(hmm_mirror, exclusive_of_swapped)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	swap_out(_metadata, mem, NPAGES);
+	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_CPU));
+	EXPECT_EQ(NPAGES, dmirror_has_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_CPU));
+}
+
+/* The kernel cannot swap it out. */
+TEST_F(hmm_mirror, exclusive_then_pageout)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	take_all(_metadata, &self->dev, mem);
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_PAGEOUT));
+	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	EXPECT_EQ(NPAGES, dmirror_has_exclusive(&self->dev, mem, NPAGES));
+	give_back(_metadata, &self->dev, mem);
+	swap_out(_metadata, mem, NPAGES);
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+}
+
+TEST_F(hmm_mirror, exclusive_then_fork)
+{
+	char *mem = map_small(_metadata, NPAGES);
+	struct witness child;
+
+	take_all(_metadata, &self->dev, mem);
+	child = witness_fork(_metadata, mem, NPAGES, TAG_DEVICE);
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_FORK));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
+	EXPECT_EQ(0, dmirror_check_exclusive(&self->dev, mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
+	EXPECT_TRUE(witness_saw_no_change(&child));
+}
+
+TEST_F(hmm_mirror, exclusive_then_soft_dirty)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	take_all(_metadata, &self->dev, mem);
+	ASSERT_TRUE(write_text("/proc/self/clear_refs", "4"));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_ISDIRTY));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
+	EXPECT_EQ(0, dmirror_check_exclusive(&self->dev, mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+	EXPECT_TRUE(is_soft_dirty(_metadata, mem));
+}
+
+TEST_F(hmm_mirror, exclusive_then_uffd_wp)
+{
+	char *mem = map_small(_metadata, NPAGES);
+	int uffd = uffd_open(_metadata, 0, WP_ASYNC);
+
+	uffd_register(_metadata, uffd, mem, NPAGES, UFFDIO_REGISTER_MODE_WP);
+	take_all(_metadata, &self->dev, mem);
+	uffd_write_protect(_metadata, uffd, mem, NPAGES);
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_WRITE_PROTECT));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
+	EXPECT_EQ(0, dmirror_check_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_TRUE(is_uffd_wp(_metadata, mem));
+	ASSERT_EQ(1, dmirror_exclusive(&self->dev, mem, 1));
+	EXPECT_FALSE(is_uffd_wp(_metadata, mem));
+	EXPECT_TRUE(is_uffd_wp(_metadata, page_at(mem, 1)));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+	close(uffd);
+}
+
+/* Only anonymous memory can be had. */
+TEST_F(hmm_mirror, exclusive_of_others)
+{
+	int fd;
+	char *mem = map_shmem(_metadata, &fd);
+
+	EXPECT_EQ(-EOPNOTSUPP, dmirror_exclusive(&self->dev, mem, NPAGES));
+	close(fd);
+	mem = map_file(_metadata, &fd);
+	EXPECT_EQ(-EOPNOTSUPP, dmirror_exclusive(&self->dev, mem, NPAGES));
+	close(fd);
+	mem = map_hugetlb(_metadata, 1, PROT_RW);
+	EXPECT_EQ(-EOPNOTSUPP, dmirror_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_NOTHING));
+}
+
 /* Bad input gets an errno and changes nothing. */
 
 static const unsigned long page_verbs[] = {
@@ -1904,6 +2041,7 @@ TEST_F(hmm_mirror, too_many_pages)
 	EXPECT_EQ(-ENOMEM, dmirror_read(&self->dev, NULL, all));
 	EXPECT_EQ(-ENOMEM, dmirror_write(&self->dev, NULL, all));
 	EXPECT_EQ(-ENOMEM, dmirror_migrate_to_dev(&self->dev, NULL, all));
+	EXPECT_EQ(-ENOMEM, dmirror_exclusive(&self->dev, NULL, all));
 }
 
 TEST_F(hmm_mirror, bad_buffers)
@@ -1914,7 +2052,6 @@ TEST_F(hmm_mirror, bad_buffers)
 	for (size_t v = 0; v < sizeof(page_verbs) / sizeof(*page_verbs); v++) {
 		if (page_verbs[v] == HMM_DMIRROR_MIGRATE_TO_SYS ||
 		    page_verbs[v] == HMM_DMIRROR_CHECK_EXCLUSIVE ||
-		    page_verbs[v] == HMM_DMIRROR_EXCLUSIVE ||
 		    page_verbs[v] == HMM_DMIRROR_RELEASE)
 			continue;	/* have no buffer */
 		EXPECT_EQ(-EFAULT, dmirror_ioctl(self->dev.fd, page_verbs[v], mem, 1, none))

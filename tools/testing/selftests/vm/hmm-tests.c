@@ -963,6 +963,7 @@ FIXTURE_VARIANT(hmm_device)
 	unsigned int local;	/* how the device sees its own memory */
 	unsigned int remote;	/* how its peer sees it */
 	unsigned int after;	/* how the device sees it once its peer has read it */
+	unsigned int exclusive;	/* how the walker sees what the device has for itself */
 };
 
 /* Only the owner can reach it: anybody else's access brings it back. */
@@ -973,6 +974,7 @@ FIXTURE_VARIANT_ADD(hmm_device, private)
 	.local = HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL,
 	.remote = SEEN_NONE,
 	.after = SEEN_RW,
+	.exclusive = HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL | SEEN_RW,
 };
 
 /* The CPU and other devices reach it where it is. */
@@ -1113,8 +1115,39 @@ TEST_F(hmm_device, exclusive_then_written)
 	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
 	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_NONE));
 
+	/* It has them for itself: writing is no reason to give them back. */
 	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_NONE));
+	EXPECT_EQ(-EPERM, dmirror_check_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
 	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_RW));
+	EXPECT_EQ(0, dmirror_check_exclusive(&self->dev, mem, NPAGES));
+}
+
+/* What the CPU cannot address is the device's alone where it is. */
+TEST_F(hmm_device, exclusive_of_devices)
+{
+	char *mem = map_on_device(_metadata, &self->dev);
+
+	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_has_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, variant->exclusive));
+	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(0, dmirror_check_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, variant->after));
+}
+
+/* Memory of another one comes to the system, if only so the CPU can lose it. */
+TEST_F(hmm_device, exclusive_of_peers)
+{
+	char *mem = map_on_device(_metadata, &self->peer);
+
+	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_CPU));
+	EXPECT_EQ(NPAGES, dmirror_has_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_NONE));
+	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
 	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
 }
 

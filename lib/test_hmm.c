@@ -232,6 +232,23 @@ static int dmirror_write(struct dmirror *dm, void *arg)
 	return ret;
 }
 
+static int dmirror_prefetch(struct dmirror *dm, void *arg)
+{
+	struct hmm_dmirror_cmd *cmd = arg;
+	const struct dmirror_access access = {
+		.addr = cmd->addr,
+		.end = dmirror_cmd_end(cmd),
+		.need = HMM_FAULT_READ,
+	};
+	int ret;
+
+	cmd->faults = 1;
+	ret = dmirror_fault(dm, &access);
+	if (!ret)
+		cmd->cpages = cmd->npages;
+	return ret;
+}
+
 static int dmirror_exclusive(struct dmirror *dm, void *arg)
 {
 	void *buf __free(kvfree) = dmirror_alloc_buffer(arg);
@@ -313,6 +330,7 @@ static const struct dmirror_verb dmirror_verbs[] = {
 	{ HMM_DMIRROR_RELEASE,		.pages = true,	.run = dmirror_release_memory },
 	{ HMM_DMIRROR_ATTRIBUTES,	.pages = true,	.run = dmirror_attributes },
 	{ HMM_DMIRROR_TABLE,		.pages = true,	.run = dmirror_table },
+	{ HMM_DMIRROR_PREFETCH,		.pages = true,	.run = dmirror_prefetch },
 	{ HMM_DMIRROR_INVALIDATE,			.run = dmirror_invalidate },
 	{ HMM_DMIRROR_EVENTS,		.any_mm = true,	.run = dmirror_events },
 	{ HMM_DMIRROR_HOLD,		.any_mm = true,	.run = dmirror_hold },

@@ -68,6 +68,8 @@ struct hmm_dmirror_cmd {
 #define HMM_DMIRROR_REFUSE		_IOW('H', 0x24, struct hmm_dmirror_refuse)
 #define HMM_DMIRROR_INVALIDATE		_IOW('H', 0x25, struct hmm_dmirror_invalidate)
 #define HMM_DMIRROR_STATS		_IOR('H', 0x26, struct hmm_dmirror_stats)
+/* The device maps the pages, to read them later; there is no buffer */
+#define HMM_DMIRROR_PREFETCH		_IOWR('H', 0x27, struct hmm_dmirror_cmd)
 
 /*
  * HMM_DMIRROR_SNAPSHOT: what the device may do with a page (READ or WRITE), the size

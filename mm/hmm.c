@@ -1347,11 +1347,11 @@ int hmm_range_fault(struct hmm_range *range)
 EXPORT_SYMBOL(hmm_range_fault);
 
 /* What a walk for the mirror page table reports and asks for */
-#define HMM_RANGE_ENTRIES(_range) {						\
-	.range = (_range),							\
-	.report = ~HMM_PFN_ATTRIBUTES | HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE,	\
-	.dying = -EFAULT,							\
-	.input_req = (_range)->pfn_flags_mask,					\
+static void hmm_range_want_entries(struct hmm_range_walk *walk)
+{
+	walk->report = ~HMM_PFN_ATTRIBUTES | HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE;
+	walk->dying = -EFAULT;
+	walk->input_req = walk->range->pfn_flags_mask;
 }
 
 /**
@@ -1367,9 +1367,12 @@ EXPORT_SYMBOL(hmm_range_fault);
  */
 int hmm_range_fault_locked(struct hmm_range *range)
 {
-	struct hmm_range_walk walk = HMM_RANGE_ENTRIES(range);
+	struct hmm_range_walk walk = {
+		.range = range,
+		.fault_flags = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT,
+	};
 
-	walk.fault_flags = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT;
+	hmm_range_want_entries(&walk);
 	return hmm_range_walk(&walk);
 }
 
@@ -1415,12 +1418,15 @@ static int hmm_range_walk_some(struct hmm_range_walk *walk, unsigned long *addr)
  */
 int hmm_range_fault_entries(struct hmm_range *range, enum hmm_mirror_count *path)
 {
-	struct hmm_range_walk walk = HMM_RANGE_ENTRIES(range);
+	struct hmm_range_walk walk = {
+		.range = range,
+		.path = HMM_COUNT_VMA_LOCK,
+	};
 	unsigned long addr = range->start;
 	int ret;
 
+	hmm_range_want_entries(&walk);
 	hmm_range_walk_init(&walk);
-	walk.path = HMM_COUNT_VMA_LOCK;
 	ret = hmm_range_check(&walk);
 	while (!ret && addr < range->end)
 		ret = hmm_range_walk_some(&walk, &addr);

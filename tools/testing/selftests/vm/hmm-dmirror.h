@@ -170,6 +170,11 @@ static inline long dmirror_write(struct dmirror *dev, void *addr, long npages)
 	return dmirror_ioctl(dev->fd, HMM_DMIRROR_WRITE, addr, npages, dev->buf);
 }
 
+static inline long dmirror_prefetch(struct dmirror *dev, void *addr, long npages)
+{
+	return dmirror_ioctl(dev->fd, HMM_DMIRROR_PREFETCH, addr, npages, NULL);
+}
+
 static inline long dmirror_read_stamps(struct dmirror *dev, void *addr, long npages, enum tag tag)
 {
 	long done = dmirror_read(dev, addr, npages);

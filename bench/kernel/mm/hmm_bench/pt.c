@@ -28,21 +28,50 @@ struct hmm_bench_mirror {
 	dma_addr_t *maps;
 };
 
+/* A device that no IOMMU is before, and that reaches all memory */
+static int hmm_bench_pt_dma_init(struct hmm_bench_mirror *mirror, unsigned long npages)
+{
+	int ret;
+
+	mirror->maps = vmalloc_array(npages, sizeof(*mirror->maps));
+	if (!mirror->maps)
+		return -ENOMEM;
+	mirror->device = platform_device_register_simple("hmm_bench", PLATFORM_DEVID_NONE,
+							 NULL, 0);
+	if (IS_ERR(mirror->device)) {
+		ret = PTR_ERR(mirror->device);
+		mirror->device = NULL;
+		return ret;
+	}
+	return dma_coerce_mask_and_coherent(&mirror->device->dev, DMA_BIT_MASK(64));
+}
+
+static void hmm_bench_pt_free(struct hmm_bench_mirror *mirror)
+{
+	if (mirror->device)
+		platform_device_unregister(mirror->device);
+	vfree(mirror->maps);
+	kfree(mirror);
+}
+
 static int hmm_bench_pt_init(struct hmm_bench_range *range)
 {
 	struct hmm_bench_mirror *mirror = kzalloc(sizeof(*mirror), GFP_KERNEL);
-	int ret;
+	int ret = 0;
 
 	if (!mirror)
 		return -ENOMEM;
 	init_rwsem(&mirror->lock);
-	ret = hmm_pt_init(&mirror->pt, &mirror->lock, NULL);
-	if (ret) {
-		kfree(mirror);
-		return ret;
-	}
-	range->table = mirror;
-	return 0;
+	if (range->dma)
+		ret = hmm_bench_pt_dma_init(mirror, range->npages);
+	if (!ret)
+		ret = hmm_pt_init(&mirror->pt, &mirror->lock,
+				  mirror->device ? &mirror->device->dev : NULL);
+	if (ret)
+		hmm_bench_pt_free(mirror);
+	else
+		range->table = mirror;
+	return ret;
 }
 
 static void hmm_bench_pt_exit(struct hmm_bench_range *range)
@@ -50,43 +79,7 @@ static void hmm_bench_pt_exit(struct hmm_bench_range *range)
 	struct hmm_bench_mirror *mirror = range->table;
 
 	hmm_pt_destroy(&mirror->pt);
-	if (mirror->device)
-		platform_device_unregister(mirror->device);
-	vfree(mirror->maps);
-	kfree(mirror);
-}
-
-/* A device that no IOMMU is before, and that reaches all memory */
-static int hmm_bench_pt_dma_init(struct hmm_bench_range *range)
-{
-	struct hmm_bench_mirror *mirror = kzalloc(sizeof(*mirror), GFP_KERNEL);
-	int ret = -ENOMEM;
-
-	if (!mirror)
-		return ret;
-	init_rwsem(&mirror->lock);
-	mirror->maps = vmalloc_array(range->npages, sizeof(*mirror->maps));
-	if (!mirror->maps)
-		goto free;
-	mirror->device = platform_device_register_simple("hmm_bench", PLATFORM_DEVID_NONE,
-							 NULL, 0);
-	ret = PTR_ERR_OR_ZERO(mirror->device);
-	if (ret)
-		goto free;
-	ret = dma_coerce_mask_and_coherent(&mirror->device->dev, DMA_BIT_MASK(64));
-	if (!ret)
-		ret = hmm_pt_init(&mirror->pt, &mirror->lock, &mirror->device->dev);
-	if (ret)
-		goto unregister;
-	range->table = mirror;
-	return 0;
-
-unregister:
-	platform_device_unregister(mirror->device);
-free:
-	vfree(mirror->maps);
-	kfree(mirror);
-	return ret;
+	hmm_bench_pt_free(mirror);
 }
 
 static int hmm_bench_pt_prepare(struct hmm_bench_range *range)
@@ -175,22 +168,6 @@ static unsigned long hmm_bench_pt_bytes(struct hmm_bench_range *range)
 
 const struct hmm_bench_holder hmm_bench_pt = {
 	.init = hmm_bench_pt_init,
-	.exit = hmm_bench_pt_exit,
-	.prepare = hmm_bench_pt_prepare,
-	.unprepare = hmm_bench_pt_unprepare,
-	.lock = hmm_bench_pt_lock,
-	.unlock = hmm_bench_pt_unlock,
-	.fill = hmm_bench_pt_fill,
-	.iterate = hmm_bench_pt_iterate,
-	.clear = hmm_bench_pt_clear,
-	.occupied = hmm_bench_pt_occupied,
-	.holds = hmm_bench_pt_holds,
-	.bytes = hmm_bench_pt_bytes,
-};
-
-/* The same with DMA addresses */
-const struct hmm_bench_holder hmm_bench_pt_dma = {
-	.init = hmm_bench_pt_dma_init,
 	.exit = hmm_bench_pt_exit,
 	.prepare = hmm_bench_pt_prepare,
 	.unprepare = hmm_bench_pt_unprepare,

@@ -28,9 +28,8 @@ static const struct hmm_bench_holder *hmm_bench_holder(unsigned int who)
 	case HMM_BENCH_XARRAY:
 		return &hmm_bench_xarray;
 	case HMM_BENCH_PT:
-		return &hmm_bench_pt;
 	case HMM_BENCH_PT_DMA:
-		return &hmm_bench_pt_dma;
+		return &hmm_bench_pt;
 	default:
 		return NULL;
 	}
@@ -166,6 +165,7 @@ long hmm_bench_table(void __user *arg)
 		return -EINVAL;
 	if (args.layout == HMM_BENCH_HUGE)
 		range.order = PMD_SHIFT - PAGE_SHIFT;
+	range.dma = args.holder == HMM_BENCH_PT_DMA;
 	args.entries = range.npages >> range.order;
 
 	ret = hmm_bench_range_init(&range, args.layout);
@@ -274,6 +274,7 @@ long hmm_bench_gap(void __user *arg)
 	if (!holder || !args.rounds)
 		return -EINVAL;
 
+	range.dma = args.holder == HMM_BENCH_PT_DMA;
 	ret = hmm_bench_range_init(&range, HMM_BENCH_CONTIGUOUS);
 	if (ret)
 		return ret;

@@ -8,6 +8,7 @@
 /**
  * struct hmm_bench_range - what is held, and where
  * @table: holds it; of the holder that is measured
+ * @dma: with DMA addresses, where a holder can do with them and without
  * @start: address of the first page
  * @npages: how many pages there are
  * @order: log2 of the pages of an entry, where it is one entry for several
@@ -16,6 +17,7 @@
  */
 struct hmm_bench_range {
 	void *table;
+	bool dma;
 	unsigned long start;
 	unsigned long npages;
 	unsigned int order;
@@ -61,7 +63,6 @@ struct hmm_bench_holder {
 };
 
 extern const struct hmm_bench_holder hmm_bench_pt;
-extern const struct hmm_bench_holder hmm_bench_pt_dma;
 extern const struct hmm_bench_holder hmm_bench_xarray;
 
 long hmm_bench_table(void __user *arg);

@@ -19,7 +19,7 @@ export KSRC V
 help:
 	@echo "make run                            build, boot, show the device at work"
 	@echo "make check [SUITE=a,b] [VARIANT=x]  run the tests; all of CI's by default"
-	@echo "make bench [PART=a,b]               our walker beside 6.12's, our page table beside an xarray"
+	@echo "make bench [PART=a,b]               our walker, page table, faults beside what 6.12 has"
 	@echo "make model                          search the model of the protocol, and break it"
 	@echo "make kernel [VARIANT=x]             build a kernel and its initramfs"
 	@echo "make shell [VARIANT=x]              a shell in the guest (Ctrl-a x leaves)"

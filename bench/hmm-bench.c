@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Measures range walkers and mirror page tables by /dev/hmm_bench, each figure on a
- * line of its own:
+ * Measures range walkers, mirror page tables and the faults of devices by
+ * /dev/hmm_bench, each figure on a line of its own:
  *
  *	bench NAME UNIT WHO VALUE
  *
@@ -18,18 +18,15 @@
 #include <unistd.h>
 
 #include "measure.h"
+#include "rows.h"
 
-/* Rounds of which the shortest counts */
-#define ROUNDS		5
+const char *unit;
+int pairs;
 
-#define PAIRS_MAX	2001
-
-static const char *unit;	/* what a nanosecond of this machine counts */
 static const char *prefix = "";	/* of names */
 static unsigned long many;	/* pages of a row where nothing else is said */
-static int pairs;		/* measurements of which the median counts */
 
-static void say(const char *name, const char *by, double value)
+void say(const char *name, const char *by, double value)
 {
 	printf("bench %s%s %s %s %.4f\n", prefix, name, unit, by, value);
 	fflush(stdout);
@@ -42,7 +39,7 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static double median(double *values, int count)
+double median(double *values, int count)
 {
 	qsort(values, count, sizeof(*values), by_value);
 	return values[count / 2];
@@ -492,6 +489,14 @@ int main(int argc, char **argv)
 		many = 4 * HPAGE_PAGES;
 		pairs = 9;
 		threads();
+	} else if (!strcmp(mode, "faults")) {
+		unit = "ns/page";
+		pairs = 9;
+		faults();
+	} else if (!strcmp(mode, "faults-counted")) {
+		unit = "instructions/page";
+		pairs = 3;
+		faults_counted();
 	} else if (!strcmp(mode, "native")) {
 		struct populate all;
 
@@ -512,7 +517,8 @@ int main(int argc, char **argv)
 		many = 16 << 10;
 		profile();
 	} else {
-		die("what to measure? instructions, tables, threads, native, profile");
+		die("what to measure? instructions, tables, threads, faults, faults-counted, "
+		    "native, profile");
 	}
 	puts("bench done");
 	return 0;

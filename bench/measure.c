@@ -191,6 +191,24 @@ struct hmm_bench_gap measure_gap(enum hmm_bench_holds holder, unsigned int round
 	return gap;
 }
 
+struct hmm_bench_fault measure_fault(enum hmm_bench_drivers driver, struct memory m,
+				     unsigned int rounds, unsigned long least)
+{
+	struct hmm_bench_fault fault = {
+		.driver = driver,
+		.addr = (unsigned long)m.mem,
+		.npages = m.pages,
+		.rounds = rounds,
+		.least = least,
+	};
+
+	if (ioctl(bench_fd, HMM_BENCH_FAULT, &fault))
+		die("fault of %lu pages, %d: %s", m.pages, driver, strerror(errno));
+	if (fault.writable != m.pages)
+		die("fault of %lu pages, %d: maps %llu", m.pages, driver, fault.writable);
+	return fault;
+}
+
 int listeners_open(void)
 {
 	int fd = open("/dev/hmm_bench", O_RDWR | O_CLOEXEC);

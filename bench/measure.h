@@ -49,6 +49,13 @@ struct hmm_bench_table measure_table(enum hmm_bench_holds holder, enum hmm_bench
 				     unsigned int rounds);
 struct hmm_bench_gap measure_gap(enum hmm_bench_holds holder, unsigned int rounds);
 
+/*
+ * A device that wants to write all of the memory, as often as @rounds say, and for as
+ * many nanoseconds as @least says
+ */
+struct hmm_bench_fault measure_fault(enum hmm_bench_drivers driver, struct memory m,
+				     unsigned int rounds, unsigned long least);
+
 /* A file of /dev/hmm_bench for those who listen; they are gone when it is closed */
 int listeners_open(void);
 void listeners_add(int fd, enum hmm_bench_listeners what, unsigned int count, struct memory m);

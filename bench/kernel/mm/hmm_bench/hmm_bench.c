@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/hmm_bench: measures range walkers on the memory of the calling process, and
- * mirror page tables on none: see table.c.
+ * /dev/hmm_bench: measures range walkers on the memory of the calling process; faults
+ * of a device there, see fault.c; and mirror page tables on none, see table.c.
  *
  * Under QEMU's -icount each instruction takes a nanosecond of the guest's time,
  * so that one clock serves for both counts.
@@ -17,12 +17,11 @@
 #include <linux/timekeeping.h>
 #include <linux/uaccess.h>
 
+#include "fault.h"
 #include "hmm_bench.h"
 #include "listen.h"
+#include "peer.h"
 #include "table.h"
-
-/* The base tree's hmm_range_fault(): see peer.c. */
-int hmm_bench_peer(struct hmm_range *range);
 
 /**
  * struct hmm_bench_run - one measurement under way
@@ -258,6 +257,8 @@ static long hmm_bench_ioctl(struct file *file, unsigned int cmd, unsigned long a
 		return hmm_bench_gap((void __user *)arg);
 	case HMM_BENCH_LISTEN:
 		return hmm_bench_listen(file, (void __user *)arg);
+	case HMM_BENCH_FAULT:
+		return hmm_bench_fault((void __user *)arg);
 	default:
 		return -ENOTTY;
 	}

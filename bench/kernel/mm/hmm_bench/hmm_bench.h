@@ -114,9 +114,42 @@ struct hmm_bench_listen {
 	__u64 addr;
 };
 
+enum hmm_bench_drivers {
+	HMM_BENCH_NO_MIRROR,	/* what a driver does without us */
+	HMM_BENCH_A_MIRROR,	/* a mirror, by hmm_mirror_fault() */
+};
+
+/**
+ * struct hmm_bench_fault - what it takes to serve a device that faults
+ * @driver: in, &enum hmm_bench_drivers
+ * @addr: in, where the device wants to write, page aligned
+ * @npages: in, number of pages from there
+ * @rounds: in, how often to do the same at least, each time with nothing in the device's
+ *	tables; out, how often it was done
+ * @least: in, nanoseconds that all rounds take at least
+ * @best: out, nanoseconds of the shortest round
+ * @total: out, of all rounds
+ * @retries: out, how often the driver had to begin again, in all rounds
+ * @writable: out, pages that the device may write in the end
+ * @sum: out, of their pfns
+ */
+struct hmm_bench_fault {
+	__u64 driver;
+	__u64 addr;
+	__u64 npages;
+	__u64 rounds;
+	__u64 least;
+	__u64 best;
+	__u64 total;
+	__u64 retries;
+	__u64 writable;
+	__u64 sum;
+};
+
 #define HMM_BENCH_RUN	_IOWR('H', 0xb0, struct hmm_bench)
 #define HMM_BENCH_TABLE	_IOWR('H', 0xb1, struct hmm_bench_table)
 #define HMM_BENCH_GAP	_IOWR('H', 0xb2, struct hmm_bench_gap)
 #define HMM_BENCH_LISTEN	_IOW('H', 0xb3, struct hmm_bench_listen)
+#define HMM_BENCH_FAULT	_IOWR('H', 0xb4, struct hmm_bench_fault)
 
 #endif /* _HMM_BENCH_H */

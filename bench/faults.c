@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Rows of faults that a device takes: of a driver that has a mirror (ours), and of one
+ * that has none but an interval notifier of all the mm (peer). Alone, and beside
+ * threads that change other memory of the process.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "measure.h"
+#include "rows.h"
+
+#define MIB_PAGES	256UL
+
+/* How often, and what becomes of it */
+struct rounds {
+	unsigned int rounds;
+	unsigned long least;	/* nanoseconds */
+	bool mean;		/* of all; or the shortest */
+};
+
+/* Long enough for others to come in between */
+static const struct rounds timed = { .rounds = 1, .least = 100000000, .mean = true };
+static const struct rounds counted = { .rounds = ROUNDS };
+static const struct rounds once = { .rounds = 1 };
+
+static struct hmm_bench_fault measure_rounds(enum hmm_bench_drivers driver, struct memory m,
+					     const struct rounds *r)
+{
+	return measure_fault(driver, m, r->rounds, r->least);
+}
+
+static double figure(const struct hmm_bench_fault *fault, const struct rounds *r)
+{
+	const double pages = fault->npages;
+
+	return r->mean ? fault->total / pages / fault->rounds : fault->best / pages;
+}
+
+/*
+ * By turns on the same memory. They have to map the same. How often they had to begin
+ * again is a row of its own, if that has a name.
+ */
+static void row_fault(const char *name, struct memory m, const struct rounds *r,
+		      const char *retries_name)
+{
+	unsigned long long retries[2] = {};
+	double took[2][PAIRS_MAX];
+	const char *of = unit;
+
+	for (int i = 0; i < pairs; i++) {
+		struct hmm_bench_fault peer = measure_rounds(HMM_BENCH_NO_MIRROR, m, r);
+		struct hmm_bench_fault ours = measure_rounds(HMM_BENCH_A_MIRROR, m, r);
+
+		if (peer.sum != ours.sum)
+			die("%s: they do not map the same", name);
+		took[0][i] = figure(&peer, r);
+		took[1][i] = figure(&ours, r);
+		retries[0] += peer.retries;
+		retries[1] += ours.retries;
+	}
+	say(name, "peer", median(took[0], pairs));
+	say(name, "ours", median(took[1], pairs));
+	if (!retries_name)
+		return;
+	/* All of them: none is to be hidden by a median. */
+	unit = "retries";
+	say(retries_name, "peer", retries[0]);
+	say(retries_name, "ours", retries[1]);
+	unit = of;
+}
+
+static void row_present(const char *name, unsigned long pages, int advice,
+			const struct rounds *r)
+{
+	struct memory m = anon_touched(pages, advice);
+
+	row_fault(name, m, r, NULL);
+	drop(m);
+}
+
+/* Memory that is not there yet, which the first to ask gets: once, nothing varies. */
+static void row_missing(const char *name, unsigned long pages, int advice)
+{
+	const enum hmm_bench_drivers drivers[] = { HMM_BENCH_NO_MIRROR, HMM_BENCH_A_MIRROR };
+
+	for (int i = 0; i < 2; i++) {
+		struct memory m = anon(pages, advice);
+		struct hmm_bench_fault fault = measure_rounds(drivers[i], m, &once);
+
+		say(name, i ? "ours" : "peer", figure(&fault, &once));
+		drop(m);
+	}
+}
+
+/* Threads that change memory which no device wants */
+
+struct disturber {
+	pthread_t thread;
+	pthread_barrier_t *barrier;
+	void (*disturb)(struct memory m);
+	struct memory m;
+	atomic_bool stop;
+	unsigned long times;
+};
+
+static void map_and_unmap(struct memory m)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+
+	if (mmap(m.mem, m.pages * PAGE_SIZE, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED)
+		die("mmap: %s", strerror(errno));
+	touch(m, m.pages);
+	drop(m);
+}
+
+static void protect(struct memory m)
+{
+	if (mprotect(m.mem, m.pages * PAGE_SIZE, PROT_READ) ||
+	    mprotect(m.mem, m.pages * PAGE_SIZE, PROT_READ | PROT_WRITE))
+		die("mprotect of %lu pages: %s", m.pages, strerror(errno));
+}
+
+static void *disturb(void *arg)
+{
+	struct disturber *d = arg;
+
+	for (d->times = 0; !atomic_load(&d->stop); d->times++) {
+		d->disturb(d->m);
+		if (!d->times)
+			pthread_barrier_wait(d->barrier);
+	}
+	return NULL;
+}
+
+static void row_beside(const char *name, struct memory m, struct disturber *disturbers,
+		       int count)
+{
+	pthread_barrier_t barrier;
+	char retries_name[64];
+
+	snprintf(retries_name, sizeof(retries_name), "%s/retries", name);
+	pthread_barrier_init(&barrier, NULL, count + 1);
+	for (int i = 0; i < count; i++) {
+		disturbers[i].barrier = &barrier;
+		if (pthread_create(&disturbers[i].thread, NULL, disturb, &disturbers[i]))
+			die("pthread_create: %s", strerror(errno));
+	}
+	pthread_barrier_wait(&barrier);
+	row_fault(name, m, &timed, retries_name);
+	for (int i = 0; i < count; i++)
+		atomic_store(&disturbers[i].stop, true);
+	for (int i = 0; i < count; i++) {
+		pthread_join(disturbers[i].thread, NULL);
+		printf("# %s: thread %d changed its memory %lu times\n", name, i,
+		       disturbers[i].times);
+	}
+	pthread_barrier_destroy(&barrier);
+}
+
+/* A part of memory, behind the pages at @first */
+static struct memory part(struct memory m, unsigned long first, unsigned long pages)
+{
+	return (struct memory){ .mem = m.mem + first * PAGE_SIZE, .pages = pages };
+}
+
+/*
+ * All in the same GiB, with holes between, so that no mapping is merged with another:
+ *
+ *	  0 MiB  what the device faults, 16 MiB
+ *	256 MiB  what one thread maps and unmaps, 64 KiB; and another one from 320 MiB on
+ *	512 MiB  what a thread protects, 256 MiB
+ */
+static void neighbours(void)
+{
+	struct memory all = anon(GIB_PAGES, MADV_NOHUGEPAGE);
+	struct memory m = part(all, 0, 16 * MIB_PAGES);
+	struct memory large = part(all, 512 * MIB_PAGES, 256 * MIB_PAGES);
+	struct disturber mappers[] = {
+		{ .disturb = map_and_unmap, .m = part(all, 256 * MIB_PAGES, 16) },
+		{ .disturb = map_and_unmap, .m = part(all, 320 * MIB_PAGES, 16) },
+	};
+	struct disturber protector = { .disturb = protect, .m = large };
+
+	drop(part(all, 16 * MIB_PAGES, 496 * MIB_PAGES));
+	drop(part(all, 768 * MIB_PAGES, 256 * MIB_PAGES));
+	touch(m, 1);
+	touch(large, 1);
+	row_fault("fault/alone", m, &timed, NULL);
+	row_beside("fault/beside-mmap", m, mappers, ARRAY_SIZE(mappers));
+	row_beside("fault/beside-mprotect", m, &protector, 1);
+	drop(m);
+	drop(large);
+}
+
+void faults(void)
+{
+	neighbours();
+	row_present("prefetch/1G/4K", GIB_PAGES, MADV_NOHUGEPAGE, &timed);
+	row_present("prefetch/1G/THP", GIB_PAGES, MADV_HUGEPAGE, &timed);
+}
+
+void faults_counted(void)
+{
+	row_present("fault/2M/4K", HPAGE_PAGES, MADV_NOHUGEPAGE, &counted);
+	/* The first fault of a mirror, which has nothing then */
+	row_present("fault/2M/4K/first", HPAGE_PAGES, MADV_NOHUGEPAGE, &once);
+	row_present("fault/2M/THP", HPAGE_PAGES, MADV_HUGEPAGE, &counted);
+	row_present("fault/1-page", 1, MADV_NOHUGEPAGE, &counted);
+	row_present("fault/1G/4K", GIB_PAGES, MADV_NOHUGEPAGE, &once);
+	row_present("fault/1G/THP", GIB_PAGES, MADV_HUGEPAGE, &once);
+	row_missing("fault/1G/4K/missing", GIB_PAGES, MADV_NOHUGEPAGE);
+	row_missing("fault/1G/THP/missing", GIB_PAGES, MADV_HUGEPAGE);
+}

@@ -1056,16 +1056,24 @@ static unsigned int hmm_pt_stage_order(const struct hmm_pt_stage *stage,
  */
 static int hmm_pt_stage_blocks(const struct hmm_pt_stage *stage)
 {
-	unsigned long addr, count, *words;
+	unsigned long *words = stage->words, *behind = hmm_pt_stage_word(stage, stage->end);
+	unsigned long addr, count;
 	unsigned int order;
 
-	for (addr = stage->start; addr < stage->end; addr += PAGE_SIZE) {
-		if (!(*hmm_pt_stage_word(stage, addr) & HMM_PTE_VALID))
+	while (words < behind) {
+		if (!(*words & HMM_PTE_VALID))
 			return -EINVAL;
-	}
-	for (addr = stage->start; addr < stage->end; addr += PAGE_SIZE << order) {
-		words = hmm_pt_stage_word(stage, addr);
+		if (!hmm_pt_word_order(*words)) {
+			words++;
+			continue;
+		}
+		addr = stage->start + ((words - stage->words) << PAGE_SHIFT);
 		order = hmm_pt_stage_order(stage, addr);
+		if (order == hmm_pt_word_order(*words)) {
+			/* So is that of the others, which are like it. */
+			words += BIT(order);
+			continue;
+		}
 		for (count = BIT(order); count; count--, words++) {
 			*words &= ~(0x1fUL << HMM_PTE_ORDER_SHIFT);
 			*words |= (unsigned long)order << HMM_PTE_ORDER_SHIFT;

@@ -130,16 +130,21 @@ static int hmm_fault_make_room(struct hmm_fault *fault)
  */
 static void hmm_fault_request(struct hmm_fault *fault)
 {
-	unsigned long addr, *request = fault->range.hmm_pfns, *word = fault->words;
+	unsigned long first = hmm_fault_index(fault, fault->start);
+	unsigned long behind = hmm_fault_index(fault, fault->end);
+	unsigned long *request = fault->range.hmm_pfns;
+	unsigned long word = HMM_PFN_ERROR | HMM_PFN_REQ_FAULT;
 
-	for (addr = fault->range.start; addr < fault->range.end; addr += PAGE_SIZE) {
-		*request = HMM_PFN_ERROR;
-		if (!(*word++ & HMM_PTE_EXCLUSIVE))
-			*request |= HMM_PFN_REQ_FAULT;
-		if (*request & HMM_PFN_REQ_FAULT && fault->flags & HMM_FAULT_WRITE &&
-		    addr >= fault->start && addr < fault->end)
-			*request |= HMM_PFN_REQ_WRITE;
-		request++;
+	memset_l(request, word, first);
+	memset_l(request + behind, word, hmm_fault_index(fault, fault->range.end) - behind);
+	if (fault->flags & HMM_FAULT_WRITE)
+		word |= HMM_PFN_REQ_WRITE;
+	memset_l(request + first, word, behind - first);
+	if (!fault->exclusive)
+		return;
+	for (first = 0; first < hmm_fault_index(fault, fault->range.end); first++) {
+		if (fault->words[first] & HMM_PTE_EXCLUSIVE)
+			request[first] = HMM_PFN_ERROR;
 	}
 }
 
@@ -237,31 +242,37 @@ static int hmm_fault_walk(struct hmm_fault *fault)
 }
 
 /*
- * Did the walk get what the device needs? Of the device's own memory that the CPU maps
- * read-only, the driver may have declined to migrate a page back: that is valid only.
+ * Where the first is of the pages up to @behind that the walk has not got what the device
+ * needs for. Of the device's own memory that the CPU maps read-only, the driver may have
+ * declined to migrate a page back: that is valid only.
  */
-static bool hmm_fault_served(const struct hmm_fault *fault, unsigned long addr,
-			     unsigned long pfn)
+static unsigned long hmm_fault_served(const struct hmm_fault *fault, unsigned long index,
+				      unsigned long behind, unsigned long write)
 {
-	if (pfn & HMM_PFN_ERROR)
-		return false;
-	return !(fault->flags & HMM_FAULT_WRITE) || pfn & HMM_PFN_WRITE ||
-	       addr < fault->start || addr >= fault->end;
+	const unsigned long *pfns = fault->range.hmm_pfns;
+
+	while (index < behind && (pfns[index] & (HMM_PFN_ERROR | write)) == write)
+		index++;
+	return index;
 }
 
 /* The end of what the walk has served */
 static unsigned long hmm_fault_walked(const struct hmm_fault *fault)
 {
-	const unsigned long *pfn = fault->range.hmm_pfns;
-	unsigned long addr = fault->range.start;
+	unsigned long first = hmm_fault_index(fault, fault->start);
+	unsigned long behind = hmm_fault_index(fault, fault->end);
+	unsigned long index;
 
 	if (fault->flags & HMM_FAULT_PRESENT)
 		return fault->range.end;
-	while (addr < fault->range.end && hmm_fault_served(fault, addr, *pfn)) {
-		addr += PAGE_SIZE;
-		pfn++;
-	}
-	return addr;
+	index = hmm_fault_served(fault, 0, first, 0);
+	if (index == first)
+		index = hmm_fault_served(fault, first, behind,
+					 fault->flags & HMM_FAULT_WRITE ? HMM_PFN_WRITE : 0);
+	if (index == behind)
+		index = hmm_fault_served(fault, behind,
+					 hmm_fault_index(fault, fault->range.end), 0);
+	return fault->range.start + (index << PAGE_SHIFT);
 }
 
 /*
@@ -290,11 +301,15 @@ static bool hmm_fault_resize(struct hmm_fault *fault)
 static unsigned long hmm_fault_folio(const unsigned long *pfn, unsigned long *word,
 				     unsigned long pages)
 {
-	struct page *page = hmm_pfn_to_page(*pfn);
+	unsigned long order = hmm_pfn_to_map_order(*pfn);
 	struct folio *folio;
+	struct page *page;
 	unsigned long i;
 
-	if (*word & HMM_PTE_DEVICE || hmm_pfn_to_map_order(*pfn))
+	if (order)
+		return min(pages, BIT(order) - (*pfn & (BIT(order) - 1)));
+	page = hmm_pfn_to_page(*pfn);
+	if (*word & HMM_PTE_DEVICE || !PageCompound(page))
 		return 1;
 	folio = page_folio(page);
 	pages = min_t(unsigned long, pages,
@@ -302,6 +317,23 @@ static unsigned long hmm_fault_folio(const unsigned long *pfn, unsigned long *wo
 	for (i = 0; i < pages && pfn[i] == pfn[0] + i; i++)
 		word[i] |= (unsigned long)folio_order(folio) << HMM_PTE_ORDER_SHIFT;
 	return i;
+}
+
+/* From one page to another: may the device write what it may write already, or all? */
+static void hmm_fault_make_words(struct hmm_fault *fault, unsigned long index,
+				 unsigned long behind, bool write)
+{
+	const unsigned long *pfns = fault->range.hmm_pfns;
+	unsigned long *words = fault->words;
+
+	if (index >= behind)
+		return;
+	if (write) {
+		memcpy(words + index, pfns + index, (behind - index) * sizeof(*words));
+		return;
+	}
+	for (; index < behind; index++)
+		words[index] = pfns[index] & (~HMM_PTE_WRITE | words[index]);
 }
 
 /*
@@ -314,18 +346,14 @@ static int hmm_fault_make_entries(struct hmm_fault *fault, unsigned long start,
 {
 	unsigned long i, first = hmm_fault_index(fault, start);
 	unsigned long behind = hmm_fault_index(fault, end);
+	unsigned long from = clamp(hmm_fault_index(fault, fault->start), first, behind);
+	unsigned long to = clamp(hmm_fault_index(fault, fault->end), first, behind);
 	const unsigned long *pfns = fault->range.hmm_pfns;
 	unsigned long *words = fault->words;
 
-	for (i = first; i < behind; i++) {
-		unsigned long addr = fault->range.start + (i << PAGE_SHIFT);
-		unsigned long keep = words[i];
-
-		if (fault->flags & HMM_FAULT_WRITE && addr >= fault->start &&
-		    addr < fault->end)
-			keep = HMM_PTE_WRITE;
-		words[i] = pfns[i] & (~HMM_PTE_WRITE | keep);
-	}
+	hmm_fault_make_words(fault, first, from, false);
+	hmm_fault_make_words(fault, from, to, fault->flags & HMM_FAULT_WRITE);
+	hmm_fault_make_words(fault, to, behind, false);
 
 	guard(rwsem_read)(&fault->mirror->lock);
 	if (fault->mirror->dead)
@@ -444,13 +472,11 @@ static int hmm_fault_commit_stage(struct hmm_fault *fault, struct hmm_pt_stage *
 /* The entry of the page that is alone, if it will do, or 0 */
 static unsigned long hmm_fault_entry(const struct hmm_fault *fault)
 {
-	unsigned long pfn = *fault->range.hmm_pfns;
+	unsigned long pfn = *fault->range.hmm_pfns, need = HMM_PFN_VALID;
 
-	if (!(pfn & HMM_PFN_VALID))
-		return 0;
-	if (fault->flags & HMM_FAULT_PRESENT || hmm_fault_served(fault, fault->start, pfn))
-		return pfn;
-	return 0;
+	if (fault->flags & HMM_FAULT_WRITE && !(fault->flags & HMM_FAULT_PRESENT))
+		need |= HMM_PFN_WRITE;
+	return (pfn & need) == need ? pfn : 0;
 }
 
 /*
@@ -561,14 +587,16 @@ static int hmm_fault_commit(struct hmm_fault *fault, unsigned long start,
 static long hmm_fault_commit_runs(struct hmm_fault *fault, unsigned long end)
 {
 	const unsigned long *pfns = fault->range.hmm_pfns;
+	unsigned long i, stop = hmm_fault_index(fault, end);
 	unsigned long addr, behind, done;
 	long pages = 0;
 	int ret;
 
 	for (addr = fault->range.start; addr < end; addr = behind) {
-		behind = addr;
-		while (behind < end && pfns[hmm_fault_index(fault, behind)] & HMM_PFN_VALID)
-			behind += PAGE_SIZE;
+		i = hmm_fault_index(fault, addr);
+		while (i < stop && pfns[i] & HMM_PFN_VALID)
+			i++;
+		behind = fault->range.start + (i << PAGE_SHIFT);
 		if (behind == addr) {
 			behind += PAGE_SIZE;
 			continue;

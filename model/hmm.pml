@@ -11,15 +11,16 @@
  *    range, registration, RELEASE through the sentinel, unregistration and the users it waits for;
  *  - mm/hmm_fault.c: the fault loop, for reading or for writing; what it publishes, what the driver
  *    is told of it, and how that is taken back when the driver fails; blocks of the mirror page
- *    table, which are not cut;
+ *    table, which are not cut; the progress path, after COLLISIONS_MAX collisions;
+ *  - mm/hmm.c: which lock the walk takes, and how it goes on when a CPU fault has dropped that;
  *  - those who invalidate: with mmap_lock (zap, protection; also the OOM reaper, which may not
- *    sleep), with the folio's lock (migration), with neither (truncation), nested, in parallel;
+ *    sleep), with the lock of the VMA alone (CPU faults), with the folio's lock (migration), with
+ *    none of them (truncation), nested, in parallel; and the CPU faults of the fault itself;
  *  - the driver, who may refuse where it may not sleep and may fail to map, with some of it done.
  *
- * NOT IN THE CODE YET is the progress path, which the knob NEXT adds to the fault loop: what the
- * next issue is to build. Searches with it have names that begin with "next". All the others are
- * of what mm/ does today. Of that, every_fault_ends says: when nobody invalidates any more, every
- * fault ends; only with NEXT it says so beside a storm that never ends.
+ * every_fault_ends says: when nobody invalidates any more, every fault ends. With the knob STORM
+ * it says so beside storms that never end, for what is in memory; of truncation, which the
+ * progress path does not keep out, only when that has ended.
  *
  * Two pages are enough: whatever involves a third one involves two that are alike. A window is one
  * page or both, and so is a block. A pte is present or not, writable or not. Which page it maps has
@@ -37,32 +38,32 @@
  *    tables that it frees make hmm_pt_publish() say -EAGAIN: one more way to begin again;
  *  - errors that end a fault before it walks or after (no memory, a signal, no way to reach the
  *    page by DMA), pieces that change their size, and runs: a fault has one piece, and that one
- *    stage;
+ *    stage. After the progress path that is the first page; the rest would be another fault;
  *  - HMM_FAULT_PRESENT, and HMM_MIRROR_OWN_TABLES, whose drivers begin, retry and end like faults;
  *  - the walk's own locks below mmap_lock, and the pagemap: they are never held while waiting;
- *  - the invalidation that breaks COW in the fault itself: it collides with its own range, but it
- *    leaves nothing to break for the next attempt, and it runs while the fault holds no lock that
- *    a callback takes. A fault that waits under mirror->lock is what the mutation of this
- *    name shows;
- *  - with NEXT, memory that is unmapped for ever by those who hold neither mmap_lock nor the lock
- *    of the folio (truncation), or taken away by reclaim each time: it is not resident, and whether
- *    a fault on such memory ends is not asked.
+ *  - memory that is not resident: what reclaim takes away each time, and what user space has to
+ *    bring, for which the progress path goes back to the usual one;
+ *  - who changes VMAs: without them one lock stands for those of all VMAs, and mmap_lock is held
+ *    for writing only by faults.
  *
  * Fairness is weak (who can always go on does). A lock that is taken again and again by others
- * needs more: beside a storm, locks have queues, as the kernel's hand-off gives them. Without them
- * each waiter may be overtaken for ever, which is the wider model for safety. For folios this
- * assumes more than hand-off: that who finds a migration entry, or is about to lock the folio,
- * comes before the next migration, even if that is of another folio at the same address.
+ * needs more: beside a storm, locks have queues, as the kernel's hand-off gives them; who waits for
+ * that of the VMA for writing keeps readers out. Without them each waiter may be overtaken for
+ * ever, which is the wider model for safety. For folios this assumes more than hand-off: that who
+ * finds a migration entry comes before the next migration, and that migrations pause for once from
+ * the first look of the progress path until it has the folio's lock, even those of another folio at
+ * the same address. Nothing in the code makes them: if each time one falls into that stretch the
+ * fault begins again, as beside truncation, for which the stretch ends with the commit.
  *
  * What no search asks: insertion of a window waits until the mm has not a single active
- * invalidation. Faults keep out those who take mmap_lock, but two who do not (CPU faults under a
- * VMA lock that copy on write are some) and who overlap for ever would keep a first fault in a
- * window waiting.
+ * invalidation. That keeps out those who take mmap_lock, but two who do not (CPU faults under a VMA
+ * lock that copy on write are some, migrations others) and who overlap for ever would keep a first
+ * fault in a window waiting. Beside storms of two such kinds the windows are there (SUBSCRIBED).
  *
- * Knobs, set in hmm.runs: WINDOWS (1 or 2), FAULTS, BLOCKS, WHO0 and WHO1 (who invalidates), OTHERS
- * (who else listens), MAYFAIL (refusals), NEST, LIFE (register, exit, unregister), LIVE (does every
- * fault end?), NEXT (the progress path; with LIVE storms never end). MUTATE_x breaks one thing,
- * where it stands.
+ * Knobs, set in hmm.runs: WINDOWS (1 or 2), SUBSCRIBED, FAULTS, BLOCKS, WHO0 and WHO1 (who
+ * invalidates), OTHERS (who else listens), MAYFAIL (refusals), NEST, SELF (CPU faults of the fault
+ * itself invalidate), LIFE (register, exit, unregister), LIVE (does every fault end?), STORM (with
+ * LIVE: also beside storms that never end). MUTATE_x breaks one thing, where it stands.
  */
 
 #ifndef WINDOWS
@@ -84,13 +85,17 @@
 #else
 #define ASKED	(FIRST | SECOND)
 #endif
-#ifndef TRIES
-#define TRIES	1		/* collisions before the progress path, with NEXT */
-#endif
+#define COLLISIONS_MAX	1	/* HMM_FAULT_COLLISIONS_MAX */
+#define FRUITLESS_MAX	2	/* HMM_FAULT_FRUITLESS_MAX */
 
 /* Has someone else an interval notifier on all of this mm? Then insertions are deferred. */
 #ifndef OTHERS
 #define OTHERS	false
+#endif
+
+/* Are the windows there from the beginning? */
+#ifndef SUBSCRIBED
+#define SUBSCRIBED	false
 #endif
 
 /* Who invalidates, by what is held from start to end */
@@ -98,6 +103,7 @@
 #define MMAP	1		/* mmap_lock for reading: MADV_DONTNEED, COW, OOM reaper */
 #define RMAP	2		/* the folio's lock: migration */
 #define IMMAP	3		/* neither: truncation, which needs the folio's lock afterwards */
+#define CPU	4		/* the VMA's lock: COW. Without that it is MMAP. */
 #ifndef WHO0
 #define WHO0	MMAP
 #endif
@@ -136,13 +142,18 @@ bool block;			/* the mirror has both pages in one block */
 #define covered(e, p)	(!((e) & STALE) && (!((e) & WRITE) || (pte[p] & WRITE)))
 
 /* struct mmu_notifier_subscriptions */
+#ifndef SELF
 #define SLOTS		5	/* two (nested) of each who invalidates, one of exit */
+#else
+#define SLOTS		6	/* and one of the fault's own */
+#endif
 #define SLOT_EXIT	4
+#define SLOT_SELF	5
 byte active_ranges[SLOTS];		/* the list of active ranges: the pages of each */
 bool started[SLOTS];		/* its start succeeded: only properties look */
 byte active_invalidate_ranges;
 bool odd;			/* invalidate_seq & 1 */
-bool in_tree[WINDOWS + 1], deferred[WINDOWS + 1];
+bool in_tree[WINDOWS + 1] = SUBSCRIBED, deferred[WINDOWS + 1];
 bool same_seq[WINDOWS + 1];	/* interval_sub->invalidate_seq == invalidate_seq */
 #define overlaps(s, set)	(active_ranges[s] & (set))
 
@@ -153,13 +164,11 @@ bool wait_seq[FAULTS + 2];	/* the sequence is still what it was when I looked */
 byte wait_active[FAULTS];	/* ranges that were active when I looked and still are, by slot */
 
 /* Locks; those called next have been promised to a fault, beside a storm */
-#if defined(LIVE) && defined(NEXT)
-#define STORM
-#endif
 bool lock_write, lock_read;			/* mirror->lock */
 bool window_mutex;
 bool mmap_write, mmap_next;
-byte mmap_read;
+bool vma_write, vma_next;
+byte mmap_read, vma_read;
 bool folio[PAGES], folio_next[PAGES];
 #ifdef STORM
 chan lock_queue = [3] of { byte };
@@ -169,6 +178,7 @@ chan lock_queue = [3] of { byte };
 #endif
 #define lock_free	(!lock_write && !lock_read)
 #define mmap_free	(!mmap_write && !mmap_next)
+#define vma_free	(!vma_write && !vma_next)
 #define folio_free(p)	(!folio[p] && !folio_next[p])
 
 #ifdef STORM
@@ -187,22 +197,28 @@ inline take_lock(free, locked)
 /* struct hmm_mirror */
 bool dead, registered, freed;
 byte released, users = 1;
-bool have_window[WINDOWS];
+bool have_window[WINDOWS] = SUBSCRIBED;
 byte range[FAULTS];		/* the list of ranges: the pages of each */
 bool collided[FAULTS];
+bool disturbed[FAULTS];		/* collided, and not by its own invalidations alone */
 
 byte mm_users = 1;
 byte ended;			/* faults that returned */
 byte telling;			/* faults that published what the driver has not answered */
-#if WHO1 == NOBODY
-byte storms = 1;		/* those who still invalidate */
+/* Those who still invalidate, and may end */
+#ifdef STORM
+byte storms = (WHO0 == IMMAP) + (WHO1 == IMMAP);
 #else
-byte storms = 2;
+byte storms = 1 + (WHO1 != NOBODY);
 #endif
 
 /* What functions return: 0 or */
 #define AGAIN		1	/* -EAGAIN */
 #define FAILED		2	/* any other errno */
+#define BUSY		3	/* -EBUSY */
+
+/* Who does something, as the local variable me: a fault by its number, or */
+#define NO_FAULT	FAULTS
 
 /*
  * Properties. Each is a variable that is always false, because pan quotes the expression.
@@ -383,7 +399,7 @@ inline hmm_pt_drop_range(set, event)
 
 #define invalid(slot, q)	(started[slot] && has(active_ranges[slot], q))
 #define no_active(q)	(!invalid(0, q) && !invalid(1, q) && !invalid(2, q) && !invalid(3, q) && \
-			 !invalid(4, q))
+			 !invalid(4, q) && !invalid(SLOTS - 1, q))
 
 inline hmm_pt_publish(f)
 {
@@ -407,7 +423,12 @@ inline hmm_pt_publish(f)
 inline hmm_mirror_collide(set)
 {
 	for (j : 0 .. FAULTS - 1) {
-		collided[j] = collided[j] || (range[j] & (set))
+		collided[j] = collided[j] || (range[j] & (set));
+#ifdef MUTATE_DISTURBED_BY_ITSELF
+		disturbed[j] = collided[j]
+#else
+		disturbed[j] = disturbed[j] || ((range[j] & (set)) && j != me)
+#endif
 	}
 }
 
@@ -467,22 +488,18 @@ inline hmm_mirror_invalidate(set, event, may_block)
 
 inline hmm_window_invalidate(w, set, event)
 {
-	touch();
-	if
-	:: blockable -> down_write()
-	:: !blockable -> atomic {
-		if
-		:: lock_free -> lock_write = true
-		:: else ->
-#ifndef MUTATE_TRYLOCK_SUCCEEDS
-			refused = true
-#else
-			skipped = true
-#endif
-		fi
-	}
-	fi;
 	atomic {
+		touch();
+		if
+		:: blockable -> down_write()
+		:: !blockable && lock_free -> lock_write = true
+		/* Somebody has it now, or for what is one step here. */
+#ifndef MUTATE_TRYLOCK_SUCCEEDS
+		:: !blockable -> refused = true
+#else
+		:: !blockable -> skipped = true
+#endif
+		fi;
 		if
 		:: !refused && !skipped ->
 			touch();
@@ -587,15 +604,16 @@ inline hmm_mirror_kill()
 /* What __mmu_notifier_invalidate_range_start() does; see mm/mmu_notifier.c for the names. */
 inline mn_itree_invalidate(slot, set, event)
 {
-	mn_itree_inv_start_range(slot, set);
-	w = 0;
+	atomic { mn_itree_inv_start_range(slot, set); w = 0 }
 	do
-	:: found && !refused && w < WINDOWS ->
+	:: atomic {
+		found && !refused && w < WINDOWS ->
 		if
 		:: in_tree[w] && (pages_of(w) & set) -> hmm_window_invalidate(w, set, event)
 		:: else
 		fi;
 		w++
+	}
 	:: found && !refused && w == SENTINEL ->
 #ifdef LIFE
 		if
@@ -606,26 +624,28 @@ inline mn_itree_invalidate(slot, set, event)
 		break
 	:: else -> break
 	od;
-	w = 0;
-	found = false;
+	atomic {
+		w = 0;
+		found = false;
 #ifdef MAYFAIL
-	if
-	:: refused ->
-		skip;
+		if
+		:: refused ->
+			skip;
 #ifndef MUTATE_LEAK_WHEN_TREE_REFUSES
-		mn_itree_inv_end(slot)
+			mn_itree_inv_end(slot)
 #endif
-	/* A notifier of the hlist */
-	:: !refused && !blockable ->
-		refused = true;
+		/* A notifier of the hlist */
+		:: !refused && !blockable ->
+			refused = true;
 #ifndef MUTATE_LEAK_WHEN_HLIST_REFUSES
-		mn_itree_inv_end(slot)
+			mn_itree_inv_end(slot)
 #endif
-	:: !refused -> started[slot] = true
-	fi
+		:: !refused -> started[slot] = true
+		fi
 #else
-	started[slot] = true
+		started[slot] = true
 #endif
+	}
 }
 
 inline page_freed(q)
@@ -665,23 +685,23 @@ inline change(q, event)
 
 /*
  * By who: zap_page_range_single(), mprotect_fixup(), wp_page_copy() or __oom_reap_task_mm();
- * try_to_migrate(); unmap_mapping_range()
+ * try_to_migrate(); unmap_mapping_range(); wp_page_copy()
  */
 proctype invalidator(byte who, slot)
 {
-	byte set, event, inner, w, hit, wide, told, was, p, j;
+	byte me = NO_FAULT, set, event, inner, w, hit, wide, told, was, p, j;
 	bool blockable = true, found, refused, skipped, was_dead;
 
 again:
-#ifdef STORM
-	/* A storm on the page that the progress path is about, or migration of the other one */
-	set = 1;
-	if
-	:: true
-	:: who == RMAP -> set = 2
-	fi;
-#else
 	atomic {
+#ifdef STORM
+		/* On the page that the progress path is about, or migration of the other one */
+		set = 1;
+		if
+		:: true
+		:: who == RMAP -> set = 2
+		fi;
+#else
 		select(set : 1 .. ASKED);
 		if
 		:: event = CLEAR
@@ -691,20 +711,21 @@ again:
 		if
 		:: who == MMAP -> blockable = false
 		:: blockable = true
-		fi
+		fi;
 #endif
-	}
 #endif
-	if
-	:: who == MMAP -> atomic { mmap_free -> mmap_read++ }
-	:: who == RMAP ->
-		/* Of set == BOTH: hugetlb, whose ranges are wider than the folio */
 		if
-		:: set != 2 -> atomic { folio_free(0) -> folio[0] = true }
-		:: else -> atomic { folio_free(1) -> folio[1] = true }
+		:: who == MMAP -> atomic { mmap_free -> mmap_read++ }
+		:: who == CPU -> atomic { vma_free -> vma_read++ }
+		:: who == RMAP ->
+			/* Of set == BOTH: hugetlb, whose ranges are wider than the folio */
+			if
+			:: set != 2 -> atomic { folio_free(0) -> folio[0] = true }
+			:: else -> atomic { folio_free(1) -> folio[1] = true }
+			fi
+		:: who == IMMAP
 		fi
-	:: who == IMMAP
-	fi;
+	}
 
 	mn_itree_invalidate(slot, set, event);
 	if
@@ -724,20 +745,25 @@ again:
 			inner = 0
 		fi;
 #endif
-		if
-		:: has(set, 0) -> change(0, event)
-		:: else
-		fi;
-		if
-		:: has(set, 1) && !(who == RMAP && set == BOTH) -> change(1, event)
-		:: else
-		fi;
+		atomic {
+			if
+			:: has(set, 0) -> change(0, event)
+			:: else
+			fi
+		}
+		atomic {
+			if
+			:: has(set, 1) && !(who == RMAP && set == BOTH) -> change(1, event)
+			:: else
+			fi
+		}
 		mn_itree_inv_end(slot)
 	fi;
 
 	atomic {
 		if
 		:: who == MMAP -> mmap_read--
+		:: who == CPU -> vma_read--
 		:: who == RMAP -> folio[(set == 2 -> 1 : 0)] = false
 		:: who == IMMAP ->
 			/* truncate_inode_pages() */
@@ -745,17 +771,20 @@ again:
 		fi;
 		set = 0;
 		event = 0;
-		blockable = true
-	}
+		blockable = true;
+		if
 #ifdef STORM
-	goto again
+		:: who != IMMAP -> goto again
+		:: who == IMMAP -> goto again
+		:: who == IMMAP -> storms--
 #else
-	if
-	/* The slot of a range that never ended is not used again. */
-	:: !active_ranges[slot] && !active_ranges[slot + 1] -> goto again
-	:: storms--	/* for ever only as long as it likes: who waits then has nobody left */
-	fi
+		/* The slot of a range that never ended is not used again. */
+		:: !active_ranges[slot] && !active_ranges[slot + 1] -> goto again
+		/* For ever only as long as it likes: who waits then has nobody left. */
+		:: storms--
 #endif
+		fi
+	}
 }
 
 /* --------------------------------------------- ranges and windows of mm/hmm_mirror.c */
@@ -821,6 +850,7 @@ inline list_add_range(f, set)
 	d_step {
 		touch();
 		range[f] = set;
+		disturbed[f] = false;
 #ifndef MUTATE_RESET_AFTER_WAIT
 		collided[f] = false
 #endif
@@ -848,6 +878,7 @@ inline hmm_range_end_alive(f)
 		touch();
 		range[f] = NOTHING;
 		collided[f] = false;
+		disturbed[f] = false;
 		seen(f, 0) = 0;
 		seen(f, 1) = 0
 	}
@@ -863,6 +894,22 @@ inline hmm_range_begin_alive(f, set)
 	fi
 }
 
+/* With locks held. What was seen before, and what has collided with it, does not count. */
+inline hmm_range_renew(f, set)
+{
+#if defined(MUTATE_RENEW_WITHOUT_WAIT)
+	list_add_range(f, set);
+#elif defined(MUTATE_RENEW_UNDER_LOCK)
+	down_write();
+	range[f] = NOTHING;		/* hmm_range_unpublish() */
+	hmm_range_publish(f, set);
+	lock_write = false;
+#else
+	range[f] = NOTHING;		/* hmm_range_unpublish() */
+	hmm_range_publish(f, set);
+#endif
+}
+
 #ifdef MUTATE_NO_DEAD_CHECK
 #define seen_dead	false
 #else
@@ -872,7 +919,7 @@ inline hmm_range_begin_alive(f, set)
 #ifdef MUTATE_NO_CHECK
 #define hmm_range_retry(f)	seen_dead
 #elif defined(MUTATE_NO_CHECK_IN_PROGRESS)
-#define hmm_range_retry(f)	((collided[f] && !slow) || seen_dead)
+#define hmm_range_retry(f)	((collided[f] && !alone) || seen_dead)
 #else
 #define hmm_range_retry(f)	(collided[f] || seen_dead)
 #endif
@@ -899,8 +946,7 @@ inline hmm_fault_begin(f)
 		:: ret -> break
 		:: else
 		fi;
-		down_read();
-		d_step {
+		atomic { down_read(); d_step {
 			touch();
 			set = hmm_pt_widen(piece);
 			keep = 0;
@@ -910,7 +956,7 @@ inline hmm_fault_begin(f)
 			:: else
 			fi;
 			lock_read = false
-		}
+		} }
 		if
 		:: fits -> break
 		:: else -> hmm_range_end_alive(f)
@@ -922,48 +968,170 @@ inline hmm_fault_begin(f)
 #define wants_write(q)	(write && has(piece, q))
 #define served(q)	(pte[q] && (!wants_write(q) || (pte[q] & WRITE)))
 
-/* handle_mm_fault(): waits for a migration, which has the folio locked. */
+/* ---------------------------------------------------------------------- mm/hmm.c, the walk */
+
+/* A CPU fault waits for a migration, which has the folio locked. */
 inline handle_mm_fault(q)
 {
 	touch_mm();
 	pte[q] = (served(q) -> pte[q] : PRESENT | WRITE);
-	folio_next[q] = false
+	folio_next[q] = folio_next[q] && mmap_write	/* the progress path keeps it */
 }
 
 /*
- * One page. That the walker looks once more after a fault, and faults again if the page has gone in
- * between, is the step that does both. The walk can fail at any page, for good or because somebody
- * holds it, so that CPU faults bring nothing: then hmm_fault_walk() comes back, until it gives up.
+ * What CPU faults of the walk invalidate themselves: wp_page_copy(), or migrate_to_ram() of a
+ * driver that then fails, which leaves the page where no CPU reaches it.
  */
-inline hmm_range_fault_entries(f, q)
+inline invalidate_self(q)
+{
+	mn_itree_invalidate(SLOT_SELF, (1 << q), CLEAR);
+	atomic {
+		if
+		:: pte[q] ->
+			check_gone(q);
+			pte[q] = PRESENT | WRITE;
+			page_freed(q)
+		:: else
+		fi
+	}
+	mn_itree_inv_end(SLOT_SELF)
+}
+
+/* And hmm_range_check() */
+inline hmm_range_handle_fault(f, q)
+{
+	atomic {
+		served(q) || !folio[q] ->
+#ifdef SELF
+		if
+		:: !served(q) -> folio_next[q] = false; own = true
+		:: handle_mm_fault(q)
+		fi
+#else
+		handle_mm_fault(q)
+#endif
+	}
+#ifdef SELF
+	if
+	:: own -> own = false; invalidate_self(q)
+	:: else
+	fi;
+#endif
+	if
+	:: collided[f] -> ret = BUSY
+	:: else
+	fi
+}
+
+/* Others than who locks it for writing can be the reason that the VMA's cannot be had. */
+inline hmm_range_lock()
+{
+	atomic {
+		if
+		:: path == CPU && vma_free -> vma_read++	/* lock_vma_under_rcu() */
+		:: mmap_free -> path = MMAP; mmap_read++
+		fi
+	}
+}
+
+inline hmm_range_unlock()
 {
 	if
-	:: !has(range[f], q) || ret || failed
-	:: else ->
+	:: path == CPU -> vma_read--
+	:: else -> mmap_read--
+	fi
+}
+
+/* A fault that has to wait, or that wants mmap_lock: VM_FAULT_RETRY. What is stored stays. */
+inline hmm_range_lost_lock(f)
+{
+	atomic {
+		hmm_range_unlock();
+		waited = (path == MMAP);
+		path = MMAP;
+		folio_next[at] = false
+	}
+#ifdef MUTATE_RENEW_AFTER_RETRY
+	wide = range[f];
+	hmm_range_renew(f, wide);
+	wide = 0;
+#endif
+	if
+	:: collided[f] -> ret = BUSY			/* hmm_range_check() */
+	:: else
+	fi
+}
+
+#define walk_end(f)	(has(range[f], 1) -> 2 : 1)
+
+/*
+ * Walk on, until there is nothing left or the lock is lost. The walk can fail at any page for
+ * good; and because somebody holds the page, so that CPU faults bring nothing.
+ */
+inline hmm_range_walk_some(f)
+{
+	hmm_range_lock();
+	do
+	:: ret || at == walk_end(f) -> atomic { hmm_range_unlock() } break
+	:: atomic { !ret && at < walk_end(f) && served(at) ->
+			seen(f, at) = pte[at];
+			at++;
+			waited = false
+		}
+	:: !ret && at < walk_end(f) && !served(at) ->
+		queue(folio_next[at]);
 		if
-		:: collided[f] -> ret = AGAIN		/* hmm_range_check() */
-		:: !collided[f] ->
-			queue(folio_next[q]);
-			atomic {
-				served(q) || !folio[q] -> handle_mm_fault(q);
-				seen(f, q) = pte[q]
-			}
+		:: hmm_range_handle_fault(f, at)
+		:: !waited -> hmm_range_lost_lock(f); break
+		fi
 #if defined(BLOCKS) || defined(MAYFAIL)
-		:: !collided[f] -> failed = true
+	:: !ret && at < walk_end(f) -> atomic { failed = true; hmm_range_unlock() } break
 #endif
 #ifdef MAYFAIL
-		:: !collided[f] && !served(q) -> ret = AGAIN	/* fruitless */
+	:: !ret && at < walk_end(f) && !served(at) -> ret = BUSY	/* fruitless */
+#endif
+	od
+}
+
+inline hmm_range_fault_entries(f)
+{
+	atomic {
+		at = (has(range[f], 0) -> 0 : 1);
+		path = CPU;
+		ret = (collided[f] -> BUSY : 0)		/* hmm_range_check() */
+	}
+	do
+	:: ret || failed || at == walk_end(f) -> break
+	:: else -> hmm_range_walk_some(f)
+	od;
+	atomic { at = 0; path = 0; waited = false }
+}
+
+/* ------------------------------------------------------------- and on with mm/hmm_fault.c */
+
+/* Gives up after a while. How long that is matters only to when it ends. */
+inline hmm_fault_in_vain()
+{
+	atomic {
+		if
+#ifdef LIVE
+		:: fruitless++; ret = (fruitless == FRUITLESS_MAX -> FAILED : AGAIN)
+#else
+		:: ret = AGAIN
+		:: ret = FAILED
 #endif
 		fi
-	fi
+	}
 }
 
 inline hmm_fault_walk(f)
 {
-	atomic { mmap_free -> mmap_read++ }
-	hmm_range_fault_entries(f, 0);
-	hmm_range_fault_entries(f, 1);
-	mmap_read--
+	hmm_range_fault_entries(f);
+	if
+	:: ret == BUSY && collided[f] -> ret = AGAIN
+	:: ret == BUSY && !collided[f] -> hmm_fault_in_vain()
+	:: else
+	fi
 }
 
 /* Do not write what neither is to be written nor may be already. */
@@ -972,8 +1140,7 @@ inline hmm_fault_walk(f)
 /* While the lock is held, folios of what did not collide can be looked at. */
 inline hmm_fault_make_entries(f)
 {
-	down_read();
-	d_step {
+	atomic { down_read(); d_step {
 		touch();
 		seen(f, 0) = word_of(f, 0);
 		seen(f, 1) = word_of(f, 1);
@@ -987,7 +1154,7 @@ inline hmm_fault_make_entries(f)
 		:: else -> assert(no_freed_folio || !((seen(f, 0) | seen(f, 1)) & STALE))
 		fi;
 		lock_read = false
-	}
+	} }
 }
 
 /* Others may have published the same meanwhile, and been told so: it is taken from them, too. */
@@ -1064,8 +1231,7 @@ inline hmm_fault_sync(f)
 
 inline hmm_fault_commit_stage(f)
 {
-	down_write();
-	d_step {
+	atomic { down_write(); d_step {
 		touch();
 		hmm_fault_publish(f);
 		check_within();
@@ -1074,23 +1240,25 @@ inline hmm_fault_commit_stage(f)
 		:: !ret -> lock_read = true; telling++		/* downgrade_write() */
 		:: else
 		fi
-	}
+	} }
 	if
 	:: ret
 	:: else ->
 		hmm_fault_sync(f);
-		if
-		:: !ret
-		:: else ->
-			down_write();
-			d_step {
-				touch();
-				hmm_fault_take_back(f, stage);
-				check_within();
-				lock_write = false
-			}
-		fi;
-		telling--
+		atomic {
+			if
+			:: !ret
+			:: else ->
+				down_write();
+				d_step {
+					touch();
+					hmm_fault_take_back(f, stage);
+					check_within();
+					lock_write = false
+				}
+			fi;
+			telling--
+		}
 	fi
 }
 
@@ -1105,8 +1273,7 @@ inline hmm_fault_try(f)
 	:: ret
 	:: !ret && failed && !served_all_before(f) ->
 		/* What is beside the piece, before it, must not make it fail. */
-		down_write();
-		d_step {
+		atomic { down_write(); d_step {
 			set = range[f];
 #ifndef MUTATE_BLOCK_STAYS
 			hmm_fault_take_back(f, set);
@@ -1115,7 +1282,7 @@ inline hmm_fault_try(f)
 			check_within();
 			lock_write = false;
 			ret = AGAIN
-		}
+		} }
 	:: !ret && failed && served_all_before(f) && !seen(f, first_page) -> ret = FAILED
 	:: else ->
 		hmm_fault_make_entries(f);
@@ -1123,86 +1290,249 @@ inline hmm_fault_try(f)
 		:: ret
 		:: else -> hmm_fault_commit_stage(f)
 		fi
-	fi;
-	d_step { keep = 0; stage = 0; failed = false }
+	fi
 }
 
-#ifdef NEXT
+inline hmm_fault_count_collision(f)
+{
+	collisions = (ret == AGAIN && collided[f] -> COLLISIONS_MAX : collisions)
+}
+
+inline hmm_fault_round(f)
+{
+	hmm_fault_begin(f);
+	if
+	:: ret
+	:: else ->
+		hmm_fault_try(f);
+		atomic {
+			keep = 0;
+			stage = 0;
+			failed = false;
+			hmm_fault_count_collision(f);
+			hmm_range_end_alive(f)
+		}
+	fi
+}
+
+/* ------------------------------------------------------ the progress path of mm/hmm_fault.c */
+
 /*
- * NOT IN THE CODE YET: the progress path. Who holds mmap_lock has come to its end, who is about to
- * take it waits; the same goes for the folio. Truncation takes neither, so that there is a check
- * here, too.
+ * The walk requests nothing. The first look is what the entry is made of. The second one, alone,
+ * finds another page, with the same entry or not, if the first has been freed: now has STALE.
  */
+inline hmm_fault_look(f, q)
+{
+	hmm_range_renew(f, piece);
+	if
+	:: collided[f] -> ret = AGAIN			/* hmm_range_check() */
+	:: else ->
+		atomic {
+			now = (served(q) -> pte[q] | (seen(f, q) & STALE) : 0);
+			if
+			:: alone
+			:: else ->
+				seen(f, q) = now;
+				pfn = now;
+#ifdef MUTATE_PROGRESS_TAKES_ALL
+				seen(f, 1) = pte[1]
+#endif
+			fi
+		}
+	fi
+}
+
+/* Nobody can be waited for here with the lock dropped: a fault keeps mmap_lock. */
+inline hmm_range_fault_locked(f, q)
+{
+	ret = (collided[f] -> BUSY : 0);		/* hmm_range_check() */
+	do
+	:: atomic { !ret && served(q) -> pfn = pte[q]; seen(f, q) = pfn } break
+	:: !ret && !served(q) ->
+		queue(folio_next[q]);
+		hmm_range_handle_fault(f, q)
+#ifdef MAYFAIL
+	:: !ret && !served(q) -> ret = BUSY		/* fruitless */
+	:: !ret && !served(q) -> ret = FAILED
+#endif
+	:: else -> break
+	od
+}
+
+/* When it is the fault itself that has invalidated the page, it looks once more. */
+inline hmm_fault_bring(f, q)
+{
+#ifdef MUTATE_FOLIO_BEFORE_FAULT
+	atomic { !folio[q] -> folio[q] = true; locked = true }
+#endif
+	hmm_fault_look(f, q);
+	if
+	:: ret || pfn
+	:: else ->
+		hmm_range_fault_locked(f, q);
+		if
+		:: ret == BUSY && disturbed[f] -> ret = AGAIN
+		:: ret == BUSY && !disturbed[f] -> ret = 0; hmm_fault_look(f, q)
+		:: else
+		fi
+	fi
+}
+
+/*
+ * The folio of what was seen, which may have been freed since: then it is not to be had, or it is
+ * another one, of which nothing is known here, or it is what is mapped here again.
+ */
+inline hmm_fault_lock_folio(f, q)
+{
+	atomic {
+		if
+#ifndef MUTATE_PROGRESS_WITHOUT_FOLIO
+		:: !(seen(f, q) & STALE) && !folio[q] -> folio[q] = true; locked = true
+#else
+		:: !(seen(f, q) & STALE)
+#endif
+		:: seen(f, q) & STALE -> ret = AGAIN
+		:: seen(f, q) & STALE
+		:: seen(f, q) & STALE && pte[q] && !folio[q] ->
+			seen(f, q) = seen(f, q) & ~STALE;
+			folio[q] = true;
+			locked = true
+		fi;
+		folio_next[q] = false
+	}
+}
+
+inline hmm_fault_unlock_folio(q)
+{
+	atomic {
+		folio[q] = folio[q] && !locked;
+		locked = false
+	}
+}
+
+#ifdef MUTATE_COMMITS_OTHER_FOLIO
+#define still_mapped	true
+#else
+#define still_mapped	(now == pfn)
+#endif
+
+inline hmm_fault_commit_alone(f, q)
+{
+	hmm_fault_lock_folio(f, q);
+	if
+	:: ret
+	:: else ->
+		hmm_fault_look(f, q);
+		if
+		:: ret
+		:: !ret && still_mapped -> hmm_fault_commit_stage(f)
+		:: else -> ret = AGAIN
+		fi;
+		hmm_fault_unlock_folio(q)
+	fi
+}
+
+/* And hmm_fault_commit() */
+inline hmm_fault_commit_page(f, q)
+{
+	atomic { down_read(); d_step { hmm_fault_remember_write(f); lock_read = false } }
+	hmm_fault_make_entries(f);
+	if
+	:: ret
+	:: else -> hmm_fault_commit_alone(f, q)
+	fi
+}
+
+/* Those who hold it have come to their end; who is about to take it waits. */
+inline vma_start_write()
+{
+#ifndef MUTATE_PROGRESS_WITHOUT_VMA
+	queue(vma_next);
+	atomic { !vma_read -> vma_write = true; vma_next = false }
+#else
+	skip
+#endif
+}
+
+/* What is assumed beside a storm, until the folio is locked: see above */
+#ifdef STORM
+#define migrations_pause(q)	folio_next[q] = true; !folio[q]
+#else
+#define migrations_pause(q)	skip
+#endif
+
+inline hmm_fault_progress_locked(f, q)
+{
+	touch_mm();
+	vma_start_write();
+	migrations_pause(q);
+	hmm_fault_bring(f, q);
+	if
+	:: ret
+	:: !ret && pfn ->
+		alone = true;
+		hmm_fault_commit_page(f, q);
+		alone = false
+	:: else -> ret = (disturbed[f] -> AGAIN : BUSY)
+	fi
+}
+
 inline hmm_fault_progress(f)
 {
 #ifndef MUTATE_PROGRESS_TAKES_ALL
-	piece = 1;
+	piece = 1 << first_page;
 #endif
-	mmap_write_lock();
-	do
-	:: ret == AGAIN ->
-		queue(folio_next[0]);
-		atomic { served(0) || !folio[0] -> handle_mm_fault(0); queue(folio_next[0]) }
-		atomic { !folio[0] -> folio[0] = true; folio_next[0] = false }
-		hmm_fault_begin(f);
-		if
-		:: ret
-		:: else ->
-			if
-			:: served(0) -> seen(f, 0) = pte[0]
-			:: else -> ret = AGAIN
-			fi;
-#ifdef MUTATE_PROGRESS_TAKES_ALL
-			seen(f, 1) = pte[1];
+	hmm_range_begin_alive(f, piece);
+	if
+	:: ret
+	:: else ->
+#ifndef MUTATE_PROGRESS_WITHOUT_MMAP
+		mmap_write_lock();
 #endif
+		hmm_fault_progress_locked(f, first_page);
+		atomic {
+			mmap_write = false;		/* mmap_write_unlock() */
+			vma_write = false;
+			folio_next[first_page] = false;
+			keep = 0;
+			stage = 0;
+			now = 0;
+			pfn = 0;
+			hmm_fault_count_collision(f);
+			hmm_range_end_alive(f);
 			if
-			:: ret
-			:: else -> hmm_fault_make_entries(f)
-			fi;
-			if
-			:: ret
-			:: else -> hmm_fault_commit_stage(f)
-			fi;
-			d_step { keep = 0; stage = 0 }
-			hmm_range_end_alive(f)
-		fi;
-		folio[0] = false
-	:: else -> break
-	od;
-	mmap_write = false
+			:: ret == BUSY -> hmm_fault_in_vain()
+			:: else
+			fi
+		}
+	fi
 }
+
+#ifdef MUTATE_NO_PROGRESS_PATH
+#define usual	true
+#else
+#define usual	(collisions < COLLISIONS_MAX)
 #endif
 
 inline hmm_fault_piece(f)
 {
+	ret = AGAIN;
 	do
-	:: true ->
-		hmm_fault_begin(f);
-		if
-		:: ret -> break
-		:: else
-		fi;
-		hmm_fault_try(f);
-		hmm_range_end_alive(f);
-		if
-		:: ret != AGAIN -> break
-		:: else
-		fi
-#if defined(NEXT) && !defined(MUTATE_NO_PROGRESS_PATH)
-		;
-		tries++;
-		if
-		:: tries == TRIES -> slow = true; hmm_fault_progress(f); break
-		:: else
-		fi
-#endif
+	:: ret == AGAIN && usual -> ret = 0; hmm_fault_round(f)
+	:: ret == AGAIN && !usual -> ret = 0; hmm_fault_progress(f)
+	:: else -> break
 	od
 }
 
 proctype hmm_mirror_fault(byte f, piece; bool write)
 {
-	byte set, keep, stage, wide, told, ret, tries, j, p;
-	bool slow, fits, failed, refused;
+	byte me = f, set, keep, stage, wide, told, ret, collisions, fruitless, j, p;
+	byte at, path, now, pfn;
+	bool alone, fits, failed, refused, waited, locked;
+#ifdef SELF
+	byte w, hit, was;
+	bool blockable = true, found, skipped, own;
+#endif
 
 #ifdef LIFE
 end_without_mirror:
@@ -1254,7 +1584,7 @@ out:
 #ifdef LIFE
 proctype lifetime()
 {
-	byte w, hit, wide, told, p, j;
+	byte me = NO_FAULT, w, hit, wide, told, p, j;
 	bool refused, was_dead;
 
 	/* hmm_mirror_register() */
@@ -1307,7 +1637,7 @@ failed:
 
 proctype exit_mm()
 {
-	byte w, hit, wide, told, was, p, j;
+	byte me = NO_FAULT, w, hit, wide, told, was, p, j;
 	bool blockable = true, found, refused, skipped, was_dead;
 
 	/* mmput() */
@@ -1352,11 +1682,7 @@ init {
 	}
 }
 
-#ifdef STORM
-#define calm	true
-#else
 #define calm	(storms == 0)
-#endif
 #ifdef LIVE
 ltl every_fault_ends { (<> calm) -> (<> (ended == FAULTS)) }
 #endif

@@ -6,7 +6,7 @@
  * The device has no page tables but the mirror's. So there is nothing for the
  * callbacks to do, other than to log that they were called.
  */
-#include <linux/delay.h>
+#include <linux/hrtimer.h>
 #include <linux/mmu_notifier.h>
 #include <linux/uaccess.h>
 
@@ -181,19 +181,35 @@ int dmirror_events(struct dmirror *dm, void *arg)
 	return 0;
 }
 
+/*
+ * By the clock that user space measures with. Jiffies can run ahead of it: those of a guest
+ * that has had no CPU for a while come all at once.
+ */
+static int dmirror_sleep(u64 msecs)
+{
+	ktime_t end = ktime_add_ms(ktime_get(), msecs);
+	int ret;
+
+	do {
+		set_current_state(TASK_INTERRUPTIBLE);
+		ret = schedule_hrtimeout(&end, HRTIMER_MODE_ABS);
+	} while (ret && !signal_pending(current));
+	return ret;
+}
+
 int dmirror_hold(struct dmirror *dm, void *arg)
 {
 	const struct hmm_dmirror_hold *hold = arg;
-	unsigned long left;
+	int ret;
 
 	if (hold->msecs > HMM_DMIRROR_MSECS_MAX || hold->reserved)
 		return -EINVAL;
 
 	guard(rwsem_read)(&dm->mirror.lock);
 	atomic_inc(&dm->holders);
-	left = msleep_interruptible(hold->msecs);
+	ret = dmirror_sleep(hold->msecs);
 	atomic_dec(&dm->holders);
-	return left ? -EINTR : 0;
+	return ret;
 }
 
 int dmirror_refuse(struct dmirror *dm, void *arg)
@@ -245,7 +261,6 @@ static int dmirror_notify_event(u32 event, enum mmu_notifier_event *out)
  */
 static int dmirror_notify(struct mmu_notifier_range *range, bool blockable, u64 msecs)
 {
-	unsigned long left;
 	int ret;
 
 	mmap_read_lock(range->mm);
@@ -254,9 +269,9 @@ static int dmirror_notify(struct mmu_notifier_range *range, bool blockable, u64 
 	if (ret)
 		return ret;
 
-	left = msleep_interruptible(msecs);
+	ret = dmirror_sleep(msecs);
 	test_hmm_notify_end(range);
-	return left ? -EINTR : 0;
+	return ret;
 }
 
 int dmirror_invalidate(struct dmirror *dm, void *arg)

@@ -13,6 +13,9 @@
 reserve_hugetlb 64
 grep -q '\[always\]' /sys/kernel/mm/transparent_hugepage/enabled ||
 	fail "THP is not set to always"
+# Its pages are to be migrated the moment that they are asked for: khugepaged, which
+# looks at them every 10 s, must not have them just then.
+echo 4294967295 >/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs
 status=0
 echo "KTAP version 1"
 echo "1..2"

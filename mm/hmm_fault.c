@@ -18,7 +18,23 @@
  * out who could invalidate it:
  *
  *	who							waits for
- *	===							== */
+ *	---							---------
+ *	system calls: munmap, mprotect, madvise, fork, ...	mmap_lock, for writing
+ *	CPU faults that hold the lock of the VMA		that, for writing
+ *	reverse mapping: reclaim, migration, writeback, KSM	the lock of the folio
+ *
+ * What they have begun before is waited for: they need none of these locks to end. The
+ * last one is taken after the CPU fault, which needs it itself, and after all that
+ * allocates memory: then the page has to be there still.
+ *
+ * So the last kind may win once more, and so may those who find a page by its file and
+ * lock nothing of this: truncation, direct I/O, DAX. A CPU fault needs what they hold:
+ * nothing can keep them out for as long as it takes. The fault ends when it is faster for
+ * once, or when the file does.
+ *
+ * CPU faults wait for nobody meanwhile who may need mmap_lock, for user space or I/O. If
+ * one has to, that is done in the usual way.
+ */
 #include <linux/hmm.h>
 #include <linux/memcontrol.h>
 #include <linux/pagemap.h>
@@ -889,8 +905,9 @@ static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long star
  * %HMM_UPDATE_DEVICE_RFAULT. That is called a number of times for a large range. Pages
  * are mirrored in blocks that can reach beyond the range, if they did before.
  *
- * While userfaultfd is waited for, and I/O, no lock is held. However often others
- * invalidate the range meanwhile, faults of what is in memory end.
+ * While userfaultfd is waited for, and I/O, no lock is held. Faults of what is in memory
+ * end beside others who invalidate the range by system calls and CPU faults, however often
+ * they do; beside the reverse mapping and truncation, when they leave a gap.
  *
  * With %HMM_FAULT_EXCLUSIVE the CPU loses the pages, and what else is mirrored of them
  * goes from other mirrors. The entries are hmm_pte_exclusive(), and each is of one page:

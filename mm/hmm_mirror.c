@@ -390,8 +390,10 @@ static void hmm_window_put(struct hmm_mirror *mirror, unsigned long index)
 /*
  * The notifier gets into the tree only when no invalidation is under way anywhere in the
  * mm, which a storm of them can put off for ever. With mmap_lock held for writing those
- * who need it for theirs are kept out, so that the wait, the only one of this kind, ends.
- * Nobody who invalidates waits for mmap_lock in the middle.
+ * who need it for theirs are kept out. Left are CPU faults that copy pages with only the
+ * lock of their VMA, and the reverse mapping: for as long as several of these overlap
+ * without a gap, the wait, the only one of this kind, goes on. Nobody who invalidates
+ * waits for mmap_lock in the middle.
  */
 static int hmm_window_subscribe(struct hmm_window *window, unsigned long start)
 {

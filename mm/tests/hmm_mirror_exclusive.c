@@ -38,10 +38,10 @@ static int get_lost_pfn(pte_t *ptep, unsigned long addr, void *pfn)
 /* The page that the CPU has lost to a device; 0 if it has not */
 static unsigned long lost_pfn(unsigned long addr)
 {
+	pmd_t *pmdp = mm_find_pmd(current->mm, addr);
 	unsigned long pfn = 0;
 
-	/* Not where there is a huge entry */
-	if (mm_find_pmd(current->mm, addr))
+	if (pmdp && !pmd_trans_huge(pmdp_get_lockless(pmdp)))
 		apply_to_existing_page_range(current->mm, addr, PAGE_SIZE, get_lost_pfn, &pfn);
 	return pfn;
 }

@@ -252,7 +252,7 @@ static unsigned long random_words(struct model *m, unsigned long page, unsigned 
 		word |= is_device ? HMM_PTE_DEVICE : 0;
 		word |= is_device && !below(m, 4) ? HMM_PTE_UNADDRESSABLE : 0;
 		word |= below(m, 2) ? HMM_PTE_WRITE : 0;
-		word |= below(m, 8) ? 0 : HMM_PTE_EXCLUSIVE;
+		word |= word & HMM_PTE_WRITE && !below(m, 4) ? HMM_PTE_EXCLUSIVE : 0;
 		word = hmm_pt_test_block(word, order + (below(m, 4) ? 0 : 1));
 		for (i = 0; i < BIT(order); i++)
 			m->words[at - page + i] = word + i;
@@ -323,10 +323,10 @@ static void do_protect(struct model *m)
 	mas_for_each(&mas, value, last) {
 		unsigned long word = from_value(value);
 
-		if (word & HMM_PTE_WRITE)
-			KUNIT_ASSERT_EQ(m->test, 0,
-					mas_store_gfp(&mas, to_value(word & ~HMM_PTE_WRITE),
-						      GFP_KERNEL));
+		if (!(word & HMM_PTE_WRITE))
+			continue;
+		word &= ~(HMM_PTE_WRITE | HMM_PTE_EXCLUSIVE);
+		KUNIT_ASSERT_EQ(m->test, 0, mas_store_gfp(&mas, to_value(word), GFP_KERNEL));
 	}
 	check_mapped(m);
 }

@@ -23,7 +23,7 @@
  *   26	hmm_mirror_event.migrate_vma		27 hmm_mirror_event.hugetlb_unshare
  *   28	hmm_mirror_inval.new_window, .nested
  *
- * 25, memory that is swapped out, comes with waiting for I/O.
+ * 25 is hmm_fault.swapped_out of the suite mirror.
  *
  * Events that KUnit has no way to: swap-out (there is no swap device before init; the
  * sender, try_to_unmap(), is that of event "rmap"), KSM (runs by sysfs alone; its senders

@@ -1034,7 +1034,7 @@ TEST_F_TIMEOUT(hmm_fault, swapped_out_of_shmem, 60)
  * locked, which needs that nobody changes the VMA, and nothing collides.
  */
 
-#define ROUNDS		1000
+#define ROUNDS		200
 #define LARGE_PAGES	(32 * NPAGES)
 
 FIXTURE(hmm_beside)

@@ -13,6 +13,7 @@
  *    is told of it, and how that is taken back when the driver fails; blocks of the mirror page
  *    table, which are not cut; the progress path, after COLLISIONS_MAX collisions;
  *  - mm/hmm.c: which lock the walk takes, and how it goes on when a CPU fault has dropped that;
+ *    what CPU faults of the walk invalidate, which is a collision only where it has looked before;
  *  - those who invalidate: with mmap_lock (zap, protection; also the OOM reaper, which may not
  *    sleep), with the lock of the VMA alone (CPU faults), with the folio's lock (migration), with
  *    none of them (truncation), nested, in parallel; and the CPU faults of the fault itself;
@@ -41,8 +42,11 @@
  *    stage. After the progress path that is the first page; the rest would be another fault;
  *  - HMM_FAULT_PRESENT, and HMM_MIRROR_OWN_TABLES, whose drivers begin, retry and end like faults;
  *  - the walk's own locks below mmap_lock, and the pagemap: they are never held while waiting;
+ *  - exclusive access, mm/hmm_exclusive.c: nothing is taken from the CPU, so that no range is
+ *    hmm_mirror_collide()'s taker's, none is kept by a fault, and no entry is of one page alone;
  *  - memory that is not resident: what reclaim takes away each time, and what user space has to
- *    bring, for which the progress path goes back to the usual one;
+ *    bring, who is woken by unregistration, hmm_mirror_wake_faults(). That a CPU fault would have
+ *    to wait for them, so that the progress path goes back to the usual one, is there (MAYFAIL);
  *  - who changes VMAs: without them one lock stands for those of all VMAs, and mmap_lock is held
  *    for writing only by faults.
  *
@@ -53,12 +57,15 @@
  * finds a migration entry comes before the next migration, and that migrations pause for once from
  * the first look of the progress path until it has the folio's lock, even those of another folio at
  * the same address. Nothing in the code makes them: if each time one falls into that stretch the
- * fault begins again, as beside truncation, for which the stretch ends with the commit.
+ * fault begins again, as beside truncation, for which the stretch ends with the commit; or it finds
+ * the folio locked, so that the usual path is next.
  *
  * What no search asks: insertion of a window waits until the mm has not a single active
  * invalidation. That keeps out those who take mmap_lock, but two who do not (CPU faults under a VMA
  * lock that copy on write are some, migrations others) and who overlap for ever would keep a first
  * fault in a window waiting. Beside storms of two such kinds the windows are there (SUBSCRIBED).
+ * Nor does own-invalidations-end ask for page 1 alone (FIRST=2): a CPU fault that each time
+ * invalidates page 0 with it, and brings nothing, collides though the walk has not looked there.
  *
  * Knobs, set in hmm.runs: WINDOWS (1 or 2), SUBSCRIBED, FAULTS, BLOCKS, WHO0 and WHO1 (who
  * invalidates), OTHERS (who else listens), MAYFAIL (refusals), NEST, SELF (CPU faults of the fault
@@ -86,7 +93,8 @@
 #define ASKED	(FIRST | SECOND)
 #endif
 #define COLLISIONS_MAX	1	/* HMM_FAULT_COLLISIONS_MAX */
-#define FRUITLESS_MAX	2	/* HMM_FAULT_FRUITLESS_MAX */
+#define FRUITLESS_MAX	2	/* HMM_FAULT_FRUITLESS_MAX; HMM_RANGE_FRUITLESS_MAX is 1 */
+#define ALONE_MAX	2	/* HMM_FAULT_ALONE_MAX */
 
 /* Has someone else an interval notifier on all of this mm? Then insertions are deferred. */
 #ifndef OTHERS
@@ -200,7 +208,8 @@ byte released, users = 1;
 bool have_window[WINDOWS] = SUBSCRIBED;
 byte range[FAULTS];		/* the list of ranges: the pages of each */
 bool collided[FAULTS];
-bool disturbed[FAULTS];		/* collided, and not by its own invalidations alone */
+bool faulting[FAULTS];		/* its own task is in a CPU fault of the walk, which */
+byte unseen[FAULTS];		/* has looked neither at this page nor behind it */
 
 byte mm_users = 1;
 byte ended;			/* faults that returned */
@@ -420,15 +429,21 @@ inline hmm_pt_publish(f)
 
 /* -------------------------------------------------------------------- mm/hmm_mirror.c */
 
+#define start_of(set)	(((set) & 1) -> 0 : 1)
+#if defined(MUTATE_OWN_INVALIDATIONS_COLLIDE)
+#define hmm_range_invalidates(f, set)	false
+#elif defined(MUTATE_OWN_INVALIDATION_OF_SEEN)
+#define hmm_range_invalidates(f, set)	(faulting[f] && (f) == me)
+#elif defined(MUTATE_INVALIDATION_OF_OTHERS_UNSEEN)
+#define hmm_range_invalidates(f, set)	(faulting[f] && start_of(set) >= unseen[f])
+#else
+#define hmm_range_invalidates(f, set)	(faulting[f] && (f) == me && start_of(set) >= unseen[f])
+#endif
+
 inline hmm_mirror_collide(set)
 {
 	for (j : 0 .. FAULTS - 1) {
-		collided[j] = collided[j] || (range[j] & (set));
-#ifdef MUTATE_DISTURBED_BY_ITSELF
-		disturbed[j] = collided[j]
-#else
-		disturbed[j] = disturbed[j] || ((range[j] & (set)) && j != me)
-#endif
+		collided[j] = collided[j] || ((range[j] & (set)) && !hmm_range_invalidates(j, set))
 	}
 }
 
@@ -850,7 +865,6 @@ inline list_add_range(f, set)
 	d_step {
 		touch();
 		range[f] = set;
-		disturbed[f] = false;
 #ifndef MUTATE_RESET_AFTER_WAIT
 		collided[f] = false
 #endif
@@ -878,7 +892,6 @@ inline hmm_range_end_alive(f)
 		touch();
 		range[f] = NOTHING;
 		collided[f] = false;
-		disturbed[f] = false;
 		seen(f, 0) = 0;
 		seen(f, 1) = 0
 	}
@@ -980,31 +993,46 @@ inline handle_mm_fault(q)
 
 /*
  * What CPU faults of the walk invalidate themselves: wp_page_copy(), or migrate_to_ram() of a
- * driver that then fails, which leaves the page where no CPU reaches it.
+ * driver, who fails, which leaves the page where no CPU reaches it, or does not.
  */
 inline invalidate_self(q)
 {
-	mn_itree_invalidate(SLOT_SELF, (1 << q), CLEAR);
+	mn_itree_invalidate(SLOT_SELF, own, CLEAR);
 	atomic {
+		for (p : 0 .. PAGES - 1) {
+			if
+			:: has(own, p) && pte[p] ->
+				check_gone(p);
+				pte[p] = PRESENT | WRITE;
+				page_freed(p)
+			:: else
+			fi
+		}
+		p = 0;
+		own = 0;
 		if
-		:: pte[q] ->
-			check_gone(q);
-			pte[q] = PRESENT | WRITE;
-			page_freed(q)
-		:: else
+		:: true
+		:: pte[q] = PRESENT | WRITE
 		fi
 	}
 	mn_itree_inv_end(SLOT_SELF)
 }
 
-/* And hmm_range_check() */
-inline hmm_range_handle_fault(f, q)
+/* Without SELF no CPU fault invalidates, so that nobody asks who is in one. */
+inline hmm_range_cpu_fault(f, q)
 {
 	atomic {
 		served(q) || !folio[q] ->
 #ifdef SELF
 		if
-		:: !served(q) -> folio_next[q] = false; own = true
+		:: !served(q) ->
+			folio_next[q] = false;
+			faulting[f] = true;
+			unseen[f] = q;
+			if
+			:: own = 1 << q
+			:: own = BOTH		/* of a THP, or migrate_to_ram() around it */
+			fi
 		:: handle_mm_fault(q)
 		fi
 #else
@@ -1013,9 +1041,26 @@ inline hmm_range_handle_fault(f, q)
 	}
 #ifdef SELF
 	if
-	:: own -> own = false; invalidate_self(q)
+	:: faulting[f] ->
+		invalidate_self(q);
+		atomic { faulting[f] = false; unseen[f] = 0 }
 	:: else
+	fi
+#endif
+}
+
+/* And hmm_range_check(). A second fault where the first has brought nothing is fruitless. */
+inline hmm_range_handle_fault(f, q)
+{
+#ifdef SELF
+	if
+	:: tried -> ret = BUSY
+	:: else ->
+		tried = true;
+		hmm_range_cpu_fault(f, q)
 	fi;
+#else
+	hmm_range_cpu_fault(f, q);
 #endif
 	if
 	:: collided[f] -> ret = BUSY
@@ -1042,13 +1087,17 @@ inline hmm_range_unlock()
 	fi
 }
 
-/* A fault that has to wait, or that wants mmap_lock: VM_FAULT_RETRY. What is stored stays. */
+/*
+ * A fault that has to wait, or that wants mmap_lock: VM_FAULT_RETRY. What is stored stays. (What
+ * VM_FAULT_COMPLETED does is less: it may lose the lock, and has brought the page.)
+ */
 inline hmm_range_lost_lock(f)
 {
 	atomic {
 		hmm_range_unlock();
 		waited = (path == MMAP);
 		path = MMAP;
+		tried = false;
 		folio_next[at] = false
 	}
 #ifdef MUTATE_RENEW_AFTER_RETRY
@@ -1076,6 +1125,7 @@ inline hmm_range_walk_some(f)
 	:: atomic { !ret && at < walk_end(f) && served(at) ->
 			seen(f, at) = pte[at];
 			at++;
+			tried = false;
 			waited = false
 		}
 	:: !ret && at < walk_end(f) && !served(at) ->
@@ -1104,7 +1154,7 @@ inline hmm_range_fault_entries(f)
 	:: ret || failed || at == walk_end(f) -> break
 	:: else -> hmm_range_walk_some(f)
 	od;
-	atomic { at = 0; path = 0; waited = false }
+	atomic { at = 0; path = 0; waited = false; tried = false }
 }
 
 /* ------------------------------------------------------------- and on with mm/hmm_fault.c */
@@ -1328,12 +1378,11 @@ inline hmm_fault_look(f, q)
 	:: collided[f] -> ret = AGAIN			/* hmm_range_check() */
 	:: else ->
 		atomic {
-			now = (served(q) -> pte[q] | (seen(f, q) & STALE) : 0);
 			if
-			:: alone
+			:: alone -> now = (served(q) -> pte[q] | (seen(f, q) & STALE) : 0)
 			:: else ->
-				seen(f, q) = now;
-				pfn = now;
+				pfn = (served(q) -> pte[q] : 0);
+				seen(f, q) = pfn;
 #ifdef MUTATE_PROGRESS_TAKES_ALL
 				seen(f, 1) = pte[1]
 #endif
@@ -1342,7 +1391,10 @@ inline hmm_fault_look(f, q)
 	fi
 }
 
-/* Nobody can be waited for here with the lock dropped: a fault keeps mmap_lock. */
+/*
+ * A CPU fault that would have to wait returns: hmm_range_lost_lock(). Only for a migration, which
+ * needs none of the locks that are held, it waits nevertheless.
+ */
 inline hmm_range_fault_locked(f, q)
 {
 	ret = (collided[f] -> BUSY : 0);		/* hmm_range_check() */
@@ -1351,15 +1403,17 @@ inline hmm_range_fault_locked(f, q)
 	:: !ret && !served(q) ->
 		queue(folio_next[q]);
 		hmm_range_handle_fault(f, q)
+	:: atomic { !ret && !served(q) && folio[q] -> ret = AGAIN }
 #ifdef MAYFAIL
+	:: !ret && !served(q) -> ret = AGAIN
 	:: !ret && !served(q) -> ret = BUSY		/* fruitless */
 	:: !ret && !served(q) -> ret = FAILED
 #endif
 	:: else -> break
-	od
+	od;
+	tried = false
 }
 
-/* When it is the fault itself that has invalidated the page, it looks once more. */
 inline hmm_fault_bring(f, q)
 {
 #ifdef MUTATE_FOLIO_BEFORE_FAULT
@@ -1370,30 +1424,51 @@ inline hmm_fault_bring(f, q)
 	:: ret || pfn
 	:: else ->
 		hmm_range_fault_locked(f, q);
-		if
-		:: ret == BUSY && disturbed[f] -> ret = AGAIN
-		:: ret == BUSY && !disturbed[f] -> ret = 0; hmm_fault_look(f, q)
-		:: else
-		fi
+		atomic {
+			if
+			:: ret == AGAIN -> collisions = COLLISIONS_MAX - 1
+			:: ret == FAILED
+			:: else ->
+				vain = (ret == BUSY && !collided[f]);
+				ret = (ret == BUSY || collided[f] -> AGAIN : 0)
+			fi
+		}
 	fi
 }
 
+/* The reference on the folio that is had afterwards has no trace here: see below. */
+inline hmm_fault_get_folio(f, q)
+{
+	atomic { down_read(); d_step {
+		touch();
+		if
+#ifndef MUTATE_GET_FOLIO_WITHOUT_CHECK
+		:: hmm_range_retry(f) -> ret = AGAIN
+#endif
+		:: else -> assert(no_freed_folio || !(seen(f, q) & STALE))
+		fi;
+		lock_read = false
+	} }
+}
+
 /*
- * The folio of what was seen, which may have been freed since: then it is not to be had, or it is
- * another one, of which nothing is known here, or it is what is mapped here again.
+ * Since then that page may have gone from here: then its folio is split, or is not what is mapped
+ * here, so that its lock keeps nobody out, or is mapped here again.
  */
 inline hmm_fault_lock_folio(f, q)
 {
+	hmm_fault_get_folio(f, q);
 	atomic {
 		if
+		:: ret
 #ifndef MUTATE_PROGRESS_WITHOUT_FOLIO
-		:: !(seen(f, q) & STALE) && !folio[q] -> folio[q] = true; locked = true
+		:: !ret && !(seen(f, q) & STALE) && !folio[q] -> folio[q] = true; locked = true
 #else
-		:: !(seen(f, q) & STALE)
+		:: !ret && !(seen(f, q) & STALE)
 #endif
-		:: seen(f, q) & STALE -> ret = AGAIN
-		:: seen(f, q) & STALE
-		:: seen(f, q) & STALE && pte[q] && !folio[q] ->
+		:: !ret && seen(f, q) & STALE -> ret = AGAIN
+		:: !ret && seen(f, q) & STALE
+		:: !ret && seen(f, q) & STALE && pte[q] && !folio[q] ->
 			seen(f, q) = seen(f, q) & ~STALE;
 			folio[q] = true;
 			locked = true
@@ -1461,20 +1536,46 @@ inline vma_start_write()
 #define migrations_pause(q)	skip
 #endif
 
+inline hmm_fault_try_alone(f, q)
+{
+	hmm_fault_bring(f, q);
+	if
+	:: ret
+	:: else ->
+		alone = true;
+		hmm_fault_commit_page(f, q);
+		alone = false
+	fi
+}
+
+#ifdef MUTATE_NO_PROGRESS_PATH
+#define usual	true
+#else
+#define usual	(collisions < COLLISIONS_MAX)
+#endif
+
 inline hmm_fault_progress_locked(f, q)
 {
 	touch_mm();
 	vma_start_write();
 	migrations_pause(q);
-	hmm_fault_bring(f, q);
-	if
-	:: ret
-	:: !ret && pfn ->
-		alone = true;
-		hmm_fault_commit_page(f, q);
-		alone = false
-	:: else -> ret = (disturbed[f] -> AGAIN : BUSY)
-	fi
+	do
+	:: true ->
+		hmm_fault_try_alone(f, q);
+		atomic {
+			keep = 0;
+			stage = 0;
+			now = 0;
+			pfn = 0;
+			tries++;
+			hmm_fault_count_collision(f);
+			if
+			:: ret == AGAIN && tries < ALONE_MAX && !vain && !usual -> ret = 0
+			:: else -> break
+			fi
+		}
+	od;
+	tries = 0
 }
 
 inline hmm_fault_progress(f)
@@ -1494,25 +1595,17 @@ inline hmm_fault_progress(f)
 			mmap_write = false;		/* mmap_write_unlock() */
 			vma_write = false;
 			folio_next[first_page] = false;
-			keep = 0;
-			stage = 0;
-			now = 0;
-			pfn = 0;
-			hmm_fault_count_collision(f);
-			hmm_range_end_alive(f);
+#ifndef MUTATE_PROGRESS_NEVER_FRUITLESS
 			if
-			:: ret == BUSY -> hmm_fault_in_vain()
+			:: vain && !collided[f] -> hmm_fault_in_vain()
 			:: else
-			fi
+			fi;
+#endif
+			vain = false;
+			hmm_range_end_alive(f)
 		}
 	fi
 }
-
-#ifdef MUTATE_NO_PROGRESS_PATH
-#define usual	true
-#else
-#define usual	(collisions < COLLISIONS_MAX)
-#endif
 
 inline hmm_fault_piece(f)
 {
@@ -1528,10 +1621,11 @@ proctype hmm_mirror_fault(byte f, piece; bool write)
 {
 	byte me = f, set, keep, stage, wide, told, ret, collisions, fruitless, j, p;
 	byte at, path, now, pfn;
-	bool alone, fits, failed, refused, waited, locked;
+	byte tries;
+	bool alone, vain, fits, failed, refused, waited, locked, tried;
 #ifdef SELF
-	byte w, hit, was;
-	bool blockable = true, found, skipped, own;
+	byte w, hit, was, own;
+	bool blockable = true, found, skipped;
 #endif
 
 #ifdef LIFE

@@ -781,11 +781,13 @@ static long hmm_fault_progress(struct hmm_fault *fault)
 	fault->end = fault->small_end;
 	fault->path = HMM_COUNT_PROGRESS;
 	fault->vain = false;
+	fault->exclusive = false;
 	range->start = fault->start;
 	range->end = fault->end;
 	ret = hmm_fault_make_room(fault);
 	if (!ret)
 		ret = hmm_range_begin_alive(range);
+	fault->empty = ret == -EFAULT;
 	if (ret)
 		return ret;
 	if (mmap_write_lock_killable(mm)) {

@@ -151,7 +151,9 @@ static void hmm_mirror_reap_later(struct hmm_mirror *mirror)
  */
 static bool hmm_range_invalidates(const struct hmm_range *range, unsigned long start)
 {
-	return READ_ONCE(range->faulting) == current && start >= range->unseen;
+	/* What is before the range has not been looked at, either. */
+	return READ_ONCE(range->faulting) == current &&
+	       max(start, range->start) >= range->unseen;
 }
 
 /* Ranges in flight that overlap must not be committed, but for that of @taker. */

@@ -64,8 +64,6 @@
  * invalidation. That keeps out those who take mmap_lock, but two who do not (CPU faults under a VMA
  * lock that copy on write are some, migrations others) and who overlap for ever would keep a first
  * fault in a window waiting. Beside storms of two such kinds the windows are there (SUBSCRIBED).
- * Nor does own-invalidations-end ask for page 1 alone (FIRST=2): a CPU fault that each time
- * invalidates page 0 with it, and brings nothing, collides though the walk has not looked there.
  *
  * Knobs, set in hmm.runs: WINDOWS (1 or 2), SUBSCRIBED, FAULTS, BLOCKS, WHO0 and WHO1 (who
  * invalidates), OTHERS (who else listens), MAYFAIL (refusals), NEST, SELF (CPU faults of the fault
@@ -435,9 +433,10 @@ inline hmm_pt_publish(f)
 #elif defined(MUTATE_OWN_INVALIDATION_OF_SEEN)
 #define hmm_range_invalidates(f, set)	(faulting[f] && (f) == me)
 #elif defined(MUTATE_INVALIDATION_OF_OTHERS_UNSEEN)
-#define hmm_range_invalidates(f, set)	(faulting[f] && start_of(set) >= unseen[f])
+#define hmm_range_invalidates(f, set)	(faulting[f] && start_of((set) & range[f]) >= unseen[f])
 #else
-#define hmm_range_invalidates(f, set)	(faulting[f] && (f) == me && start_of(set) >= unseen[f])
+#define hmm_range_invalidates(f, set)	(faulting[f] && (f) == me && \
+					 start_of((set) & range[f]) >= unseen[f])
 #endif
 
 inline hmm_mirror_collide(set)

@@ -150,8 +150,9 @@ static vm_fault_t path_invalidate(struct vm_fault *vmf)
 {
 	struct path_work w;
 
+	/* More than the page, as if that were one of a large folio */
 	mmu_notifier_range_init(&w.range, MMU_NOTIFY_CLEAR, 0, vmf->vma->vm_mm,
-				vmf->address, vmf->address + PAGE_SIZE);
+				vmf->vma->vm_start, vmf->vma->vm_end);
 	INIT_WORK_ONSTACK(&w.work, path_invalidate_work);
 	if (path_file.how == PATH_INVALIDATES_ITSELF) {
 		path_invalidate_work(&w.work);

@@ -71,7 +71,7 @@
  * @limit: end of all that is asked for
  * @size: what a piece is cut to: less after many collisions
  * @collisions: how many of them the piece has had
- * @fruitless: how many tries have given up because somebody else has the page
+ * @fruitless: how many tries in a row have given up because somebody else has the page
  * @path: how the piece was walked
  * @alone: others are kept out, as far as they are by mmap_lock and that of the VMA
  * @vain: a CPU fault has brought nothing, though nothing has collided
@@ -687,6 +687,8 @@ static void hmm_fault_count_collision(struct hmm_fault *fault)
 	if (!READ_ONCE(fault->range.collided))
 		return;
 	fault->collisions++;
+	/* Others are at work: it is not in vain for ever. */
+	fault->fruitless = 0;
 	hmm_mirror_count(fault->mirror, HMM_COUNT_COLLISIONS, 1);
 	trace_hmm_collision(&fault->range);
 }

@@ -6,7 +6,7 @@
 # boot: --mem 4G --append no5lvl --append numa=fake=2 --append memmap=512M%0x100000000-1+0xefffffff
 # tests: 265
 # timeout: 1800
-# budget: 600
+# budget: 720
 # shellcheck source=guest/lib.sh
 . /suites/lib.sh
 

@@ -96,20 +96,9 @@ static void event_is_good(struct event_area *a, long ret)
 	KUNIT_EXPECT_EQ(a->fake->test, 0, ret);
 }
 
-static int event_child(void *unused)
-{
-	do_exit(0);
-}
-
 static void act_fork(struct event_area *a)
 {
-	struct kernel_clone_args args = {
-		.flags = CLONE_UNTRACED,
-		.exit_signal = SIGCHLD,
-		.fn = event_child,
-	};
-
-	KUNIT_EXPECT_GT(a->fake->test, kernel_clone(&args), 0);
+	hmm_fake_fork(a->fake->test);
 }
 
 static void act_mprotect_read(struct event_area *a)

@@ -462,22 +462,6 @@ static void devmap(struct kunit *test)
 	hmm_area_restore(a);
 }
 
-static int child(void *unused)
-{
-	do_exit(0);
-}
-
-static void fork_mm(struct kunit *test)
-{
-	struct kernel_clone_args args = {
-		.flags = CLONE_UNTRACED,
-		.exit_signal = SIGCHLD,
-		.fn = child,
-	};
-
-	KUNIT_ASSERT_GT(test, kernel_clone(&args), 0);
-}
-
 /* Both processes get the pages, read-only: so may the device read, and no more. */
 static void forks(struct kunit *test)
 {
@@ -488,7 +472,7 @@ static void forks(struct kunit *test)
 	for (i = 2; i < 6; i++)
 		device_writes(fake, AT(addr, i), 'd');
 	hmm_fake_forget(fake);
-	fork_mm(test);
+	hmm_fake_fork(test);
 	KUNIT_EXPECT_EQ(test, 1, fake->count);
 	KUNIT_EXPECT_EQ(test, HMM_UPDATE_FORK, fake->log[0].event);
 	KUNIT_EXPECT_EQ(test, 0, lost(addr, 8));

@@ -235,22 +235,6 @@ static void present_far(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_valid(fake, fake->base, pages));
 }
 
-static int child(void *unused)
-{
-	do_exit(0);
-}
-
-static void fork_mm(struct kunit *test)
-{
-	struct kernel_clone_args args = {
-		.flags = CLONE_UNTRACED,
-		.exit_signal = SIGCHLD,
-		.fn = child,
-	};
-
-	KUNIT_ASSERT_GT(test, kernel_clone(&args), 0);
-}
-
 /* Who only reads takes no page of its own for it. */
 static void read_breaks_no_cow(struct kunit *test)
 {
@@ -270,7 +254,7 @@ static void read_breaks_no_cow(struct kunit *test)
 	for (i = 0; i < 4; i++)
 		pfn[i] = hmm_pte_pfn(hmm_fake_entry(fake, AT(addr, i)));
 
-	fork_mm(test);
+	hmm_fake_fork(test);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
 	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_READ);
 	for (i = 0; i < 4; i++)

@@ -297,19 +297,26 @@ static int reader_thread(void *arg)
 	return 0;
 }
 
+static void reader_start(struct reader *reader, struct hmm_fake *fake)
+{
+	struct task_struct *task;
+
+	reader->fake = fake;
+	init_completion(&reader->reads);
+	init_completion(&reader->stop);
+	init_completion(&reader->stopped);
+	task = kthread_run(reader_thread, reader, "hmm_reader");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(fake->test, task);
+	wait_for_completion(&reader->reads);
+}
+
 static void refused_by_lock(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_mirrored(fake);
-	struct reader reader = { .fake = fake };
-	struct task_struct *task;
+	struct reader reader;
 
-	init_completion(&reader.reads);
-	init_completion(&reader.stop);
-	init_completion(&reader.stopped);
-	task = kthread_run(reader_thread, &reader, "hmm_reader");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
-	wait_for_completion(&reader.reads);
+	reader_start(&reader, fake);
 	KUNIT_EXPECT_EQ(test, -EAGAIN, hmm_fake_invalidate_nonblock(fake, MMU_NOTIFY_UNMAP, addr,
 								    AT(addr, 8)));
 	complete(&reader.stop);
@@ -324,15 +331,9 @@ static void waits_for_lock(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_mirrored(fake);
-	struct reader reader = { .fake = fake };
-	struct task_struct *task;
+	struct reader reader;
 
-	init_completion(&reader.reads);
-	init_completion(&reader.stop);
-	init_completion(&reader.stopped);
-	task = kthread_run(reader_thread, &reader, "hmm_reader");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
-	wait_for_completion(&reader.reads);
+	reader_start(&reader, fake);
 	complete(&reader.stop);
 	clear(fake, addr, AT(addr, 8));
 	wait_for_completion(&reader.stopped);

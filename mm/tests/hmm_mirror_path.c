@@ -337,8 +337,8 @@ static void unregister_under_wait(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_fake_call_ends(call));
 }
 
-/* Of a block one page is served, and of what the device has of it nothing is left behind. */
-static void cuts_block(struct kunit *test)
+/* What the device had of the range before is no hindrance. */
+static void mirrored_before(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, 0, PATH_IS_INVALIDATED);
@@ -499,7 +499,7 @@ static struct kunit_case hmm_mirror_path_cases[] = {
 	KUNIT_CASE(collides_in_progress),
 	KUNIT_CASE(waits_in_progress),
 	KUNIT_CASE(unregister_under_wait),
-	KUNIT_CASE(cuts_block),
+	KUNIT_CASE(mirrored_before),
 	KUNIT_CASE_PARAM_ATTR(storm, storms_gen_params, { .speed = KUNIT_SPEED_SLOW }),
 	{}
 };

@@ -6,6 +6,8 @@
 #include <linux/hugetlb.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 
 #include <asm/unistd.h>
 
@@ -394,4 +396,21 @@ void hmm_fake_expect_none(struct hmm_fake *fake)
 int hmm_fake_protect(unsigned long addr, unsigned long size, unsigned long prot)
 {
 	return hmm_test_syscall(__NR_mprotect, addr, size, prot, 0, 0);
+}
+
+static int fake_child(void *unused)
+{
+	do_exit(0);
+}
+
+/* The child ends at once. */
+void hmm_fake_fork(struct kunit *test)
+{
+	struct kernel_clone_args args = {
+		.flags = CLONE_UNTRACED,
+		.exit_signal = SIGCHLD,
+		.fn = fake_child,
+	};
+
+	KUNIT_ASSERT_GT(test, kernel_clone(&args), 0);
 }

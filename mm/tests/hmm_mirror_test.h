@@ -150,6 +150,7 @@ void hmm_fake_expect_one(struct hmm_fake *fake, enum hmm_update_event event,
 			 unsigned long start, unsigned long end);
 void hmm_fake_expect_none(struct hmm_fake *fake);
 
+void hmm_fake_fork(struct kunit *test);
 int hmm_fake_protect(unsigned long addr, unsigned long size, unsigned long prot);
 
 #endif /* _MM_TESTS_HMM_MIRROR_TEST_H */

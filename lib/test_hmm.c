@@ -127,14 +127,14 @@ static int dmirror_access_mirrored(struct dmirror *dm, struct dmirror_access *ac
 	return access->addr == access->end ? 0 : -EAGAIN;
 }
 
-/* A fault of the device: it wants all that it goes on to access. */
-static int dmirror_fault(struct dmirror *dm, const struct dmirror_access *access)
+/* A fault of the device, for all that it asks for */
+static int dmirror_fault(struct dmirror *dm, unsigned long addr, unsigned long end,
+			 unsigned int need)
 {
-	unsigned long addr = access->addr;
 	long npages;
 
-	while (addr < access->end) {
-		npages = hmm_mirror_fault(&dm->mirror, addr, access->end, access->need);
+	while (addr < end) {
+		npages = hmm_mirror_fault(&dm->mirror, addr, end, need);
 		if (npages < 0)
 			return npages;
 		if (WARN_ON_ONCE(!npages))
@@ -148,26 +148,37 @@ static int dmirror_fault(struct dmirror *dm, const struct dmirror_access *access
  * The device maps what has moved to its memory. Where something else is, or nothing,
  * is not its business: neither to bring it in nor to take it from another device.
  */
-static int dmirror_map_local(struct dmirror *dm, const struct dmirror_access *access)
+static int dmirror_map_local(struct dmirror *dm, unsigned long addr, unsigned long end,
+			     unsigned int need)
 {
-	long npages = hmm_mirror_fault(&dm->mirror, access->addr, access->end,
-				       access->need | HMM_FAULT_PRESENT);
+	long npages = hmm_mirror_fault(&dm->mirror, addr, end, need | HMM_FAULT_PRESENT);
 
 	if (!npages || npages == -EFAULT)
 		return -ENOENT;
 	return min(npages, 0);
 }
 
+/*
+ * What was mirrored may be gone again before it is accessed, any number of times; and of
+ * many pages some always are, when others are quicker to take one than the device is to
+ * fault all. So it asks for half as much each time it has got no further.
+ */
 static int dmirror_access(struct dmirror *dm, struct dmirror_access *access, u64 *faults)
 {
+	unsigned long size = access->end - access->addr, addr = access->end;
 	int ret;
 
 	while ((ret = dmirror_access_mirrored(dm, access)) == -EAGAIN) {
-		/* What was mirrored may be gone again, any number of times. */
 		if (fatal_signal_pending(current))
 			return -EINTR;
+		size = access->addr == addr ? PAGE_ALIGN(size / 2) : 2 * size;
+		addr = access->addr;
+		size = min(size, access->end - addr);
 		++*faults;
-		ret = access->local ? dmirror_map_local(dm, access) : dmirror_fault(dm, access);
+		if (access->local)
+			ret = dmirror_map_local(dm, addr, addr + size, access->need);
+		else
+			ret = dmirror_fault(dm, addr, addr + size, access->need);
 		if (ret)
 			return ret;
 	}
@@ -235,15 +246,10 @@ static int dmirror_write(struct dmirror *dm, void *arg)
 static int dmirror_prefetch(struct dmirror *dm, void *arg)
 {
 	struct hmm_dmirror_cmd *cmd = arg;
-	const struct dmirror_access access = {
-		.addr = cmd->addr,
-		.end = dmirror_cmd_end(cmd),
-		.need = HMM_FAULT_READ,
-	};
 	int ret;
 
 	cmd->faults = 1;
-	ret = dmirror_fault(dm, &access);
+	ret = dmirror_fault(dm, cmd->addr, dmirror_cmd_end(cmd), HMM_FAULT_READ);
 	if (!ret)
 		cmd->cpages = cmd->npages;
 	return ret;

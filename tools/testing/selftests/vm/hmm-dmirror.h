@@ -33,6 +33,13 @@
 #define PROT_RW		(PROT_READ | PROT_WRITE)
 
 #define SCRATCH_DIR	"/scratch"
+#define DEBUG_DIR	"/sys/kernel/debug"
+#define TRACE_DIR	DEBUG_DIR "/tracing/"
+
+#define PRIVATE		0	/* devices: whose memory only they can reach */
+#define OTHER_PRIVATE	1
+#define COHERENT	2	/* and whose memory the CPU can reach as well */
+#define OTHER_COHERENT	3
 
 enum seen {
 	SEEN_NONE	= HMM_DMIRROR_PROT_NONE,
@@ -103,6 +110,31 @@ static inline long msecs_now(void)
 static inline bool before(time_t deadline)
 {
 	return in_seconds(0) < deadline;
+}
+
+/* Files of the kernel */
+
+static inline bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+	ssize_t len = strlen(text);
+	bool done = fd >= 0 && write(fd, text, len) == len;
+
+	close(fd);
+	return done;
+}
+
+static inline bool file_has(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "r");
+	char line[1024];
+	bool found = false;
+
+	while (file && !found && fgets(line, sizeof(line), file))
+		found = strstr(line, text);
+	if (file)
+		fclose(file);
+	return found;
 }
 
 /* Contents */

@@ -19,7 +19,6 @@
 #include "hmm-dmirror.h"
 
 #define NPAGES		HPAGE_PAGES
-#define PRIVATE		0	/* a device whose memory only it can reach */
 
 /* The kernel's HMM_FAULT_COLLISIONS_MAX: what comes then may have as many once more. */
 #define COLLISIONS_MAX	8

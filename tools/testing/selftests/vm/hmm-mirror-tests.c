@@ -27,8 +27,6 @@
 
 #include <linux/fs.h>
 #include <pthread.h>
-#include <sys/ptrace.h>
-#include <sys/socket.h>
 
 #include "hmm-dmirror.h"
 
@@ -36,37 +34,7 @@
 #define SIZE		HPAGE_SIZE
 #define HUGE_ORDER	9
 
-#define PRIVATE		0	/* devices: whose memory only they can reach */
-#define OTHER_PRIVATE	1
-#define COHERENT	2	/* and whose memory the CPU can reach as well */
-#define OTHER_COHERENT	3
-
-#define DEBUG_DIR	"/sys/kernel/debug"
-
 /* What is needed beside the memory itself */
-
-static bool write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC);
-	ssize_t len = strlen(text);
-	bool done = fd >= 0 && write(fd, text, len) == len;
-
-	close(fd);
-	return done;
-}
-
-static bool file_has(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "r");
-	char line[1024];
-	bool found = false;
-
-	while (file && !found && fgets(line, sizeof(line), file))
-		found = strstr(line, text);
-	if (file)
-		fclose(file);
-	return found;
-}
 
 static int node_of(char *mem)
 {
@@ -470,227 +438,6 @@ TEST_F(hmm_fork, changes_of_the_child)
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
-}
-
-/*
- * Another process that has mirrored its own memory, and whose device file we hold: the end of a
- * mirror can only be seen from outside of it.
- */
-
-#define OWNER_PAGES	64
-
-struct owner {
-	pid_t pid;
-	int sock;
-	char *mem;
-	struct dmirror dev;
-};
-
-FIXTURE(hmm_owner)
-{
-	struct owner owner;
-};
-
-FIXTURE_SETUP(hmm_owner)
-{
-}
-
-FIXTURE_TEARDOWN(hmm_owner)
-{
-	close(self->owner.sock);
-	close(self->owner.dev.fd);
-	if (self->owner.pid > 0)
-		kill(self->owner.pid, SIGKILL);
-}
-
-static bool fd_send(int sock, int fd)
-{
-	char space[CMSG_SPACE(sizeof(fd))] = {}, byte = 0;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = space, .msg_controllen = sizeof(space),
-	};
-	struct cmsghdr *head = CMSG_FIRSTHDR(&msg);
-
-	head->cmsg_level = SOL_SOCKET;
-	head->cmsg_type = SCM_RIGHTS;
-	head->cmsg_len = CMSG_LEN(sizeof(fd));
-	memcpy(CMSG_DATA(head), &fd, sizeof(fd));
-	return sendmsg(sock, &msg, 0) == 1;
-}
-
-static int fd_receive(int sock)
-{
-	char space[CMSG_SPACE(sizeof(int))] = {}, byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = space, .msg_controllen = sizeof(space),
-	};
-	int fd = -1;
-
-	if (recvmsg(sock, &msg, 0) == 1 && CMSG_FIRSTHDR(&msg))
-		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
-	return fd;
-}
-
-/* Ends with exit(), or becomes a program that waits. */
-static void owner_run(struct __test_metadata *_metadata, struct owner *owner, int device,
-		      bool exec)
-{
-	struct dmirror dev;
-	char byte;
-
-	dmirror_open(_metadata, &dev, device, OWNER_PAGES);
-	if (dmirror_write_stamps(&dev, owner->mem, OWNER_PAGES) != OWNER_PAGES ||
-	    !fd_send(owner->sock, dev.fd) || read(owner->sock, &byte, 1) != 1)
-		_exit(1);
-	if (exec && dup2(owner->sock, 0) == 0)
-		execl("/bin/cat", "cat", NULL);
-	_exit(exec);
-}
-
-static void owner_start(struct __test_metadata *_metadata, struct owner *owner, int device,
-			bool exec)
-{
-	int sock[2];
-
-	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, sock));
-	owner->mem = map_small(_metadata, OWNER_PAGES);
-	owner->pid = fork();
-	ASSERT_LE(0, owner->pid);
-	owner->sock = sock[!owner->pid];
-	close(sock[!!owner->pid]);
-	if (!owner->pid)
-		owner_run(_metadata, owner, device, exec);
-	owner->dev.fd = fd_receive(owner->sock);
-	ASSERT_LE(0, owner->dev.fd);
-	dmirror_forget(&owner->dev);
-}
-
-static void owner_go(struct __test_metadata *_metadata, struct owner *owner)
-{
-	ASSERT_EQ(1, write(owner->sock, "", 1));
-}
-
-TEST_F(hmm_owner, exit)
-{
-	struct owner *owner = &self->owner;
-	int status;
-
-	owner_start(_metadata, owner, PRIVATE, false);
-	owner_go(_metadata, owner);
-	EXPECT_TRUE(dmirror_released(&owner->dev));
-	ASSERT_EQ(owner->pid, waitpid(owner->pid, &status, 0));
-	EXPECT_EQ(0, status);
-	owner->pid = 0;
-}
-
-TEST_F(hmm_owner, exec)
-{
-	struct owner *owner = &self->owner;
-
-	owner_start(_metadata, owner, PRIVATE, true);
-	owner_go(_metadata, owner);
-	EXPECT_TRUE(dmirror_released(&owner->dev));
-	EXPECT_EQ(0, waitpid(owner->pid, NULL, WNOHANG));
-	EXPECT_EQ(-EPERM, dmirror_read(&owner->dev, owner->mem, 1));
-}
-
-TEST_F(hmm_owner, killed)
-{
-	struct owner *owner = &self->owner;
-
-	owner_start(_metadata, owner, COHERENT, false);
-	ASSERT_EQ(0, kill(owner->pid, SIGKILL));
-	EXPECT_TRUE(dmirror_released(&owner->dev));
-}
-
-/* The mirror has ended before its file is closed. What takes no addresses goes on working. */
-TEST_F(hmm_owner, after_the_end)
-{
-	struct owner *owner = &self->owner;
-
-	owner_start(_metadata, owner, PRIVATE, false);
-	owner_go(_metadata, owner);
-	ASSERT_TRUE(dmirror_released(&owner->dev));
-	EXPECT_EQ(0, dmirror_hold(&owner->dev, 0));
-	EXPECT_EQ(0, dmirror_refuse(&owner->dev, 1, 0, 0));
-	EXPECT_EQ(0ULL, dmirror_stats(&owner->dev).refused);
-	EXPECT_TRUE(dmirror_told_nothing(&owner->dev));
-}
-
-/* Mirrors of several mms on one device: each hears of its own. */
-TEST_F(hmm_owner, beside_ours)
-{
-	struct owner *owner = &self->owner;
-	struct dmirror dev;
-
-	dmirror_open(_metadata, &dev, PRIVATE, OWNER_PAGES);
-	owner_start(_metadata, owner, PRIVATE, false);
-	ASSERT_EQ(OWNER_PAGES, dmirror_write_stamps(&dev, owner->mem, OWNER_PAGES));
-	dmirror_forget(&dev);
-	ASSERT_EQ(0, munmap(owner->mem, OWNER_PAGES * PAGE_SIZE));
-	EXPECT_TRUE(dmirror_told_nothing(&owner->dev));
-	EXPECT_EQ(OWNER_PAGES, dmirror_told(&dev, owner->mem, OWNER_PAGES, TOLD_MUNMAP));
-	owner_go(_metadata, owner);
-	EXPECT_TRUE(dmirror_released(&owner->dev));
-	EXPECT_TRUE(dmirror_told_nothing(&dev));
-	close(dev.fd);
-}
-
-/*
- * The kernel's own caller that may not sleep: it frees the memory of a process that is dying.
- * This one stops on its way, because a tracer wants to look at it.
- */
-static void owner_dies_slowly(struct __test_metadata *_metadata, struct owner *owner)
-{
-	int status;
-
-	ASSERT_EQ(0, ptrace(PTRACE_SEIZE, owner->pid, NULL, PTRACE_O_TRACEEXIT));
-	ASSERT_EQ(0, kill(owner->pid, SIGKILL));
-	ASSERT_EQ(owner->pid, waitpid(owner->pid, &status, 0));
-	ASSERT_EQ(SIGTRAP | PTRACE_EVENT_EXIT << 8, status >> 8);
-}
-
-static long reap(pid_t pid)
-{
-	int pidfd = syscall(SYS_pidfd_open, pid, 0);
-	long ret = syscall(SYS_process_mrelease, pidfd, 0) ? -errno : 0;
-
-	close(pidfd);
-	return ret;
-}
-
-TEST_F(hmm_owner, reaped)
-{
-	struct owner *owner = &self->owner;
-
-	owner_start(_metadata, owner, PRIVATE, false);
-	owner_dies_slowly(_metadata, owner);
-	EXPECT_EQ(0, reap(owner->pid));
-	EXPECT_EQ(OWNER_PAGES, dmirror_told_how(&owner->dev, owner->mem, OWNER_PAGES,
-						TOLD_MUNMAP, false));
-	ASSERT_EQ(0, ptrace(PTRACE_CONT, owner->pid, NULL, NULL));
-	EXPECT_TRUE(dmirror_released(&owner->dev));
-}
-
-TEST_F(hmm_owner, reaper_refused)
-{
-	struct owner *owner = &self->owner;
-
-	owner_start(_metadata, owner, PRIVATE, false);
-	owner_dies_slowly(_metadata, owner);
-	ASSERT_EQ(0, dmirror_refuse(&owner->dev, 1, 0, 0));
-	EXPECT_EQ(-EAGAIN, reap(owner->pid));
-	EXPECT_EQ(1ULL, dmirror_stats(&owner->dev).refused);
-	dmirror_forget(&owner->dev);
-	EXPECT_EQ(0, reap(owner->pid));
-	EXPECT_EQ(OWNER_PAGES, dmirror_told_how(&owner->dev, owner->mem, OWNER_PAGES,
-						TOLD_MUNMAP, false));
-	ASSERT_EQ(0, ptrace(PTRACE_CONT, owner->pid, NULL, NULL));
-	EXPECT_TRUE(dmirror_released(&owner->dev));
 }
 
 /* One device and its memory */
@@ -1830,8 +1577,6 @@ TEST_F(hmm_mirror, debugfs)
 	close(self->dev.fd);
 	EXPECT_FALSE(debugfs_path(path, sizeof(path)));
 }
-
-#define TRACE_DIR	DEBUG_DIR "/tracing/"
 
 TEST(tracepoints)
 {

@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The end of a process that has mirrors, as others see it who hold its device files: exit, exec,
+ * a signal, process_mrelease(), and the OOM killer, whose reaper may not sleep.
+ */
+#include "../kselftest_harness.h"
+
+#include <pthread.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "hmm-dmirror.h"
+
+#define OWNER_PAGES	64
+
+/*
+ * Another process that has mirrored its own memory, by one device for writing and by another one
+ * for reading, and whose device files we hold.
+ */
+struct owner {
+	pid_t pid;
+	int sock;
+	char *mem;
+	long npages;
+	struct dmirror dev;
+	struct dmirror reader;
+};
+
+static bool fd_send(int sock, int fd)
+{
+	char space[CMSG_SPACE(sizeof(fd))] = {}, byte = 0;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = space, .msg_controllen = sizeof(space),
+	};
+	struct cmsghdr *head = CMSG_FIRSTHDR(&msg);
+
+	head->cmsg_level = SOL_SOCKET;
+	head->cmsg_type = SCM_RIGHTS;
+	head->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(head), &fd, sizeof(fd));
+	return sendmsg(sock, &msg, 0) == 1;
+}
+
+static int fd_receive(int sock)
+{
+	char space[CMSG_SPACE(sizeof(int))] = {}, byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = space, .msg_controllen = sizeof(space),
+	};
+	int fd = -1;
+
+	if (recvmsg(sock, &msg, 0) == 1 && CMSG_FIRSTHDR(&msg))
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+	return fd;
+}
+
+/* What an owner does when it is told to go on */
+
+static void owner_exits(void)
+{
+}
+
+static void owner_execs(void)
+{
+	execl("/bin/cat", "cat", NULL);
+	_exit(1);
+}
+
+/* Ends with exit(), or becomes a program that waits. */
+static void owner_run(struct __test_metadata *_metadata, struct owner *owner, int device,
+		      void (*goes_on)(void))
+{
+	const long npages = owner->npages;
+	struct dmirror dev, reader;
+	char byte;
+
+	dmirror_open(_metadata, &dev, device, npages);
+	dmirror_open(_metadata, &reader, device ^ 1, npages);
+	if (dmirror_write_stamps(&dev, owner->mem, npages) != npages ||
+	    dmirror_read_stamps(&reader, owner->mem, npages, TAG_DEVICE) != npages ||
+	    !fd_send(owner->sock, dev.fd) || !fd_send(owner->sock, reader.fd) ||
+	    read(owner->sock, &byte, 1) != 1 || dup2(owner->sock, 0))
+		_exit(1);
+	goes_on();
+	_exit(0);
+}
+
+static void owner_start(struct __test_metadata *_metadata, struct owner *owner, int device,
+			long npages, void (*goes_on)(void))
+{
+	int sock[2];
+
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, sock));
+	owner->npages = npages;
+	owner->mem = map_small(_metadata, npages);
+	owner->pid = fork();
+	ASSERT_LE(0, owner->pid);
+	owner->sock = sock[!owner->pid];
+	close(sock[!!owner->pid]);
+	if (!owner->pid)
+		owner_run(_metadata, owner, device, goes_on);
+	owner->dev.fd = fd_receive(owner->sock);
+	owner->reader.fd = fd_receive(owner->sock);
+	ASSERT_LE(0, owner->dev.fd);
+	ASSERT_LE(0, owner->reader.fd);
+	dmirror_forget(&owner->dev);
+	dmirror_forget(&owner->reader);
+}
+
+static void owner_go(struct __test_metadata *_metadata, struct owner *owner)
+{
+	ASSERT_EQ(1, write(owner->sock, "", 1));
+}
+
+static bool owner_released(struct owner *owner)
+{
+	return dmirror_released(&owner->dev) && dmirror_released(&owner->reader);
+}
+
+static void owner_forget(struct owner *owner)
+{
+	close(owner->sock);
+	close(owner->dev.fd);
+	close(owner->reader.fd);
+	if (owner->pid > 0) {
+		kill(owner->pid, SIGKILL);
+		waitpid(owner->pid, NULL, 0);
+	}
+}
+
+FIXTURE(hmm_owner)
+{
+	struct owner owner;
+};
+
+FIXTURE_SETUP(hmm_owner)
+{
+}
+
+FIXTURE_TEARDOWN(hmm_owner)
+{
+	owner_forget(&self->owner);
+}
+
+TEST_F(hmm_owner, exit)
+{
+	struct owner *owner = &self->owner;
+	int status;
+
+	owner_start(_metadata, owner, PRIVATE, OWNER_PAGES, owner_exits);
+	owner_go(_metadata, owner);
+	EXPECT_TRUE(owner_released(owner));
+	ASSERT_EQ(owner->pid, waitpid(owner->pid, &status, 0));
+	EXPECT_EQ(0, status);
+	owner->pid = 0;
+}
+
+TEST_F(hmm_owner, exec)
+{
+	struct owner *owner = &self->owner;
+
+	owner_start(_metadata, owner, PRIVATE, OWNER_PAGES, owner_execs);
+	owner_go(_metadata, owner);
+	EXPECT_TRUE(owner_released(owner));
+	EXPECT_EQ(0, waitpid(owner->pid, NULL, WNOHANG));
+	EXPECT_EQ(-EPERM, dmirror_read(&owner->dev, owner->mem, 1));
+}
+
+TEST_F(hmm_owner, killed)
+{
+	struct owner *owner = &self->owner;
+
+	owner_start(_metadata, owner, COHERENT, OWNER_PAGES, owner_exits);
+	ASSERT_EQ(0, kill(owner->pid, SIGKILL));
+	EXPECT_TRUE(owner_released(owner));
+}
+
+/* The mirror has ended before its file is closed. What takes no addresses goes on working. */
+TEST_F(hmm_owner, after_the_end)
+{
+	struct owner *owner = &self->owner;
+
+	owner_start(_metadata, owner, PRIVATE, OWNER_PAGES, owner_exits);
+	owner_go(_metadata, owner);
+	ASSERT_TRUE(owner_released(owner));
+	EXPECT_EQ(0, dmirror_hold(&owner->dev, 0));
+	EXPECT_EQ(0, dmirror_refuse(&owner->dev, 1, 0, 0));
+	EXPECT_EQ(0ULL, dmirror_stats(&owner->dev).refused);
+	EXPECT_TRUE(dmirror_told_nothing(&owner->dev));
+}
+
+/* Mirrors of several mms on one device: each hears of its own. */
+TEST_F(hmm_owner, beside_ours)
+{
+	struct owner *owner = &self->owner;
+	struct dmirror dev;
+
+	dmirror_open(_metadata, &dev, PRIVATE, OWNER_PAGES);
+	owner_start(_metadata, owner, PRIVATE, OWNER_PAGES, owner_exits);
+	ASSERT_EQ(OWNER_PAGES, dmirror_write_stamps(&dev, owner->mem, OWNER_PAGES));
+	dmirror_forget(&dev);
+	ASSERT_EQ(0, munmap(owner->mem, OWNER_PAGES * PAGE_SIZE));
+	EXPECT_TRUE(dmirror_told_nothing(&owner->dev));
+	EXPECT_EQ(OWNER_PAGES, dmirror_told(&dev, owner->mem, OWNER_PAGES, TOLD_MUNMAP));
+	owner_go(_metadata, owner);
+	EXPECT_TRUE(owner_released(owner));
+	EXPECT_TRUE(dmirror_told_nothing(&dev));
+	close(dev.fd);
+}
+
+/*
+ * The kernel's own callers that may not sleep: they free the memory of a process that is dying.
+ * This one stops on its way, because a tracer wants to look at it.
+ */
+static void owner_trace(struct __test_metadata *_metadata, struct owner *owner)
+{
+	ASSERT_EQ(0, ptrace(PTRACE_SEIZE, owner->pid, NULL, PTRACE_O_TRACEEXIT));
+}
+
+static void owner_is_dying(struct __test_metadata *_metadata, struct owner *owner)
+{
+	int status;
+
+	ASSERT_EQ(owner->pid, waitpid(owner->pid, &status, 0));
+	ASSERT_EQ(SIGTRAP | PTRACE_EVENT_EXIT << 8, status >> 8);
+}
+
+static void owner_dies(struct __test_metadata *_metadata, struct owner *owner)
+{
+	ASSERT_EQ(0, ptrace(PTRACE_CONT, owner->pid, NULL, NULL));
+	ASSERT_EQ(owner->pid, waitpid(owner->pid, NULL, 0));
+	owner->pid = 0;
+	EXPECT_TRUE(owner_released(owner));
+}
+
+static void owner_is_killed(struct __test_metadata *_metadata, struct owner *owner)
+{
+	owner_trace(_metadata, owner);
+	ASSERT_EQ(0, kill(owner->pid, SIGKILL));
+	owner_is_dying(_metadata, owner);
+}
+
+static long reap(pid_t pid)
+{
+	int pidfd = syscall(SYS_pidfd_open, pid, 0);
+	long ret = syscall(SYS_process_mrelease, pidfd, 0) ? -errno : 0;
+
+	close(pidfd);
+	return ret;
+}
+
+TEST_F(hmm_owner, reaped)
+{
+	struct owner *owner = &self->owner;
+
+	owner_start(_metadata, owner, PRIVATE, OWNER_PAGES, owner_exits);
+	owner_is_killed(_metadata, owner);
+	EXPECT_EQ(0, reap(owner->pid));
+	EXPECT_EQ(OWNER_PAGES, dmirror_told_how(&owner->dev, owner->mem, OWNER_PAGES,
+						TOLD_MUNMAP, false));
+	owner_dies(_metadata, owner);
+}
+
+TEST_F(hmm_owner, reaper_refused)
+{
+	struct owner *owner = &self->owner;
+
+	owner_start(_metadata, owner, PRIVATE, OWNER_PAGES, owner_exits);
+	owner_is_killed(_metadata, owner);
+	ASSERT_EQ(0, dmirror_refuse(&owner->dev, 1, 0, 0));
+	EXPECT_EQ(-EAGAIN, reap(owner->pid));
+	EXPECT_EQ(1ULL, dmirror_stats(&owner->dev).refused);
+	dmirror_forget(&owner->dev);
+	EXPECT_EQ(0, reap(owner->pid));
+	EXPECT_EQ(OWNER_PAGES, dmirror_told_how(&owner->dev, owner->mem, OWNER_PAGES,
+						TOLD_MUNMAP, false));
+	owner_dies(_metadata, owner);
+}
+
+/*
+ * The OOM killer of a cgroup, and its reaper, which comes two seconds later and tries ten times,
+ * every tenth of a second.
+ */
+
+#define CGROUP_ROOT	"/sys/fs/cgroup/"
+#define CGROUP		CGROUP_ROOT "hmm_oom/"
+
+#define OOM_LIMIT	"48M"
+#define OOM_PAGES	2048	/* that are mirrored, of those */
+#define OOM_LEFT	(4L << 20)	/* less than that: they are gone */
+
+FIXTURE(hmm_oom)
+{
+	struct owner owner;
+	struct dmirror bystander;
+	char *mem;
+};
+
+static bool cgroup_join(const char *procs)
+{
+	return write_text(procs, "0\n");
+}
+
+static long cgroup_bytes(void)
+{
+	FILE *file = fopen(CGROUP "memory.current", "r");
+	long bytes = -1;
+
+	if (file && fscanf(file, "%ld", &bytes) != 1)
+		bytes = -1;
+	if (file)
+		fclose(file);
+	return bytes;
+}
+
+static bool cgroup_is_empty(void)
+{
+	for (time_t deadline = in_seconds(20); before(deadline); usleep(10000)) {
+		const long bytes = cgroup_bytes();
+
+		if (bytes >= 0 && bytes < OOM_LEFT)
+			return true;
+	}
+	return false;
+}
+
+static void owner_eats(void)
+{
+	for (;;) {
+		char *mem = mmap(NULL, HPAGE_SIZE, PROT_RW,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+		if (mem == MAP_FAILED)
+			_exit(1);
+	}
+}
+
+FIXTURE_SETUP(hmm_oom)
+{
+	ASSERT_TRUE(write_text(CGROUP_ROOT "cgroup.subtree_control", "+memory"));
+	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	ASSERT_TRUE(write_text(CGROUP "memory.max", OOM_LIMIT));
+	ASSERT_TRUE(write_text(CGROUP "memory.swap.max", "0"));
+	/* It is born there, so that all of its memory counts. */
+	ASSERT_TRUE(cgroup_join(CGROUP "cgroup.procs"));
+	owner_start(_metadata, &self->owner, PRIVATE, OOM_PAGES, owner_eats);
+	ASSERT_TRUE(cgroup_join(CGROUP_ROOT "cgroup.procs"));
+	owner_trace(_metadata, &self->owner);
+	ASSERT_LE(OOM_PAGES * PAGE_SIZE, cgroup_bytes());
+
+	dmirror_open(_metadata, &self->bystander, PRIVATE, OWNER_PAGES);
+	self->mem = map_small(_metadata, OWNER_PAGES);
+	ASSERT_EQ(OWNER_PAGES,
+		  dmirror_write_stamps(&self->bystander, self->mem, OWNER_PAGES));
+	dmirror_forget(&self->bystander);
+}
+
+FIXTURE_TEARDOWN(hmm_oom)
+{
+	owner_forget(&self->owner);
+	EXPECT_EQ(0, rmdir(CGROUP));
+	EXPECT_EQ(OWNER_PAGES, dmirror_maps(&self->bystander, self->mem, OWNER_PAGES, MAPS_RW));
+	EXPECT_TRUE(dmirror_told_nothing(&self->bystander));
+	close(self->bystander.fd);
+}
+
+/* What both devices of the owner were told, all of it by those who may not sleep */
+static void owner_was_reaped(struct __test_metadata *_metadata, struct owner *owner)
+{
+	EXPECT_TRUE(cgroup_is_empty());
+	EXPECT_EQ(OOM_PAGES, dmirror_told_how(&owner->dev, owner->mem, OOM_PAGES,
+					      TOLD_MUNMAP, false));
+	EXPECT_EQ(OOM_PAGES, dmirror_told_how(&owner->reader, owner->mem, OOM_PAGES,
+					      TOLD_MUNMAP, false));
+}
+
+TEST_F_TIMEOUT(hmm_oom, reaped, 120)
+{
+	struct owner *owner = &self->owner;
+
+	owner_go(_metadata, owner);
+	owner_is_dying(_metadata, owner);
+	owner_was_reaped(_metadata, owner);
+	owner_dies(_metadata, owner);
+}
+
+#define REFUSALS	3
+
+TEST_F_TIMEOUT(hmm_oom, refused, 120)
+{
+	struct owner *owner = &self->owner;
+
+	ASSERT_EQ(0, dmirror_refuse(&owner->dev, REFUSALS, 0, 0));
+	owner_go(_metadata, owner);
+	owner_is_dying(_metadata, owner);
+	owner_was_reaped(_metadata, owner);
+	EXPECT_EQ((__u64)REFUSALS, dmirror_stats(&owner->dev).refused);
+	owner_dies(_metadata, owner);
+}
+
+/* A callback that sleeps, for a fault, has the lock of its mirror. */
+static void *callback_run(void *arg)
+{
+	return (void *)dmirror_hold(arg, HMM_DMIRROR_MSECS_MAX);
+}
+
+static void wake(int signo)
+{
+}
+
+static pthread_t callback_sleeps(struct __test_metadata *_metadata, struct dmirror *dev)
+{
+	const struct sigaction action = { .sa_handler = wake };
+	pthread_t thread;
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, callback_run, dev));
+	while (!dmirror_stats(dev).holders)
+		usleep(1000);
+	return thread;
+}
+
+static void callback_wakes(struct __test_metadata *_metadata, pthread_t thread)
+{
+	void *result;
+
+	ASSERT_EQ(0, pthread_kill(thread, SIGUSR1));
+	ASSERT_EQ(0, pthread_join(thread, &result));
+	EXPECT_EQ(-EINTR, (long)result);
+}
+
+/* How often the reaper has come */
+static int reaper_came(void)
+{
+	FILE *file = fopen(TRACE_DIR "trace", "r");
+	char line[1024];
+	int n = 0;
+
+	while (file && fgets(line, sizeof(line), file))
+		n += !!strstr(line, " start_task_reaping: ");
+	if (file)
+		fclose(file);
+	return n;
+}
+
+static bool reaper_came_back(void)
+{
+	for (time_t deadline = in_seconds(10); before(deadline); usleep(1000))
+		if (reaper_came() >= 2)
+			return true;
+	return false;
+}
+
+TEST_F_TIMEOUT(hmm_oom, callback_asleep, 120)
+{
+	struct owner *owner = &self->owner;
+	pthread_t callback;
+
+	ASSERT_TRUE(write_text(TRACE_DIR "trace", "\n"));
+	ASSERT_TRUE(write_text(TRACE_DIR "events/oom/start_task_reaping/enable", "1"));
+	owner_go(_metadata, owner);
+	owner_is_dying(_metadata, owner);
+	callback = callback_sleeps(_metadata, &owner->dev);
+	EXPECT_TRUE(reaper_came_back());
+	/* What is not mirrored has been reaped the first time. */
+	EXPECT_LE(OOM_PAGES * PAGE_SIZE, cgroup_bytes());
+	callback_wakes(_metadata, callback);
+	owner_was_reaped(_metadata, owner);
+	ASSERT_TRUE(write_text(TRACE_DIR "events/oom/start_task_reaping/enable", "0"));
+	owner_dies(_metadata, owner);
+}
+
+TEST_HARNESS_MAIN

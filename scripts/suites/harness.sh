@@ -10,7 +10,7 @@
 #
 # In their headers: "run: here" is a suite that runs on this machine, to be judged
 # like those of scripts/suites; "pack: no" is not put into the initramfs.
-# tests: 52
+# tests: 53
 # timeout: 1800
 # budget: 150
 # shellcheck disable=SC2317 # run_case calls what shellcheck takes for unreachable
@@ -31,16 +31,28 @@ rm -rf "$HMM_RESULTS"
 mkdir -p "$HMM_RESULTS"
 . "$HOST_SUITES/harness/scripts.bash"
 
+# What people get who install our tests on a machine of theirs
+install_kselftest()
+{
+	make -s -C "$LINUX/tools/testing/selftests" TARGETS=vm OUTPUT="$scratch/kselftest-built" \
+		INSTALL_PATH="$scratch/kselftest" FORCE_TARGETS=1 \
+		KHDR_INCLUDES="-isystem $BUILD/$variant/usr/include" install >&2
+	(cd "$scratch/kselftest" && find . -mindepth 1 -type d -printf 'dir /kselftest/%P 755 0 0\n' &&
+		find "$PWD" -type f -printf 'file /kselftest/%P %p %m 0 0\n')
+}
+
 # The bad guests' scripts in an archive of their own, behind the kernel's usual one:
 # it unpacks one after the other.
 pack()
 {
 	local file
 
+	echo "dir /kselftest 755 0 0" >"$scratch/list"
+	install_kselftest >>"$scratch/list"
 	for file in "$GUEST_SUITES"/*.sh; do
 		[ "$(suite_header "$(basename "$file" .sh)" pack)" = no ] ||
 			echo "file /suites/$(basename "$file") $file 755 0 0"
-	done >"$scratch/list"
+	done >>"$scratch/list"
 	"$BUILD/$variant/usr/gen_init_cpio" "$scratch/list" | gzip -1 |
 		cat "$BUILD/initramfs-$variant.cpio.gz" - >"$scratch/initrd"
 }

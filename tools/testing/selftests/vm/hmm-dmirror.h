@@ -889,7 +889,7 @@ static inline void dmirror_open(struct __test_metadata *_metadata, struct dmirro
 	snprintf(path, sizeof(path), "/dev/hmm_dmirror%d", id);
 	dev->fd = open(path, O_RDWR);
 	ASSERT_LE(0, dev->fd)
-		TH_LOG("%s: %m", path);
+		TH_LOG("%s: %m (is the module test_hmm loaded?)", path);
 	dev->buf_pages = buf_pages;
 	dev->buf = map_pages(_metadata, buf_pages, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1);

@@ -20,8 +20,9 @@
  * truncate, hole punch	absent: there is no file	x	x
  * writeback		absent				absent	x
  *
- * The first four rows, and what the device has taken to its memory, are tested with a device of
- * each type; to the others it makes no difference.
+ * The first four rows, in which there are anonymous folios of 64 KiB as well, and what the device
+ * has taken to its memory, are tested with a device of each type; to the others it makes no
+ * difference.
  */
 #include "../kselftest_harness.h"
 
@@ -63,6 +64,24 @@ static char *map_anon(struct __test_metadata *_metadata, int *fd)
 	return map_small(_metadata, NPAGES);
 }
 
+#define THP_DIR		"/sys/kernel/mm/transparent_hugepage/"
+#define MTHP_ORDER	4
+
+/* Folios of 64 KiB, that are mapped by ptes. */
+static char *map_mthp(struct __test_metadata *_metadata, int *fd)
+{
+	char *mem;
+
+	ASSERT_TRUE(write_text(THP_DIR "hugepages-64kB/enabled", "always"));
+	ASSERT_TRUE(write_text(THP_DIR "hugepages-2048kB/enabled", "never"));
+	mem = map_thp(_metadata, 1);
+	memset(mem, 0, SIZE);
+	ASSERT_TRUE(write_text(THP_DIR "hugepages-64kB/enabled", "never"));
+	ASSERT_TRUE(write_text(THP_DIR "hugepages-2048kB/enabled", "inherit"));
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_NOHUGEPAGE));
+	return mem;
+}
+
 static char *map_one_thp(struct __test_metadata *_metadata, int *fd)
 {
 	return map_thp(_metadata, 1);
@@ -91,6 +110,12 @@ static char *map_file(struct __test_metadata *_metadata, int *fd)
 static const struct kind anon = {
 	.map = map_anon, .page = 1, .read_only = TOLD_WRITE_PROTECT, .after_read_only = MAPS_RO,
 	.moved = TOLD_MUNMAP, .forked = TOLD_FORK, .after_fork = MAPS_RO, .discards = true,
+};
+
+static const struct kind mthp = {
+	.map = map_mthp, .page = 1 << MTHP_ORDER, .read_only = TOLD_WRITE_PROTECT,
+	.after_read_only = MAPS_RO, .moved = TOLD_MUNMAP, .forked = TOLD_FORK,
+	.after_fork = MAPS_RO, .discards = true,
 };
 
 static const struct kind thp = {
@@ -141,6 +166,18 @@ FIXTURE_VARIANT_ADD(hmm_change, anon)
 FIXTURE_VARIANT_ADD(hmm_change, anon_coherent)
 {
 	.kind = &anon,
+	.device = COHERENT,
+};
+
+FIXTURE_VARIANT_ADD(hmm_change, mthp)
+{
+	.kind = &mthp,
+	.device = PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(hmm_change, mthp_coherent)
+{
+	.kind = &mthp,
 	.device = COHERENT,
 };
 
@@ -305,15 +342,17 @@ TEST_F(hmm_change, node)
 /* Part of it: what is beside stays mirrored, unless it is of the same block. */
 TEST_F(hmm_change, one_page)
 {
-	const long block = variant->kind == &thp ? NPAGES : 1, i = NPAGES / 2;
+	const long block = variant->kind->page, i = NPAGES / 2 + 1, first = i / block * block;
 	char *mem = self->mem;
 
 	if (variant->kind == &hugetlb)
 		return;		/* has no pages smaller than all of it */
+	ASSERT_EQ(NPAGES, dmirror_maps_order(&self->dev, mem, NPAGES, __builtin_ctzl(block)));
 	ASSERT_EQ(0, madvise(page_at(mem, i), PAGE_SIZE, MADV_DONTNEED));
 	EXPECT_EQ(1, dmirror_told(&self->dev, page_at(mem, i), 1, TOLD_MIGRATE));
-	EXPECT_EQ(1, dmirror_maps(&self->dev, page_at(mem, i), 1, MAPS_NOTHING));
-	EXPECT_EQ(i, dmirror_maps(&self->dev, mem, i, block == 1 ? MAPS_RW : MAPS_NOTHING));
+	EXPECT_EQ(block, dmirror_maps(&self->dev, page_at(mem, first), block, MAPS_NOTHING));
+	if (first)
+		EXPECT_EQ(first, dmirror_maps(&self->dev, mem, first, MAPS_RW));
 	EXPECT_EQ(1, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_read));
 	EXPECT_EQ(variant->kind->discards ? i : NPAGES,
 		  stamp_run(self->dev.buf, NPAGES, TAG_DEVICE));

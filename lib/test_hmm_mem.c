@@ -403,6 +403,9 @@ static unsigned long dmirror_copy_out(struct dmirror_device *mdevice, unsigned l
 
 	if (!(src & MIGRATE_PFN_MIGRATE))
 		return 0;
+	/* No other pages move in the end, and of secretmem the kernel must not even look at them. */
+	if (from && !PageAnon(from))
+		return 0;
 	to = dmirror_devmem_alloc(mdevice);
 	if (!to)
 		return 0;

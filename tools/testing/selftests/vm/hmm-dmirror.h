@@ -192,6 +192,16 @@ static inline long dmirror_ioctl(int fd, unsigned long request, void *addr, long
 	return ioctl(fd, request, &cmd) ? -errno : (long)cmd.cpages;
 }
 
+/* What the device can be asked to do with pages */
+static const unsigned long page_verbs[] = {
+	HMM_DMIRROR_READ, HMM_DMIRROR_WRITE, HMM_DMIRROR_MIGRATE_TO_DEV,
+	HMM_DMIRROR_MIGRATE_TO_SYS, HMM_DMIRROR_SNAPSHOT, HMM_DMIRROR_EXCLUSIVE,
+	HMM_DMIRROR_CHECK_EXCLUSIVE, HMM_DMIRROR_RELEASE, HMM_DMIRROR_ATTRIBUTES,
+	HMM_DMIRROR_TABLE, HMM_DMIRROR_PREFETCH,
+};
+
+#define PAGE_VERBS	(sizeof(page_verbs) / sizeof(*page_verbs))
+
 static inline long dmirror_read(struct dmirror *dev, void *addr, long npages)
 {
 	return dmirror_ioctl(dev->fd, HMM_DMIRROR_READ, addr, npages, dev->buf);

@@ -1780,13 +1780,6 @@ TEST_F(hmm_mirror, exclusive_of_others)
 
 /* Bad input gets an errno and changes nothing. */
 
-static const unsigned long page_verbs[] = {
-	HMM_DMIRROR_READ, HMM_DMIRROR_WRITE, HMM_DMIRROR_MIGRATE_TO_DEV,
-	HMM_DMIRROR_MIGRATE_TO_SYS, HMM_DMIRROR_SNAPSHOT, HMM_DMIRROR_EXCLUSIVE,
-	HMM_DMIRROR_CHECK_EXCLUSIVE, HMM_DMIRROR_RELEASE, HMM_DMIRROR_ATTRIBUTES,
-	HMM_DMIRROR_TABLE, HMM_DMIRROR_PREFETCH,
-};
-
 TEST_F(hmm_mirror, bad_ranges)
 {
 	char *mem = mirrored(_metadata, &self->dev);
@@ -1805,7 +1798,7 @@ TEST_F(hmm_mirror, bad_ranges)
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-		for (size_t v = 0; v < sizeof(page_verbs) / sizeof(*page_verbs); v++) {
+		for (size_t v = 0; v < PAGE_VERBS; v++) {
 			EXPECT_EQ(-EINVAL, dmirror_ioctl(self->dev.fd, page_verbs[v], bad[i].addr,
 							 bad[i].npages, self->dev.buf))
 				TH_LOG("range %zu, verb %zu", i, v);
@@ -1833,7 +1826,7 @@ TEST_F(hmm_mirror, bad_buffers)
 	char *mem = mirrored(_metadata, &self->dev), *none = map_small(_metadata, 1);
 
 	ASSERT_EQ(0, munmap(none, PAGE_SIZE));
-	for (size_t v = 0; v < sizeof(page_verbs) / sizeof(*page_verbs); v++) {
+	for (size_t v = 0; v < PAGE_VERBS; v++) {
 		if (page_verbs[v] == HMM_DMIRROR_MIGRATE_TO_SYS ||
 		    page_verbs[v] == HMM_DMIRROR_CHECK_EXCLUSIVE ||
 		    page_verbs[v] == HMM_DMIRROR_PREFETCH ||
@@ -1875,6 +1868,28 @@ TEST_F(hmm_mirror, bad_arguments)
 	EXPECT_EQ(ENOTTY, errno);
 	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
 	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
+}
+
+/* What is mapped, and not for devices: it cannot be had in any way. */
+TEST_F(hmm_mirror, bad_memory)
+{
+	char *none = map_pages(_metadata, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	int fd = secret_file(_metadata, 1);
+	char *secret = map_pages(_metadata, 1, PROT_RW, MAP_SHARED, fd);
+	char *const bad[] = { none, secret, find_vvar(_metadata), map_any_bar(_metadata) };
+
+	*secret = 1;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		EXPECT_EQ(-EFAULT, dmirror_read(&self->dev, bad[i], 1));
+		EXPECT_EQ(-EFAULT, dmirror_write(&self->dev, bad[i], 1));
+		EXPECT_EQ(-EFAULT, dmirror_prefetch(&self->dev, bad[i], 1));
+		EXPECT_EQ(-EFAULT, dmirror_exclusive(&self->dev, bad[i], 1));
+		EXPECT_GT(0, dmirror_migrate_to_dev(&self->dev, bad[i], 1));
+		EXPECT_EQ(1, dmirror_sees(&self->dev, bad[i], 1, SEEN_ERROR));
+		EXPECT_EQ(1, dmirror_maps(&self->dev, bad[i], 1, MAPS_NOTHING));
+	}
+	EXPECT_EQ(1, *secret);
+	close(fd);
 }
 
 TEST_HARNESS_MAIN

@@ -194,6 +194,31 @@ TEST_F(hmm_owner, after_the_end)
 	EXPECT_TRUE(dmirror_told_nothing(&owner->dev));
 }
 
+/* Nobody but the owner gets at its memory: nor when there is none any more. */
+static void device_is_of_others(struct __test_metadata *_metadata, struct owner *owner)
+{
+	char page[PAGE_SIZE];
+
+	for (size_t v = 0; v < PAGE_VERBS; v++) {
+		EXPECT_EQ(-EPERM, dmirror_ioctl(owner->dev.fd, page_verbs[v], owner->mem, 1, page))
+			TH_LOG("verb %zu", v);
+	}
+	EXPECT_EQ(-EPERM, dmirror_invalidate(&owner->dev, owner->mem, 1,
+					     HMM_DMIRROR_NOTIFY_CLEAR));
+}
+
+TEST_F(hmm_owner, not_ours)
+{
+	struct owner *owner = &self->owner;
+
+	owner_start(_metadata, owner, PRIVATE, OWNER_PAGES, owner_exits);
+	device_is_of_others(_metadata, owner);
+	EXPECT_TRUE(dmirror_told_nothing(&owner->dev));
+	owner_go(_metadata, owner);
+	EXPECT_TRUE(owner_released(owner));
+	device_is_of_others(_metadata, owner);
+}
+
 /* Mirrors of several mms on one device: each hears of its own. */
 TEST_F(hmm_owner, beside_ours)
 {

@@ -403,7 +403,7 @@ static unsigned long dmirror_copy_out(struct dmirror_device *mdevice, unsigned l
 
 	if (!(src & MIGRATE_PFN_MIGRATE))
 		return 0;
-	/* No other pages move in the end, and of secretmem the kernel must not even look at them. */
+	/* Others stay in the end; those of secretmem the kernel must not even look at. */
 	if (from && !PageAnon(from))
 		return 0;
 	to = dmirror_devmem_alloc(mdevice);

@@ -1,0 +1,685 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a device, its driver and HMM make of each other: each event and the answers to it, several
+ * devices on the same memory and what is in theirs, what they have for themselves, what is reported
+ * of them; and bad input.
+ */
+#include "../kselftest_harness.h"
+
+#include <pthread.h>
+
+#include "hmm-mirror.h"
+
+/* Invalidations with nothing behind them: how each is told, and what is left */
+
+struct notified {
+	__u32 event;
+	enum told told;
+	enum mapped left;
+};
+
+static const struct notified notified[] = {
+	{ HMM_DMIRROR_NOTIFY_UNMAP,		TOLD_MUNMAP,		MAPS_NOTHING },
+	{ HMM_DMIRROR_NOTIFY_CLEAR,		TOLD_MIGRATE,		MAPS_NOTHING },
+	{ HMM_DMIRROR_NOTIFY_PROTECTION_VMA,	TOLD_WRITE_PROTECT,	MAPS_RO },
+	{ HMM_DMIRROR_NOTIFY_PROTECTION_PAGE,	TOLD_WRITE_PROTECT,	MAPS_RO },
+	{ HMM_DMIRROR_NOTIFY_SOFT_DIRTY,	TOLD_ISDIRTY,		MAPS_RO },
+	{ HMM_DMIRROR_NOTIFY_MIGRATE,		TOLD_MIGRATE,		MAPS_NOTHING },
+	{ HMM_DMIRROR_NOTIFY_EXCLUSIVE,		TOLD_MIGRATE,		MAPS_NOTHING },
+};
+
+#define NOTIFIED	((long)(sizeof(notified) / sizeof(*notified)))
+
+TEST_F(hmm_mirror, every_event)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	for (long i = 0; i < NOTIFIED; i++) {
+		const struct notified *n = &notified[i];
+
+		mirror_all(_metadata, &self->dev, mem);
+		EXPECT_EQ(0, dmirror_invalidate(&self->dev, mem, NPAGES, n->event));
+		EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, n->told));
+		EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, n->left));
+	}
+}
+
+TEST_F(hmm_mirror, every_event_nonblockable)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	for (long i = 0; i < NOTIFIED; i++) {
+		const struct notified *n = &notified[i];
+
+		mirror_all(_metadata, &self->dev, mem);
+		EXPECT_EQ(0, dmirror_invalidate_now(&self->dev, mem, NPAGES, n->event));
+		EXPECT_EQ(NPAGES, dmirror_told_how(&self->dev, mem, NPAGES, n->told, false));
+		EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, n->left));
+	}
+}
+
+/* The device's own migration: it is the driver's, so its old pages go as well. */
+TEST_F(hmm_mirror, own_event)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+
+	EXPECT_EQ(0, dmirror_invalidate_for(&self->dev, mem, NPAGES, HMM_DMIRROR_NOTIFY_MIGRATE,
+					    HMM_DMIRROR_NOTIFY_BLOCKABLE | HMM_DMIRROR_NOTIFY_OWN,
+					    0));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_NOTHING));
+}
+
+/* Refused: nothing changes. Nobody who may sleep is ever refused. */
+TEST_F(hmm_mirror, refused)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+
+	for (long i = 0; i < NOTIFIED; i++) {
+		const struct notified *n = &notified[i];
+
+		ASSERT_EQ(0, dmirror_refuse(&self->dev, 2, 0, 0));
+		EXPECT_EQ(-EAGAIN, dmirror_invalidate_now(&self->dev, mem, NPAGES, n->event));
+		EXPECT_EQ(-EAGAIN, dmirror_invalidate_now(&self->dev, mem, NPAGES, n->event));
+		EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
+		EXPECT_EQ(NPAGES, dmirror_has_written(&self->dev, mem, NPAGES));
+		EXPECT_EQ(0, dmirror_faults_of(&self->dev, mem, NPAGES, dmirror_write_stamps));
+		EXPECT_EQ(0, dmirror_invalidate_now(&self->dev, mem, NPAGES, n->event));
+		EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, n->left));
+		mirror_all(_metadata, &self->dev, mem);
+	}
+}
+
+TEST_F(hmm_mirror, blockable_is_not_refused)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+
+	ASSERT_EQ(0, dmirror_refuse(&self->dev, 1, 0, 0));
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_DONTNEED));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(0ULL, dmirror_stats(&self->dev).refused);
+}
+
+/* Threads that do something to the device for a while */
+
+struct helper {
+	pthread_t thread;
+	struct dmirror *dev;
+	char *mem;
+	__u64 msecs;
+	long ret;
+};
+
+static void *hold_thread(void *arg)
+{
+	struct helper *helper = arg;
+
+	helper->ret = dmirror_hold(helper->dev, helper->msecs);
+	return NULL;
+}
+
+static void *invalidate_thread(void *arg)
+{
+	struct helper *helper = arg;
+
+	helper->ret = dmirror_invalidate_for(helper->dev, helper->mem, NPAGES,
+					     HMM_DMIRROR_NOTIFY_CLEAR,
+					     HMM_DMIRROR_NOTIFY_BLOCKABLE, helper->msecs);
+	return NULL;
+}
+
+static void start_holding(struct __test_metadata *_metadata, struct helper *helper)
+{
+	ASSERT_EQ(0, pthread_create(&helper->thread, NULL, hold_thread, helper));
+	while (!dmirror_stats(helper->dev).holders)
+		usleep(1000);
+}
+
+static void end_helper(struct __test_metadata *_metadata, struct helper *helper)
+{
+	ASSERT_EQ(0, pthread_join(helper->thread, NULL));
+	EXPECT_EQ(0, helper->ret);
+}
+
+TEST_F(hmm_mirror, held)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+	struct helper helper = { .dev = &self->dev, .msecs = 5000 };
+
+	start_holding(_metadata, &helper);
+	EXPECT_EQ(-EAGAIN, dmirror_invalidate_now(&self->dev, mem, NPAGES,
+						  HMM_DMIRROR_NOTIFY_CLEAR));
+	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
+	EXPECT_EQ(1ULL, dmirror_stats(&self->dev).holders);
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_DONTNEED));
+	EXPECT_EQ(0ULL, dmirror_stats(&self->dev).holders);
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_MIGRATE));
+	end_helper(_metadata, &helper);
+	EXPECT_EQ(0, dmirror_invalidate_now(&self->dev, mem, NPAGES, HMM_DMIRROR_NOTIFY_CLEAR));
+}
+
+/* An invalidation that goes on delays faults in its range, and no others. */
+TEST_F(hmm_mirror, fault_beside_invalidation)
+{
+	char *mem = map_small(_metadata, 2 * NPAGES);
+	struct helper helper = { .dev = &self->dev, .mem = mem, .msecs = 3000 };
+	long begin;
+
+	stamp_write(mem, 2 * NPAGES, TAG_CPU);
+	mirror_all(_metadata, &self->dev, mem);
+	ASSERT_EQ(0, madvise(page_at(mem, NPAGES), SIZE, MADV_DONTNEED));
+	begin = msecs_now();
+	ASSERT_EQ(0, pthread_create(&helper.thread, NULL, invalidate_thread, &helper));
+	while (dmirror_maps(&self->dev, mem, 1, MAPS_NOTHING) != 1)
+		usleep(1000);
+
+	EXPECT_EQ(NPAGES, dmirror_read_zeros(&self->dev, page_at(mem, NPAGES), NPAGES));
+	EXPECT_GT(2500, msecs_now() - begin);
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_DEVICE));
+	EXPECT_LE(3000, msecs_now() - begin);
+	end_helper(_metadata, &helper);
+}
+
+/* Several mirrors of one mm */
+
+FIXTURE(hmm_pair)
+{
+	struct dmirror dev;
+	struct dmirror peer;
+	char *mem;
+};
+
+FIXTURE_VARIANT(hmm_pair)
+{
+	int device;
+	int peer;
+	bool remote;	/* the peer reaches the memory of the device where it is */
+};
+
+FIXTURE_VARIANT_ADD(hmm_pair, private)
+{
+	.device = PRIVATE,
+	.peer = OTHER_PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(hmm_pair, coherent)
+{
+	.device = COHERENT,
+	.peer = OTHER_COHERENT,
+	.remote = true,
+};
+
+FIXTURE_VARIANT_ADD(hmm_pair, private_and_coherent)
+{
+	.device = PRIVATE,
+	.peer = COHERENT,
+};
+
+FIXTURE_SETUP(hmm_pair)
+{
+	dmirror_open(_metadata, &self->dev, variant->device, NPAGES);
+	dmirror_open(_metadata, &self->peer, variant->peer, NPAGES);
+	self->mem = map_small(_metadata, NPAGES);
+	mirror_all(_metadata, &self->dev, self->mem);
+}
+
+FIXTURE_TEARDOWN(hmm_pair)
+{
+	close(self->peer.fd);
+	close(self->dev.fd);
+}
+
+TEST_F(hmm_pair, both_are_told)
+{
+	ASSERT_EQ(NPAGES, dmirror_read_stamps(&self->peer, self->mem, NPAGES, TAG_DEVICE));
+	dmirror_forget(&self->peer);
+	ASSERT_EQ(0, munmap(self->mem, SIZE));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MUNMAP));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->peer, self->mem, NPAGES, TOLD_MUNMAP));
+}
+
+TEST_F(hmm_pair, only_the_writer_is_told)
+{
+	ASSERT_EQ(NPAGES, dmirror_read_stamps(&self->peer, self->mem, NPAGES, TAG_DEVICE));
+	dmirror_forget(&self->peer);
+	ASSERT_EQ(0, mprotect(self->mem, SIZE, PROT_READ));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_WRITE_PROTECT));
+	EXPECT_TRUE(dmirror_told_nothing(&self->peer));
+}
+
+TEST_F(hmm_pair, to_the_device)
+{
+	ASSERT_EQ(NPAGES, dmirror_read(&self->peer, self->mem, NPAGES));
+	dmirror_forget(&self->peer);
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->peer, self->mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->peer, self->mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(NPAGES, dmirror_maps_bits(&self->dev, self->mem, NPAGES,
+					    HMM_DMIRROR_PTE_DEVICE, HMM_DMIRROR_PTE_DEVICE));
+	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_migrate_to_sys(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_NOTHING));
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+}
+
+/* The CPU fetches what it cannot reach, and leaves what it can. */
+TEST_F(hmm_pair, fetched_by_the_cpu)
+{
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	dmirror_forget(&self->dev);
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(variant->remote ? 0 : NPAGES,
+		  dmirror_told(&self->dev, self->mem, NPAGES,
+			       variant->remote ? TOLD_NOTHING : TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
+}
+
+TEST_F(hmm_pair, fetched_by_the_peer)
+{
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	dmirror_forget(&self->dev);
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->peer, self->mem, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(variant->remote ? 0 : NPAGES,
+		  dmirror_told(&self->dev, self->mem, NPAGES,
+			       variant->remote ? TOLD_NOTHING : TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+}
+
+/* From the memory of the one to that of the other, by way of the system's */
+TEST_F(hmm_pair, handed_on)
+{
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_sys(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->peer, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->peer, self->mem, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(NPAGES, dmirror_maps_bits(&self->peer, self->mem, NPAGES,
+					    HMM_DMIRROR_PTE_DEVICE, HMM_DMIRROR_PTE_DEVICE));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
+}
+
+TEST_F(hmm_pair, forked_on_the_device)
+{
+	struct witness child;
+
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	dmirror_forget(&self->dev);
+	child = witness_fork(_metadata, self->mem, NPAGES, TAG_DEVICE);
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_FORK));
+	EXPECT_EQ(0, dmirror_faults_of(&self->dev, self->mem, NPAGES, dmirror_read));
+	EXPECT_TRUE(witness_saw_no_change(&child));
+}
+
+/* All of the device's memory is taken from it. */
+TEST_F(hmm_pair, memory_taken)
+{
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	EXPECT_LE((__u64)NPAGES, dmirror_stats(&self->dev).devmem_pages);
+	dmirror_forget(&self->dev);
+	ASSERT_EQ(0, dmirror_ioctl(self->dev.fd, HMM_DMIRROR_RELEASE, self->mem, 1, NULL));
+	EXPECT_EQ(0ULL, dmirror_stats(&self->dev).devmem_pages);
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MIGRATE));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
+}
+
+/* What is reported */
+
+TEST_F(hmm_mirror, statistics)
+{
+	struct hmm_dmirror_stats old, new;
+	char *mem = map_small(_metadata, 2 * NPAGES);
+
+	stamp_write(mem, 2 * NPAGES, TAG_CPU);
+	ASSERT_EQ(1, dmirror_read(&self->dev, page_at(mem, NPAGES), 1));
+	old = dmirror_stats(&self->dev);
+	ASSERT_EQ(10, dmirror_read(&self->dev, mem, 10));
+	ASSERT_EQ(10, dmirror_read(&self->dev, mem, 10));
+	ASSERT_EQ(0, dmirror_invalidate(&self->dev, mem, 20, HMM_DMIRROR_NOTIFY_CLEAR));
+	ASSERT_EQ(0, dmirror_invalidate(&self->dev, mem, 20, HMM_DMIRROR_NOTIFY_CLEAR));
+	new = dmirror_stats(&self->dev);
+	EXPECT_EQ(1ULL, new.faults - old.faults);
+	EXPECT_EQ(10ULL, new.pages - old.pages);
+	EXPECT_EQ(0ULL, new.collisions - old.collisions);
+	EXPECT_EQ(1ULL, new.callbacks - old.callbacks);
+	EXPECT_EQ(1ULL, new.callbacks_skipped - old.callbacks_skipped);
+	EXPECT_EQ(2ULL, new.events - old.events);
+	EXPECT_EQ(0ULL, new.refused | new.events_lost | new.holders);
+}
+
+/* The log keeps the newest events, and says how many are gone. */
+TEST_F(hmm_mirror, log_overflows)
+{
+	const long more = 76, changes = (HMM_DMIRROR_LOG_SIZE + more) / 2;
+	char *mem = map_small(_metadata, 1);
+	struct hmm_dmirror_event events[2];
+
+	for (long i = 0; i < changes; i++) {
+		ASSERT_EQ(1, dmirror_read(&self->dev, mem, 1));
+		ASSERT_EQ(0, madvise(mem, PAGE_SIZE, MADV_DONTNEED));
+	}
+	EXPECT_EQ((__u64)more, dmirror_stats(&self->dev).events_lost);
+	ASSERT_EQ(2, dmirror_events(&self->dev, events, 2));
+	EXPECT_EQ((__u64)more, events[0].seq);
+	EXPECT_EQ((__u64)more + 1, events[1].seq);
+	EXPECT_EQ((__u32)TOLD_RFAULT, events[0].event);
+	EXPECT_EQ((__u32)TOLD_MIGRATE, events[1].event);
+}
+
+/* The file in debugfs of the only mirror that this process has */
+static bool debugfs_path(char *path, size_t size)
+{
+	DIR *dir = opendir(DEBUG_DIR "/hmm");
+	struct dirent *entry;
+	char own[16];
+	bool found = false;
+
+	snprintf(own, sizeof(own), "%d-", getpid());
+	while (dir && !found && (entry = readdir(dir))) {
+		found = !strncmp(entry->d_name, own, strlen(own));
+		snprintf(path, size, DEBUG_DIR "/hmm/%s", entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+TEST_F(hmm_mirror, debugfs)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+	struct hmm_dmirror_stats stats = dmirror_stats(&self->dev);
+	char path[PATH_MAX], text[64];
+
+	ASSERT_TRUE(debugfs_path(path, sizeof(path)));
+	snprintf(text, sizeof(text), "faults %llu\n", (unsigned long long)stats.faults);
+	EXPECT_TRUE(file_has(path, text));
+	snprintf(text, sizeof(text), "pages %llu\n", (unsigned long long)stats.pages);
+	EXPECT_TRUE(file_has(path, text));
+	EXPECT_FALSE(file_has(path, "table-bytes 0\n"));
+	ASSERT_EQ(0, munmap(mem, SIZE));
+	snprintf(text, sizeof(text), "callbacks %llu\n",
+		 (unsigned long long)dmirror_stats(&self->dev).callbacks);
+	EXPECT_TRUE(file_has(path, text));
+	close(self->dev.fd);
+	EXPECT_FALSE(debugfs_path(path, sizeof(path)));
+}
+
+TEST(tracepoints)
+{
+	struct dmirror dev;
+	char *mem;
+
+	ASSERT_TRUE(write_text(TRACE_DIR "trace", "\n"));
+	ASSERT_TRUE(write_text(TRACE_DIR "events/hmm/enable", "1"));
+	dmirror_open(_metadata, &dev, PRIVATE, NPAGES);
+	mem = mirrored(_metadata, &dev);
+	ASSERT_EQ(0, dmirror_refuse(&dev, 1, 0, 0));
+	ASSERT_EQ(-EAGAIN, dmirror_invalidate_now(&dev, mem, 1, HMM_DMIRROR_NOTIFY_CLEAR));
+	ASSERT_EQ(0, munmap(mem, SIZE));
+	close(dev.fd);
+	ASSERT_TRUE(write_text(TRACE_DIR "events/hmm/enable", "0"));
+
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "hmm_register: "));
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "hmm_fault: "));
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "read|write ret=512"));
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "migrate non-blockable ret=-11"));
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "munmap blockable ret=0"));
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "hmm_release: "));
+	EXPECT_TRUE(file_has(TRACE_DIR "trace", "hmm_unregister: "));
+}
+
+/* What the device has for itself */
+
+/* Stamped by the CPU; the device has it and has written it. */
+static void take_all(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
+{
+	stamp_write(mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(NPAGES, dmirror_exclusive(dev, mem, NPAGES));
+	ASSERT_EQ(NPAGES, stamp_run(dev->buf, NPAGES, TAG_CPU));
+	ASSERT_EQ(NPAGES, dmirror_has_exclusive(dev, mem, NPAGES));
+	ASSERT_EQ(0, dmirror_faults_of(dev, mem, NPAGES, dmirror_read));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(dev, mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_has_exclusive(dev, mem, NPAGES));
+	dmirror_forget(dev);
+}
+
+/* The CPU takes back what it touches. */
+static void give_back(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
+{
+	dmirror_forget(dev);
+	EXPECT_EQ(1, stamp_run(mem, 1, TAG_DEVICE));
+	EXPECT_EQ(1, dmirror_told(dev, mem, 1, TOLD_MIGRATE));
+	EXPECT_EQ(1, dmirror_maps(dev, mem, 1, MAPS_NOTHING));
+	EXPECT_EQ(-EPERM, dmirror_check_exclusive(dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(0, dmirror_check_exclusive(dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_maps(dev, mem, NPAGES, MAPS_NOTHING));
+}
+
+TEST_F(hmm_mirror, exclusive)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	take_all(_metadata, &self->dev, mem);
+	give_back(_metadata, &self->dev, mem);
+}
+
+TEST_F(hmm_mirror, exclusive_of_thp)
+{
+	char *mem = map_thp(_metadata, 1);
+
+	mirror_all(_metadata, &self->dev, mem);
+	take_all(_metadata, &self->dev, mem);
+	EXPECT_EQ(NPAGES, dmirror_maps_order(&self->dev, mem, NPAGES, 0));
+	give_back(_metadata, &self->dev, mem);
+}
+
+TEST_F(hmm_mirror, exclusive_of_swapped)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	swap_out(_metadata, mem, NPAGES);
+	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_CPU));
+	EXPECT_EQ(NPAGES, dmirror_has_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_CPU));
+}
+
+/* The kernel cannot swap it out. */
+TEST_F(hmm_mirror, exclusive_then_pageout)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	take_all(_metadata, &self->dev, mem);
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_PAGEOUT));
+	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	EXPECT_EQ(NPAGES, dmirror_has_exclusive(&self->dev, mem, NPAGES));
+	give_back(_metadata, &self->dev, mem);
+	swap_out(_metadata, mem, NPAGES);
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+}
+
+TEST_F(hmm_mirror, exclusive_then_fork)
+{
+	char *mem = map_small(_metadata, NPAGES);
+	struct witness child;
+
+	take_all(_metadata, &self->dev, mem);
+	child = witness_fork(_metadata, mem, NPAGES, TAG_DEVICE);
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_FORK));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
+	EXPECT_EQ(0, dmirror_check_exclusive(&self->dev, mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
+	EXPECT_TRUE(witness_saw_no_change(&child));
+}
+
+TEST_F(hmm_mirror, exclusive_then_soft_dirty)
+{
+	char *mem = map_small(_metadata, NPAGES);
+
+	take_all(_metadata, &self->dev, mem);
+	ASSERT_TRUE(write_text("/proc/self/clear_refs", "4"));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_ISDIRTY));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
+	EXPECT_EQ(0, dmirror_check_exclusive(&self->dev, mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+	EXPECT_TRUE(is_soft_dirty(_metadata, mem));
+}
+
+TEST_F(hmm_mirror, exclusive_then_uffd_wp)
+{
+	char *mem = map_small(_metadata, NPAGES);
+	int uffd = uffd_open(_metadata, 0, WP_ASYNC);
+
+	uffd_register(_metadata, uffd, mem, NPAGES, UFFDIO_REGISTER_MODE_WP);
+	take_all(_metadata, &self->dev, mem);
+	uffd_write_protect(_metadata, uffd, mem, NPAGES);
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, mem, NPAGES, TOLD_WRITE_PROTECT));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RO));
+	EXPECT_EQ(0, dmirror_check_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_TRUE(is_uffd_wp(_metadata, mem));
+	ASSERT_EQ(1, dmirror_exclusive(&self->dev, mem, 1));
+	EXPECT_FALSE(is_uffd_wp(_metadata, mem));
+	EXPECT_TRUE(is_uffd_wp(_metadata, page_at(mem, 1)));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+	close(uffd);
+}
+
+/* Only anonymous memory can be had. */
+TEST_F(hmm_mirror, exclusive_of_others)
+{
+	int fd;
+	char *mem = map_shmem(_metadata, &fd);
+
+	EXPECT_EQ(-EOPNOTSUPP, dmirror_exclusive(&self->dev, mem, NPAGES));
+	close(fd);
+	mem = map_file(_metadata, &fd);
+	EXPECT_EQ(-EOPNOTSUPP, dmirror_exclusive(&self->dev, mem, NPAGES));
+	close(fd);
+	mem = map_hugetlb(_metadata, 1, PROT_RW);
+	EXPECT_EQ(-EOPNOTSUPP, dmirror_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_NOTHING));
+}
+
+/* Bad input gets an errno and changes nothing. */
+
+TEST_F(hmm_mirror, bad_ranges)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+	const struct { char *addr; long npages; } bad[] = {
+		{ mem, 0 },
+		{ mem + 1, 1 },
+		{ mem + PAGE_SIZE / 2, 1 },
+		{ mem, -1 },
+		{ mem, LONG_MAX },
+		{ mem, 1L << 52 },
+		{ mem, (1L << 52) + 1 },
+		{ (char *)-PAGE_SIZE, 1 },
+		{ (char *)-PAGE_SIZE, 2 },
+		{ (char *)(1UL << 63), 1 },
+		{ (char *)0xffff888000000000, 1 },
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		for (size_t v = 0; v < PAGE_VERBS; v++) {
+			EXPECT_EQ(-EINVAL, dmirror_ioctl(self->dev.fd, page_verbs[v], bad[i].addr,
+							 bad[i].npages, self->dev.buf))
+				TH_LOG("range %zu, verb %zu", i, v);
+		}
+		EXPECT_EQ(-EINVAL, dmirror_invalidate(&self->dev, bad[i].addr, bad[i].npages,
+						      HMM_DMIRROR_NOTIFY_CLEAR));
+	}
+	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
+}
+
+/* As many pages as can be, of which none is there: nobody gets a buffer of that size. */
+TEST_F(hmm_mirror, too_many_pages)
+{
+	const long all = 1L << 34;
+
+	EXPECT_EQ(-ENOMEM, dmirror_read(&self->dev, NULL, all));
+	EXPECT_EQ(-ENOMEM, dmirror_write(&self->dev, NULL, all));
+	EXPECT_EQ(-ENOMEM, dmirror_migrate_to_dev(&self->dev, NULL, all));
+	EXPECT_EQ(-ENOMEM, dmirror_exclusive(&self->dev, NULL, all));
+}
+
+TEST_F(hmm_mirror, bad_buffers)
+{
+	char *mem = mirrored(_metadata, &self->dev), *none = map_small(_metadata, 1);
+
+	ASSERT_EQ(0, munmap(none, PAGE_SIZE));
+	for (size_t v = 0; v < PAGE_VERBS; v++) {
+		if (page_verbs[v] == HMM_DMIRROR_MIGRATE_TO_SYS ||
+		    page_verbs[v] == HMM_DMIRROR_CHECK_EXCLUSIVE ||
+		    page_verbs[v] == HMM_DMIRROR_PREFETCH ||
+		    page_verbs[v] == HMM_DMIRROR_RELEASE)
+			continue;	/* have no buffer */
+		EXPECT_EQ(-EFAULT, dmirror_ioctl(self->dev.fd, page_verbs[v], mem, 1, none))
+			TH_LOG("verb %zu", v);
+		EXPECT_EQ(-1, ioctl(self->dev.fd, page_verbs[v], none));
+		EXPECT_EQ(EFAULT, errno);
+	}
+	ASSERT_EQ(0, dmirror_invalidate(&self->dev, mem, 1, HMM_DMIRROR_NOTIFY_CLEAR));
+	EXPECT_EQ(-EFAULT, dmirror_events(&self->dev, (void *)none, 1));
+	EXPECT_LT(0, dmirror_events(&self->dev, (void *)self->dev.buf, 1));
+}
+
+TEST_F(hmm_mirror, bad_arguments)
+{
+	char *mem = mirrored(_metadata, &self->dev);
+	struct hmm_dmirror_events events = { .reserved = 1 };
+	struct hmm_dmirror_hold hold = { .reserved = 1 };
+	struct hmm_dmirror_refuse refuse = { .reserved = 1 };
+
+	EXPECT_EQ(-1, ioctl(self->dev.fd, HMM_DMIRROR_EVENTS, &events));
+	EXPECT_EQ(-1, ioctl(self->dev.fd, HMM_DMIRROR_HOLD, &hold));
+	EXPECT_EQ(-1, ioctl(self->dev.fd, HMM_DMIRROR_REFUSE, &refuse));
+	EXPECT_EQ(-EINVAL, dmirror_hold(&self->dev, HMM_DMIRROR_MSECS_MAX + 1));
+	EXPECT_EQ(-EINVAL, dmirror_hold(&self->dev, -1ULL));
+	EXPECT_EQ(-EINVAL, dmirror_refuse(&self->dev, 0, 1, 0));
+	EXPECT_EQ(-EINVAL, dmirror_refuse(&self->dev, 0, 0, ENOMEM));
+	EXPECT_EQ(-EINVAL, dmirror_refuse(&self->dev, 0, 1, 4096));
+	EXPECT_EQ(-EINVAL, dmirror_invalidate(&self->dev, mem, 1, 0));
+	EXPECT_EQ(-EINVAL, dmirror_invalidate(&self->dev, mem, 1,
+					      HMM_DMIRROR_NOTIFY_EXCLUSIVE + 1));
+	EXPECT_EQ(-EINVAL, dmirror_invalidate_for(&self->dev, mem, 1, HMM_DMIRROR_NOTIFY_CLEAR,
+						  1 << 2, 0));
+	EXPECT_EQ(-EINVAL, dmirror_invalidate_for(&self->dev, mem, 1, HMM_DMIRROR_NOTIFY_CLEAR,
+						  0, HMM_DMIRROR_MSECS_MAX + 1));
+	EXPECT_EQ(-1, ioctl(self->dev.fd, _IOWR('H', 0x7f, struct hmm_dmirror_cmd), &events));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
+}
+
+/* What is mapped, and not for devices: it cannot be had in any way. */
+TEST_F(hmm_mirror, bad_memory)
+{
+	char *none = map_pages(_metadata, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	int fd = secret_file(_metadata, 1);
+	char *secret = map_pages(_metadata, 1, PROT_RW, MAP_SHARED, fd);
+	char *const bad[] = { none, secret, find_vvar(_metadata), map_any_bar(_metadata) };
+
+	*secret = 1;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		EXPECT_EQ(-EFAULT, dmirror_read(&self->dev, bad[i], 1));
+		EXPECT_EQ(-EFAULT, dmirror_write(&self->dev, bad[i], 1));
+		EXPECT_EQ(-EFAULT, dmirror_prefetch(&self->dev, bad[i], 1));
+		EXPECT_EQ(-EFAULT, dmirror_exclusive(&self->dev, bad[i], 1));
+		EXPECT_GT(0, dmirror_migrate_to_dev(&self->dev, bad[i], 1));
+		EXPECT_EQ(1, dmirror_sees(&self->dev, bad[i], 1, SEEN_ERROR));
+		EXPECT_EQ(1, dmirror_maps(&self->dev, bad[i], 1, MAPS_NOTHING));
+	}
+	EXPECT_EQ(1, *secret);
+	close(fd);
+}
+
+TEST_HARNESS_MAIN

@@ -36,7 +36,9 @@
  * would fail.
  *
  * Nobody waits with these locks held: neither for an invalidation (UFFDIO_MOVE locks a
- * folio in the middle of its own) nor for another folio.
+ * folio in the middle of its own) nor for another folio. After many collisions mmap_lock
+ * is held for writing (see mm/hmm_fault.c), which keeps those out who change the entry
+ * without the lock of the folio; with that, one can be waited for.
  *
  * Only anonymous memory can be exclusive. Memory of the device itself that the CPU cannot
  * address is so already.
@@ -127,7 +129,7 @@ static int hmm_exclusive_survey(struct hmm_range *range, unsigned long start,
 	return *end == start ? -EOPNOTSUPP : 0;
 }
 
-/* With no lock held. The reference goes. */
+/* With no lock held, or mmap_lock for writing. The reference goes. */
 static int hmm_exclusive_split(struct folio *folio)
 {
 	int ret = folio_lock_killable(folio);
@@ -209,7 +211,8 @@ static unsigned long hmm_exclusive_take_all(struct hmm_exclusive *taken,
 
 /*
  * The page was not got, because somebody has the folio locked. Wait for him, with no lock
- * held. If that is not what it was the caller comes back a number of times.
+ * held but that of the caller. If that is not what it was the caller comes back a number
+ * of times.
  */
 static int hmm_exclusive_wait(struct hmm_range *range, unsigned long addr)
 {
@@ -238,19 +241,20 @@ static int hmm_exclusive_wait(struct hmm_range *range, unsigned long addr)
  * @end: first address behind the last page, at most %HMM_EXCLUSIVE_MAX pages later, all
  *	of which the walk has found so; out: behind the last that was taken or, if -EAGAIN,
  *	is to be asked for again
+ * @locked: the caller holds mmap_lock for writing
  *
  * The entries of the range become what is to be published. Its state is not looked at:
  * that is for who publishes, and until then for hmm_exclusive_let_go().
  *
- * Context: Process context, with no lock held; of the mirror, the users of its mm are.
- * Sleeps. Takes mmap_lock for reading and the locks of folios, which stay until
- * hmm_exclusive_let_go() if it returns 0.
+ * Context: Process context, with no lock held but mmap_lock if @locked; of the mirror, the
+ * users of its mm are. Sleeps. Takes the locks of folios, and mmap_lock for reading unless
+ * @locked, which stay until hmm_exclusive_let_go() if it returns 0.
  * Return: 0; -EAGAIN if the range is to be begun again; -EBUSY the same, but not for ever,
  * because somebody else has a reference; -EOPNOTSUPP if the page at @start is not of a
  * kind that can be taken; -EINTR; or what taking a reference returned for it.
  */
 int hmm_exclusive_take(struct hmm_exclusive *taken, struct hmm_range *range,
-		       unsigned long start, unsigned long *end)
+		       unsigned long start, unsigned long *end, bool locked)
 {
 	struct hmm_exclusive_large large;
 	unsigned long got;
@@ -263,8 +267,9 @@ int hmm_exclusive_take(struct hmm_exclusive *taken, struct hmm_range *range,
 		return ret;
 
 	taken->mm = range->mirror->mm;
+	taken->locked = locked;
 	taken->count = 0;
-	if (mmap_read_lock_killable(taken->mm))
+	if (!locked && mmap_read_lock_killable(taken->mm))
 		return -EINTR;
 	/* Others wait for the folios. */
 	taken->nofs = memalloc_nofs_save();
@@ -295,5 +300,6 @@ void hmm_exclusive_let_go(struct hmm_exclusive *taken)
 		put_page(taken->pages[i]);
 	}
 	memalloc_nofs_restore(taken->nofs);
-	mmap_read_unlock(taken->mm);
+	if (!taken->locked)
+		mmap_read_unlock(taken->mm);
 }

@@ -33,7 +33,9 @@
  * once, or when the file does.
  *
  * CPU faults wait for nobody meanwhile who may need mmap_lock, for user space or I/O. If
- * one has to, that is done in the usual way.
+ * one has to, that is done in the usual way. But a page that the CPU is to lose, and that
+ * was swapped out again after that, is read in with the locks held: it is taken by its
+ * address.
  */
 #include <linux/hmm.h>
 #include <linux/memcontrol.h>
@@ -74,7 +76,8 @@
  * @fruitless: how many tries in a row have given up because somebody else has the page
  * @path: how the piece was walked
  * @alone: others are kept out, as far as they are by mmap_lock and that of the VMA
- * @vain: a CPU fault has brought nothing, though nothing has collided
+ * @vain: why the page was not to be had while others were kept out, though nothing has
+ *	collided; 0 if it was
  * @empty: nothing is mapped in all of the window
  * @range: the piece, and all of the blocks that are mirrored and that it cuts
  * @exclusive: some of @range is mirrored with HMM_PTE_EXCLUSIVE
@@ -95,7 +98,7 @@ struct hmm_fault {
 	unsigned int fruitless;
 	enum hmm_mirror_count path;
 	bool alone;
-	bool vain;
+	int vain;
 	bool empty;
 	struct hmm_range range;
 	bool exclusive;
@@ -234,11 +237,18 @@ static int hmm_fault_begin(struct hmm_fault *fault)
 	return 0;
 }
 
-/* Somebody else has the page: come back later, though not for ever. */
+/*
+ * Somebody else has the page: come back later, though not for ever; and not with locks
+ * held.
+ */
 static int hmm_fault_fruitless(struct hmm_fault *fault, int error)
 {
 	if (READ_ONCE(fault->range.collided))
 		return -EAGAIN;
+	if (fault->alone) {
+		fault->vain = error;
+		return -EAGAIN;
+	}
 	if (++fault->fruitless == HMM_FAULT_FRUITLESS_MAX)
 		return error;
 	schedule_timeout_killable(1);
@@ -582,8 +592,9 @@ static int hmm_fault_commit(struct hmm_fault *fault, unsigned long start,
 			     fault->maps ? fault->maps + first : NULL);
 		ret = hmm_pt_prepare(pt, &stage);
 		if (!ret) {
-			ret = fault->alone ? hmm_fault_commit_alone(fault, &stage) :
-					     hmm_fault_commit_stage(fault, &stage);
+			ret = fault->alone && !(fault->flags & HMM_FAULT_EXCLUSIVE) ?
+			      hmm_fault_commit_alone(fault, &stage) :
+			      hmm_fault_commit_stage(fault, &stage);
 			hmm_pt_unstage(pt, &stage);
 			break;
 		}
@@ -640,7 +651,8 @@ static long hmm_fault_take(struct hmm_fault *fault, unsigned long end)
 	int ret;
 
 	fault->end = min(fault->end, end);
-	ret = hmm_exclusive_take(&taken, &fault->range, fault->start, &fault->end);
+	ret = hmm_exclusive_take(&taken, &fault->range, fault->start, &fault->end,
+				 fault->alone);
 	if (ret == -EBUSY || (ret && READ_ONCE(fault->range.collided)))
 		return hmm_fault_fruitless(fault, ret);
 	if (ret)
@@ -722,10 +734,7 @@ static int hmm_fault_bring(struct hmm_fault *fault)
 		fault->collisions = HMM_FAULT_COLLISIONS_MAX - 1;
 	if (ret && ret != -EBUSY)
 		return ret;
-	if (READ_ONCE(fault->range.collided))
-		return -EAGAIN;
-	fault->vain = ret || !hmm_fault_entry(fault);
-	return fault->vain ? -EAGAIN : 0;
+	return ret || !hmm_fault_entry(fault) ? hmm_fault_fruitless(fault, -EFAULT) : 0;
 }
 
 static long hmm_fault_commit_page(struct hmm_fault *fault)
@@ -744,9 +753,10 @@ static long hmm_fault_try_alone(struct hmm_fault *fault)
 {
 	int ret = hmm_fault_bring(fault);
 
-	if (ret)
+	if (ret || !hmm_fault_entry(fault))
 		return ret;
-	return hmm_fault_entry(fault) ? hmm_fault_commit_page(fault) : 0;
+	return fault->flags & HMM_FAULT_EXCLUSIVE ? hmm_fault_take(fault, fault->end) :
+						    hmm_fault_commit_page(fault);
 }
 
 /* With mmap_lock held for writing */
@@ -782,7 +792,7 @@ static long hmm_fault_progress(struct hmm_fault *fault)
 	fault->small_end = fault->start + PAGE_SIZE;
 	fault->end = fault->small_end;
 	fault->path = HMM_COUNT_PROGRESS;
-	fault->vain = false;
+	fault->vain = 0;
 	fault->exclusive = false;
 	range->start = fault->start;
 	range->end = fault->end;
@@ -799,7 +809,7 @@ static long hmm_fault_progress(struct hmm_fault *fault)
 		mmap_write_unlock(mm);
 	}
 	hmm_range_end_alive(range);
-	return fault->vain ? hmm_fault_fruitless(fault, -EFAULT) : ret;
+	return fault->vain ? hmm_fault_fruitless(fault, fault->vain) : ret;
 }
 
 /* The piece, until it has succeeded or failed for good */
@@ -812,9 +822,7 @@ static long hmm_fault_piece(struct hmm_fault *fault)
 	do {
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		/* What the CPU loses is locked anyway, as far as it can be. */
-		if (fault->collisions < HMM_FAULT_COLLISIONS_MAX ||
-		    fault->flags & HMM_FAULT_EXCLUSIVE)
+		if (fault->collisions < HMM_FAULT_COLLISIONS_MAX)
 			ret = hmm_fault_round(fault);
 		else
 			ret = hmm_fault_progress(fault);

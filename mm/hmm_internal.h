@@ -133,13 +133,15 @@ void hmm_range_end_alive(struct hmm_range *range);
 
 /**
  * struct hmm_exclusive - pages that the CPU cannot get back before they are let go
- * @mm: the address space that they are of; mmap_lock is held for reading
+ * @mm: the address space that they are of; mmap_lock is held
+ * @locked: by the caller, for writing; else it was taken for reading
  * @pages: locked, with a reference each; NULL: another one that was not got
  * @count: of these
  * @nofs: of memalloc_nofs_save()
  */
 struct hmm_exclusive {
 	struct mm_struct *mm;
+	bool locked;
 	struct page *pages[HMM_EXCLUSIVE_MAX];
 	unsigned int count;
 	unsigned int nofs;
@@ -147,11 +149,12 @@ struct hmm_exclusive {
 
 #ifdef CONFIG_HMM_EXCLUSIVE
 int hmm_exclusive_take(struct hmm_exclusive *taken, struct hmm_range *range,
-		       unsigned long start, unsigned long *end);
+		       unsigned long start, unsigned long *end, bool locked);
 void hmm_exclusive_let_go(struct hmm_exclusive *taken);
 #else
 static inline int hmm_exclusive_take(struct hmm_exclusive *taken, struct hmm_range *range,
-				     unsigned long start, unsigned long *end)
+				     unsigned long start, unsigned long *end,
+				     bool locked)
 {
 	return -EOPNOTSUPP;
 }

@@ -695,6 +695,39 @@ static void collides(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, i == 3 ? 0 : 'x', device_reads(fake, AT(addr, i)));
 }
 
+/* Again and again, as long as mmap_lock is not held for writing */
+static struct page *alloc_table_hammered(struct hmm_pt *pt, unsigned int level)
+{
+	struct hmm_fake *fake = container_of(pt, struct hmm_fake, mirror.pt);
+	unsigned long addr = fake->base + SZ_512M;
+	struct page *table;
+
+	if (mmap_read_trylock(current->mm)) {
+		zap_page_range_single(vma_lookup(current->mm, addr), addr, PAGE_SIZE, NULL);
+		mmap_read_unlock(current->mm);
+	}
+	kunit_deactivate_static_stub(fake->test, hmm_pt_alloc_table);
+	table = hmm_pt_alloc_table(pt, level);
+	kunit_activate_static_stub(fake->test, hmm_pt_alloc_table, alloc_table_hammered);
+	return table;
+}
+
+static void hammered(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 8), i;
+
+	for (i = 0; i < 8; i++)
+		hmm_test_write(test, AT(addr, i));
+	kunit_activate_static_stub(test, hmm_pt_alloc_table, alloc_table_hammered);
+	take(fake, addr, 8);
+	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX, hmm_fake_stats(fake).collisions);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress);
+	for (i = 1; i < 8; i++)
+		KUNIT_EXPECT_EQ(test, 'x', device_reads(fake, AT(addr, i)));
+	KUNIT_EXPECT_EQ(test, 'x', cpu_reads(fake, AT(addr, 1)));
+}
+
 static void unregister(void *mirror)
 {
 	hmm_mirror_unregister(mirror);
@@ -861,6 +894,7 @@ static struct kunit_case hmm_mirror_exclusive_cases[] = {
 	KUNIT_CASE(two_devices),
 	KUNIT_CASE(driver_fails),
 	KUNIT_CASE(collides),
+	KUNIT_CASE(hammered),
 	KUNIT_CASE(dma),
 	KUNIT_CASE_SLOW(adders),
 	{}

@@ -1114,6 +1114,7 @@ struct storm {
 	bool (*act[2])(char *mem, long npages, long round);
 	bool discards;		/* pages become zero */
 	bool records;		/* what the device writes */
+	bool exclusive;		/* wanted so by the device */
 	int read_error;		/* because of what happens: the device may get that */
 	int write_error;
 };
@@ -1217,6 +1218,22 @@ FIXTURE_VARIANT_ADD(hmm_storm, fork_and_dontneed)
 	.storm = {
 		.act = { act_fork, act_dontneed },
 		.discards = true,
+	},
+};
+
+FIXTURE_VARIANT_ADD(hmm_storm, dontneed_and_exclusive)
+{
+	.storm = {
+		.act = { act_dontneed, act_dontneed },
+		.exclusive = true,
+	},
+};
+
+FIXTURE_VARIANT_ADD(hmm_storm, mprotect_and_exclusive)
+{
+	.storm = {
+		.act = { act_mprotect, act_mprotect },
+		.exclusive = true, .read_error = EPERM, .write_error = EPERM,
 	},
 };
 
@@ -1330,7 +1347,15 @@ static long storm_write(struct prey *prey, long npages)
 	return done;
 }
 
-/* Reads and writes by turns */
+/* Reads and writes by turns, unless it wants the pages for itself */
+static long storm_access_once(struct prey *prey, const struct storm *storm, long npages,
+			      bool write)
+{
+	if (storm->exclusive)
+		return dmirror_exclusive(&prey->dev, prey->mem, npages);
+	return write ? storm_write(prey, npages) : storm_read(prey, storm, npages);
+}
+
 static void storm_access(struct prey *prey, const struct storm *storm, long npages,
 			 struct score *score)
 {
@@ -1338,7 +1363,7 @@ static void storm_access(struct prey *prey, const struct storm *storm, long npag
 	const int allowed = write ? storm->write_error : storm->read_error;
 	struct hmm_dmirror_stats stats = dmirror_stats(&prey->dev);
 	long begin = msecs_now();
-	long done = write ? storm_write(prey, npages) : storm_read(prey, storm, npages);
+	long done = storm_access_once(prey, storm, npages, write);
 
 	stats = dmirror_stats_since(&prey->dev, &stats);
 	score_add(score, &stats, msecs_now() - begin);

@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The driver that Documentation/vm/hmm.rst shows, and tests of it. Each part that is
+ * shown there begins with a comment "hmm.rst: NAME", and ends where the next one begins.
+ *
+ * The device has a page table of its own, one PTE for each page, with a dirty bit. It is
+ * behind an IOMMU, and software: what it does by itself is in the last of the parts.
+ */
+#include <linux/highmem.h>
+#include <linux/kthread.h>
+#include <linux/mman.h>
+
+#include "hmm_mirror_test.h"
+#include "hmm_pt_test.h"
+
+/* hmm.rst: context */
+#define EXAMPLE_SIZE	(64 * PAGE_SIZE)
+
+/* A device PTE: a DMA address, page aligned, and these bits */
+#define EXAMPLE_VALID	BIT_ULL(0)
+#define EXAMPLE_WRITE	BIT_ULL(1)
+#define EXAMPLE_DIRTY	BIT_ULL(2)	/* the device sets it, where EXAMPLE_WRITE is */
+
+/**
+ * struct example - what the driver has for a process
+ * @mirror: its address space
+ * @base: first address that jobs may use, of EXAMPLE_SIZE bytes
+ * @queue: held by who talks to the device
+ * @ptes: the device page table
+ */
+struct example {
+	struct hmm_mirror mirror;
+	unsigned long base;
+	struct mutex queue;	/* see above */
+	atomic64_t ptes[EXAMPLE_SIZE / PAGE_SIZE];
+};
+
+static atomic64_t *example_pte(struct example *ex, unsigned long addr)
+{
+	return &ex->ptes[(addr - ex->base) >> PAGE_SHIFT];
+}
+
+/* hmm.rst: flush */
+/* Returns when the device has no access under way that began with old PTEs. */
+static void example_flush(struct example *ex, unsigned long start, unsigned long end)
+{
+	/* This device has no TLB, and accesses nothing while somebody has the queue. */
+	lockdep_assert_held(&ex->queue);
+}
+
+/* hmm.rst: invalidate */
+/* The device may still set EXAMPLE_DIRTY until its TLB is flushed. */
+static void example_take_away(struct example *ex, unsigned long start,
+			      unsigned long end, u64 bits)
+{
+	unsigned long addr;
+
+	for (addr = start; addr < end; addr += PAGE_SIZE)
+		atomic64_andnot(bits, example_pte(ex, addr));
+	example_flush(ex, start, end);
+	for (addr = start; addr < end; addr += PAGE_SIZE) {
+		u64 old = atomic64_fetch_andnot(EXAMPLE_DIRTY,
+						example_pte(ex, addr));
+
+		if (old & EXAMPLE_DIRTY)
+			hmm_mirror_range_dirty(&ex->mirror, addr,
+					       addr + PAGE_SIZE);
+	}
+}
+
+/* hmm.rst: fill */
+static void example_fill(struct example *ex, unsigned long start, unsigned long end)
+{
+	struct hmm_pt_iter iter;
+	unsigned long addr;
+
+	hmm_pt_for_each(&iter, &ex->mirror, start, end) {
+		u64 pte = hmm_pte_dma(iter.pte) | EXAMPLE_VALID;
+
+		if (hmm_pte_write(iter.pte))
+			pte |= EXAMPLE_WRITE;
+		for (addr = iter.addr; addr < iter.end; addr += PAGE_SIZE) {
+			u64 old = atomic64_xchg(example_pte(ex, addr), pte);
+
+			if (old & EXAMPLE_DIRTY)
+				hmm_mirror_range_dirty(&ex->mirror, addr,
+						       addr + PAGE_SIZE);
+			pte += PAGE_SIZE;
+		}
+	}
+	example_flush(ex, start, end);
+}
+
+/* hmm.rst: sync */
+static int example_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	struct example *ex = container_of(mirror, struct example, mirror);
+	unsigned long start = max(update->start, ex->base);
+	unsigned long end = min(update->end, ex->base + EXAMPLE_SIZE);
+
+	if (update->blockable)
+		mutex_lock(&ex->queue);
+	else if (!mutex_trylock(&ex->queue))
+		return -EAGAIN;
+
+	switch (update->event) {
+	case HMM_UPDATE_DEVICE_RFAULT:
+	case HMM_UPDATE_DEVICE_WFAULT:
+		example_fill(ex, start, end);
+		break;
+	case HMM_UPDATE_WRITE_PROTECT:
+	case HMM_UPDATE_FORK:
+	case HMM_UPDATE_ISDIRTY:
+		example_take_away(ex, start, end, EXAMPLE_WRITE);
+		break;
+	default:
+		example_take_away(ex, start, end, EXAMPLE_VALID | EXAMPLE_WRITE);
+		break;
+	}
+	mutex_unlock(&ex->queue);
+	return 0;
+}
+
+/* hmm.rst: register */
+static const struct hmm_mirror_ops example_ops = {
+	.sync_cpu_device_pagetables = example_sync,
+};
+
+/* The process opens the device. */
+static int example_open(struct example *ex, struct device *dev, unsigned long base)
+{
+	ex->base = base;
+	mutex_init(&ex->queue);
+	ex->mirror.ops = &example_ops;
+	ex->mirror.dma_dev = dev;
+	return hmm_mirror_register(&ex->mirror, current->mm);
+}
+
+/* The last reference on the file has gone, and no job runs any more. */
+static void example_close(struct example *ex)
+{
+	hmm_mirror_unregister(&ex->mirror);
+}
+
+/* hmm.rst: fault */
+/* In a work item: the device has no PTE that permits what it is about to do. */
+static int example_fault(struct example *ex, unsigned long addr, bool write)
+{
+	unsigned long start = PAGE_ALIGN_DOWN(addr);
+	long pages;
+
+	if (addr < ex->base || addr - ex->base >= EXAMPLE_SIZE)
+		return -EFAULT;
+	pages = hmm_mirror_fault(&ex->mirror, start, start + PAGE_SIZE,
+				 write ? HMM_FAULT_WRITE : HMM_FAULT_READ);
+	return pages < 0 ? pages : 0;
+}
+
+/* hmm.rst: device */
+/* What the IOMMU is asked by the device */
+static struct page *example_page(struct example *ex, u64 pte)
+{
+	struct hmm_pt_device *device = dev_get_drvdata(ex->mirror.dma_dev);
+	const struct hmm_pt_mapping *mapping;
+
+	mapping = hmm_pt_device_find(device, pte & PAGE_MASK);
+	if (!mapping || (pte & EXAMPLE_WRITE && mapping->dir != DMA_BIDIRECTIONAL))
+		return NULL;
+	return pfn_to_page(mapping->pfn);
+}
+
+/* The device reads or writes a word. -EAGAIN: it faults. */
+static int example_try(struct example *ex, unsigned long addr, unsigned long *value, bool write)
+{
+	u64 need = EXAMPLE_VALID | (write ? EXAMPLE_WRITE : 0);
+	atomic64_t *entry = example_pte(ex, addr);
+	unsigned long *word;
+	struct page *page;
+
+	guard(mutex)(&ex->queue);
+	if ((atomic64_read(entry) & need) != need)
+		return -EAGAIN;
+	page = example_page(ex, atomic64_read(entry));
+	if (!page)
+		return -EIO;
+	if (write)
+		atomic64_or(EXAMPLE_DIRTY, entry);
+	word = kmap_local_page(page) + offset_in_page(addr);
+	if (write)
+		*word = *value;
+	else
+		*value = *word;
+	kunmap_local(word);
+	return 0;
+}
+
+static int example_access(struct example *ex, unsigned long addr, unsigned long *value,
+			  bool write)
+{
+	int ret;
+
+	while ((ret = example_try(ex, addr, value, write)) == -EAGAIN) {
+		ret = example_fault(ex, addr, write);
+		if (ret)
+			break;
+	}
+	return ret;
+}
+
+/* hmm.rst: tests */
+#define STAMP	0x68656c6c6fUL
+
+static void example_close_action(void *ex)
+{
+	example_close(ex);
+}
+
+/* What is behind the last page of jobs is mapped, too. */
+static struct example *example_new(struct kunit *test)
+{
+	struct example *ex = kunit_kzalloc(test, sizeof(*ex), GFP_KERNEL);
+	struct hmm_pt_device *device = hmm_pt_device(test);
+	unsigned long addr;
+
+	KUNIT_ASSERT_NOT_NULL(test, ex);
+	addr = kunit_vm_mmap(test, NULL, 0, EXAMPLE_SIZE + PAGE_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NE(test, 0, addr);
+	KUNIT_ASSERT_EQ(test, 0, example_open(ex, device->dev, addr));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, example_close_action, ex));
+	test->priv = device;
+	return ex;
+}
+
+/* After the mirror has gone: so have all its DMA mappings, each as it was made. */
+static void example_exit(struct kunit *test)
+{
+	struct hmm_pt_device *device = test->priv;
+
+	KUNIT_EXPECT_STREQ(test, "", device->complaint ?: "");
+}
+
+static void write_word(struct kunit *test, struct example *ex, unsigned long addr)
+{
+	unsigned long word = STAMP;
+
+	KUNIT_ASSERT_EQ(test, 0, example_access(ex, addr, &word, true));
+}
+
+static unsigned long read_word(struct kunit *test, struct example *ex, unsigned long addr)
+{
+	unsigned long word = 0;
+
+	KUNIT_ASSERT_EQ(test, 0, example_access(ex, addr, &word, false));
+	return word;
+}
+
+/* Which of these bits the PTEs of all pages have, counted */
+static unsigned long count_ptes(struct example *ex, u64 bits)
+{
+	unsigned long i, count = 0;
+
+	for (i = 0; i < ARRAY_SIZE(ex->ptes); i++)
+		count += (atomic64_read(&ex->ptes[i]) & bits) == bits;
+	return count;
+}
+
+static void shares_memory(struct kunit *test)
+{
+	struct example *ex = example_new(test);
+	unsigned long __user *first = (unsigned long __user *)ex->base;
+	unsigned long __user *last = first + (EXAMPLE_SIZE / sizeof(long)) - 1;
+	unsigned long word = 0;
+
+	KUNIT_ASSERT_EQ(test, 0, put_user(STAMP, first));
+	KUNIT_EXPECT_EQ(test, STAMP, read_word(test, ex, ex->base));
+	write_word(test, ex, (unsigned long)last);
+	KUNIT_ASSERT_EQ(test, 0, get_user(word, last));
+	KUNIT_EXPECT_EQ(test, STAMP, word);
+	KUNIT_EXPECT_EQ(test, 2, count_ptes(ex, EXAMPLE_VALID));
+	KUNIT_EXPECT_EQ(test, 1, count_ptes(ex, EXAMPLE_DIRTY));
+	KUNIT_EXPECT_EQ(test, -EFAULT, example_fault(ex, ex->base + EXAMPLE_SIZE, false));
+	KUNIT_EXPECT_EQ(test, -EFAULT, example_fault(ex, ex->base - 1, false));
+}
+
+static void follows_changes(struct kunit *test)
+{
+	struct example *ex = example_new(test);
+	unsigned long word = STAMP;
+
+	write_word(test, ex, ex->base);
+	write_word(test, ex, ex->base + PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, ex->base, PAGE_SIZE, MADV_DONTNEED));
+	KUNIT_EXPECT_EQ(test, 1, count_ptes(ex, EXAMPLE_VALID));
+	KUNIT_EXPECT_EQ(test, 0, read_word(test, ex, ex->base));
+
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(ex->base, EXAMPLE_SIZE, PROT_READ));
+	KUNIT_EXPECT_EQ(test, 0, count_ptes(ex, EXAMPLE_WRITE));
+	KUNIT_EXPECT_EQ(test, 2, count_ptes(ex, EXAMPLE_VALID));
+	KUNIT_EXPECT_EQ(test, STAMP, read_word(test, ex, ex->base + PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EPERM, example_access(ex, ex->base + PAGE_SIZE, &word, true));
+
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(ex->base, EXAMPLE_SIZE));
+	KUNIT_EXPECT_EQ(test, 0, count_ptes(ex, EXAMPLE_VALID));
+	KUNIT_EXPECT_EQ(test, -EFAULT, example_access(ex, ex->base, &word, false));
+}
+
+/* What the process wrote before is in the child, too, and what it writes now is not. */
+static void reads_on_after_fork(struct kunit *test)
+{
+	struct example *ex = example_new(test);
+
+	write_word(test, ex, ex->base);
+	hmm_fake_fork(test);
+	KUNIT_EXPECT_EQ(test, 1, count_ptes(ex, EXAMPLE_VALID));
+	KUNIT_EXPECT_EQ(test, 0, count_ptes(ex, EXAMPLE_WRITE));
+	KUNIT_EXPECT_EQ(test, STAMP, read_word(test, ex, ex->base));
+	write_word(test, ex, ex->base);
+	KUNIT_EXPECT_EQ(test, 1, count_ptes(ex, EXAMPLE_WRITE));
+}
+
+static bool page_is_dirty(struct kunit *test, struct example *ex, unsigned long addr)
+{
+	hmm_pte_t pte;
+
+	guard(rwsem_read)(&ex->mirror.lock);
+	pte = hmm_pt_lookup(&ex->mirror, addr, NULL);
+	KUNIT_ASSERT_TRUE(test, hmm_pte_valid(pte));
+	return PageDirty(hmm_pte_page(pte));
+}
+
+/* Neither a fault that changes nothing nor one for more loses the device's dirty bits. */
+static void tells_what_it_wrote(struct kunit *test)
+{
+	struct example *ex = example_new(test);
+
+	KUNIT_ASSERT_EQ(test, 0, example_fault(ex, ex->base, true));
+	KUNIT_ASSERT_EQ(test, 0, example_fault(ex, ex->base + PAGE_SIZE, true));
+	write_word(test, ex, ex->base);
+	KUNIT_ASSERT_EQ(test, 0, example_fault(ex, ex->base, false));
+	KUNIT_EXPECT_EQ(test, 2, count_ptes(ex, EXAMPLE_WRITE));
+	KUNIT_EXPECT_FALSE(test, page_is_dirty(test, ex, ex->base));
+
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(ex->base, EXAMPLE_SIZE, PROT_READ));
+	KUNIT_EXPECT_TRUE(test, page_is_dirty(test, ex, ex->base));
+	KUNIT_EXPECT_FALSE(test, page_is_dirty(test, ex, ex->base + PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 0, count_ptes(ex, EXAMPLE_DIRTY));
+}
+
+static int clear_nonblock(struct example *ex)
+{
+	struct mmu_notifier_range range;
+	int ret;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, current->mm, ex->base,
+				ex->base + EXAMPLE_SIZE);
+	ret = mmu_notifier_invalidate_range_start_nonblock(&range);
+	if (!ret)
+		mmu_notifier_invalidate_range_end(&range);
+	return ret;
+}
+
+struct queue_holder {
+	struct example *ex;
+	struct completion held;
+};
+
+/* Who has the queue must not wait for an invalidation: that is for others to send. */
+static int queue_holder_thread(void *arg)
+{
+	struct queue_holder *holder = arg;
+
+	mutex_lock(&holder->ex->queue);
+	complete(&holder->held);
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(1);
+	mutex_unlock(&holder->ex->queue);
+	return 0;
+}
+
+static void refuses_to_sleep(struct kunit *test)
+{
+	struct queue_holder holder = { .ex = example_new(test) };
+	struct example *ex = holder.ex;
+	struct task_struct *task;
+
+	init_completion(&holder.held);
+	write_word(test, ex, ex->base);
+	task = kthread_run(queue_holder_thread, &holder, "hmm_queue");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	wait_for_completion(&holder.held);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, clear_nonblock(ex));
+	kthread_stop(task);
+	KUNIT_EXPECT_EQ(test, 1, count_ptes(ex, EXAMPLE_VALID));
+	KUNIT_EXPECT_EQ(test, 0, clear_nonblock(ex));
+	KUNIT_EXPECT_EQ(test, 0, count_ptes(ex, EXAMPLE_VALID));
+}
+
+static void closes(struct kunit *test)
+{
+	struct example *ex = example_new(test);
+	struct hmm_pt_device *device = test->priv;
+
+	write_word(test, ex, ex->base);
+	KUNIT_EXPECT_EQ(test, 1, device->live);
+	kunit_release_action(test, example_close_action, ex);
+	KUNIT_EXPECT_EQ(test, 0, count_ptes(ex, EXAMPLE_VALID));
+	KUNIT_EXPECT_EQ(test, 0, device->live);
+	KUNIT_EXPECT_EQ(test, device->maps, device->unmaps);
+}
+
+static struct kunit_case hmm_mirror_example_cases[] = {
+	KUNIT_CASE(shares_memory),
+	KUNIT_CASE(follows_changes),
+	KUNIT_CASE(reads_on_after_fork),
+	KUNIT_CASE(tells_what_it_wrote),
+	KUNIT_CASE(refuses_to_sleep),
+	KUNIT_CASE(closes),
+	{}
+};
+
+static struct kunit_suite hmm_mirror_example_suite = {
+	.name = "hmm_mirror_example",
+	.exit = example_exit,
+	.test_cases = hmm_mirror_example_cases,
+};
+
+kunit_test_suite(hmm_mirror_example_suite);

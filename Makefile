@@ -14,13 +14,14 @@ export KSRC V
 .DEFAULT_GOAL := help
 # They share build/; what takes long is parallel inside.
 .NOTPARALLEL:
-.PHONY: help run check bench model kernel shell apply clean
+.PHONY: help run check bench model docs kernel shell apply clean
 
 help:
 	@echo "make run                            build, boot, show the device at work"
 	@echo "make check [SUITE=a,b] [VARIANT=x]  run the tests; all of CI's by default"
 	@echo "make bench [PART=a,b]               our walker, page table, faults beside what 6.12 has"
 	@echo "make model                          search the model of the protocol, and break it"
+	@echo "make docs                           HTML of the document for authors of drivers"
 	@echo "make kernel [VARIANT=x]             build a kernel and its initramfs"
 	@echo "make shell [VARIANT=x]              a shell in the guest (Ctrl-a x leaves)"
 	@echo "make apply KDIR=TREE                put our files onto your own 6.12 tree"
@@ -42,6 +43,9 @@ bench:
 
 model:
 	@scripts/model
+
+docs:
+	@scripts/docs
 
 kernel:
 	@scripts/need build boot

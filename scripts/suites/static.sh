@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/suites/static.sh
 # What can be said about our files without running them: compiler warnings, sparse,
-# checkpatch, kernel-doc, and checkers of shell, Python and spelling. static.allow
-# lists complaints that are let pass, each with its reason:
+# checkpatch, kernel-doc, whether documents can be made of them, and checkers of shell,
+# Python and spelling. static.allow lists complaints that are let pass, each with its
+# reason:
 #
 #    CHECK FILE: HOW THE COMPLAINT BEGINS : REASON
 #
@@ -168,7 +169,8 @@ done
 for file in $(programs python3); do
 	add_test "pyflakes $file" pyflakes3 "$file"
 done
+add_test "documents" scripts/docs
 add_test "spelling" spelling
 add_test "no stale line in $allow" stale
-prepare_tree static
+prepare_tree static docs
 run_tests

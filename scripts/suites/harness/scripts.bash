@@ -104,6 +104,13 @@ scripts_boot_without_kernel()
 		"$fake/scripts/boot" small
 }
 
+scripts_docs()
+{
+	by_hand 2 "no arguments, please" "$ROOT/scripts/docs" vm
+	fake_project
+	by_hand 1 "no documents in " "$fake/scripts/docs"
+}
+
 # The kernel's Kconfig answers, so it takes a few seconds.
 scripts_config_lost_line()
 {

@@ -690,10 +690,10 @@ static noinline unsigned long hmm_pt_iter_seek(struct hmm_pt_iter *iter)
 {
 	unsigned long word, last = hmm_pt_last(iter->pt);
 
+	if (iter->end == iter->limit || iter->end > last)
+		return 0;
 	if (iter->limit - 1 > last)
 		iter->limit = last + 1;
-	if (iter->end > last)
-		return 0;
 	while (iter->end != iter->limit) {
 		if (iter->slot == iter->stop)
 			hmm_pt_iter_enter(iter);

@@ -42,6 +42,9 @@ static void expect_run(struct kunit *test, unsigned long addr, unsigned long npa
 		runs++;
 	}
 	KUNIT_EXPECT_EQ(test, 1, runs);
+	/* Of no page */
+	hmm_pt_for_each(&iter, t, 0, 0)
+		KUNIT_FAIL(test, "%lx is not in an empty range", iter.addr);
 	/* From within, to within */
 	if (npages > 2) {
 		hmm_pt_first(&iter, &t->pt, addr + PAGE_SIZE, end - PAGE_SIZE);

@@ -271,9 +271,12 @@ static void hmm_range_unpin(struct hmm_range_walk *walk)
 /* Has something in the range been invalidated since the caller began? */
 static bool hmm_range_is_stale(const struct hmm_range *range)
 {
-	/* Pairs with the WRITE_ONCE() in hmm_mirror_collide(); a hint, as the other is. */
+	/*
+	 * Pair with the WRITE_ONCE() in hmm_mirror_collide() and hmm_mirror_kill(); hints, as
+	 * the other is. A range may have begun after its window was told of the end.
+	 */
 	if (range->mirror)
-		return READ_ONCE(range->collided);
+		return READ_ONCE(range->collided) || READ_ONCE(range->mirror->dead);
 	return mmu_interval_check_retry(range->notifier, range->notifier_seq);
 }
 
@@ -1292,8 +1295,9 @@ static int hmm_range_walk(struct hmm_range_walk *walk)
 
 /**
  * hmm_range_fault() - report the pages of a range, faulting in what is asked for
- * @range: what to walk; &hmm_range.notifier_seq has to come from
- *	mmu_interval_read_begin(), called before mmap_lock was taken
+ * @range: what to walk; begun, before mmap_lock was taken, by hmm_range_begin() if
+ *	&hmm_range.mirror is set, else with &hmm_range.notifier_seq from
+ *	mmu_interval_read_begin()
  *
  * Each entry of &hmm_range.hmm_pfns is replaced by what the CPU page table
  * holds for its page: see &enum hmm_pfn_flags. A page is faulted in when
@@ -1311,18 +1315,19 @@ static int hmm_range_walk(struct hmm_range_walk *walk)
  * fill in the requests again, as far as pfn_flags_mask lets them count.
  *
  * The result may be used only under the driver's own lock and only after
- * mmu_interval_read_retry() has said that nothing has invalidated it since.
+ * hmm_range_retry() or mmu_interval_read_retry() has said that nothing has
+ * invalidated it since.
  *
- * Context: Process context, with a reference on the users of the notifier's mm
- * (mmget_not_zero()) and with its mmap_lock held for reading or writing; it is
+ * Context: Process context, with a reference on the users of the mm of the mirror or
+ * notifier (mmget_not_zero()) and with its mmap_lock held for reading or writing; it is
  * not dropped. Sleeps.
  * Return: 0 on success, or
  *
  * * %-EINVAL: the range is empty or not page aligned
- * * %-EBUSY: the range was invalidated since &hmm_range.notifier_seq was read,
+ * * %-EBUSY: the range was invalidated since it began, or the mirror is at its end,
  *   or faults succeed without making progress, or a requested page is device
- *   memory whose driver is going away; drop mmap_lock, call
- *   mmu_interval_read_begin() and try again
+ *   memory whose driver is going away; drop mmap_lock, begin the range again and
+ *   try again, though not for ever
  * * %-EFAULT: a requested page can not be accessed: there is no mapping, it may
  *   not be read, its memory is special, poisoned or handled by userfaultfd,
  *   or the fault failed
@@ -1446,7 +1451,7 @@ int hmm_range_fault_entries(struct hmm_range *range, enum hmm_mirror_count *path
  * Return: 0 on success, or
  *
  * * %-EINVAL: the range is empty or not page aligned
- * * %-EBUSY: the range was invalidated since &hmm_range.notifier_seq was read
+ * * %-EBUSY: the range was invalidated since it began
  */
 int hmm_range_snapshot(struct hmm_range *range)
 {

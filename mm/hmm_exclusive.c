@@ -36,9 +36,11 @@
  * would fail.
  *
  * Nobody waits with these locks held: neither for an invalidation (UFFDIO_MOVE locks a
- * folio in the middle of its own) nor for another folio. After many collisions mmap_lock
- * is held for writing (see mm/hmm_fault.c), which keeps those out who change the entry
- * without the lock of the folio; with that, one can be waited for.
+ * folio in the middle of its own) nor for another folio, unless it is found swapped out
+ * when it is taken: folios are locked by ascending addresses of the one mm that maps them.
+ * After many collisions mmap_lock is held for writing (see mm/hmm_fault.c), which keeps
+ * those out who change the entry without the lock of the folio. With that alone, a folio
+ * may be waited for.
  *
  * Only anonymous memory can be exclusive. Memory of the device itself that the CPU cannot
  * address is so already.
@@ -187,7 +189,7 @@ static unsigned long hmm_exclusive_take_all(struct hmm_exclusive *taken,
 					    struct hmm_range *range, unsigned long start,
 					    unsigned long end, int *error)
 {
-	unsigned long addr = start, next, got;
+	unsigned long addr = start, next;
 
 	WRITE_ONCE(range->taking, current);
 	while (addr < end) {
@@ -200,9 +202,8 @@ static unsigned long hmm_exclusive_take_all(struct hmm_exclusive *taken,
 			addr += PAGE_SIZE;
 			continue;
 		}
-		got = hmm_exclusive_take_run(taken, range, addr, next, error);
-		addr = got;
-		if (got != next)
+		addr = hmm_exclusive_take_run(taken, range, addr, next, error);
+		if (addr != next)
 			break;
 	}
 	WRITE_ONCE(range->taking, NULL);

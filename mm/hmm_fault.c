@@ -33,12 +33,12 @@
  * once, or when the file does.
  *
  * CPU faults wait for nobody meanwhile who may need mmap_lock, for user space or I/O. If
- * one has to, that is done in the usual way. But a page that the CPU is to lose, and that
- * was swapped out again after that, is read in with the locks held: it is taken by its
- * address.
+ * one has to, that is done in the usual way. There are exceptions: file systems that wait
+ * before a page of a shared mapping is written (->page_mkwrite() does not know of all
+ * this), hole punching of shmem, and a page that the CPU is to lose and that was swapped
+ * out again between the CPU fault and the taking.
  */
 #include <linux/hmm.h>
-#include <linux/memcontrol.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -563,8 +563,11 @@ static int hmm_fault_commit_alone(struct hmm_fault *fault, struct hmm_pt_stage *
 	struct folio *folio;
 	int ret;
 
-	/* Who migrates memory of a device comes once, and does not lock it. */
-	if (pfn & HMM_PFN_DEVICE)
+	/*
+	 * Who migrates memory of a device comes once, and does not lock it. What is exclusive
+	 * is not mapped: nothing is to be seen there.
+	 */
+	if (pfn & (HMM_PFN_DEVICE | HMM_PTE_EXCLUSIVE))
 		return hmm_fault_commit_stage(fault, stage);
 	folio = hmm_fault_lock_folio(fault, hmm_pfn_to_page(pfn));
 	if (!folio)
@@ -726,8 +729,16 @@ static int hmm_fault_bring(struct hmm_fault *fault)
 	unsigned long pfn;
 	int ret = hmm_fault_look(fault, &pfn);
 
-	if (ret || pfn || fault->flags & HMM_FAULT_PRESENT)
+	if (ret)
 		return ret;
+	down_read(&fault->mirror->lock);
+	hmm_fault_remember(fault);
+	up_read(&fault->mirror->lock);
+	/* What the device has for itself is its own, also where the CPU does not say so. */
+	if (fault->exclusive)
+		*fault->range.hmm_pfns = *fault->words;
+	if (pfn || fault->exclusive || fault->flags & HMM_FAULT_PRESENT)
+		return 0;
 	hmm_fault_request(fault);
 	ret = hmm_range_fault_locked(&fault->range);
 	if (ret == -EAGAIN)
@@ -740,13 +751,8 @@ static int hmm_fault_bring(struct hmm_fault *fault)
 static long hmm_fault_commit_page(struct hmm_fault *fault)
 {
 	unsigned long end = fault->end;
-	int ret;
 
-	down_read(&fault->mirror->lock);
-	hmm_fault_remember(fault);
-	up_read(&fault->mirror->lock);
-	ret = hmm_fault_commit(fault, fault->start, &end);
-	return ret ?: 1;
+	return hmm_fault_commit(fault, fault->start, &end) ?: 1;
 }
 
 static long hmm_fault_try_alone(struct hmm_fault *fault)
@@ -793,7 +799,6 @@ static long hmm_fault_progress(struct hmm_fault *fault)
 	fault->end = fault->small_end;
 	fault->path = HMM_COUNT_PROGRESS;
 	fault->vain = 0;
-	fault->exclusive = false;
 	range->start = fault->start;
 	range->end = fault->end;
 	ret = hmm_fault_make_room(fault);
@@ -892,13 +897,10 @@ static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long star
 					  HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
 		},
 	};
-	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mirror->mm), *old;
-	long ret;
+	struct mem_cgroup *old = hmm_charge_begin(mirror->mm);
+	long ret = hmm_fault_pieces(&fault, start);
 
-	old = set_active_memcg(memcg);
-	ret = hmm_fault_pieces(&fault, start);
-	set_active_memcg(old);
-	mem_cgroup_put(memcg);
+	hmm_charge_end(old);
 	hmm_fault_free(&fault);
 	return ret;
 }
@@ -947,9 +949,10 @@ static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long star
  * * %-EOPNOTSUPP: the page is where &hmm_mirror.dma_dev reaches only a copy of it; or it
  *   was to be exclusive, and is not of private anonymous memory, or is of hugetlb, or the
  *   kernel has no CONFIG_DEVICE_PRIVATE
- * * %-EBUSY: the page was to be exclusive, and is of a large folio that could not be split,
- *   nor when tried again for a while: somebody else has a reference
- * * what &hmm_mirror_ops.sync_cpu_device_pagetables returned
+ * * %-EBUSY: the page was to be exclusive, and somebody else had it locked, or had a
+ *   reference so that its large folio could not be split, when tried again for a while, too
+ * * what &hmm_mirror_ops.sync_cpu_device_pagetables returned; %-EIO if that was positive, or
+ *   -EAGAIN
  */
 long hmm_mirror_fault(struct hmm_mirror *mirror, unsigned long start, unsigned long end,
 		      unsigned int flags)

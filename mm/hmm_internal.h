@@ -6,6 +6,8 @@
 #define _MM_HMM_INTERNAL_H
 
 #include <linux/hmm.h>
+#include <linux/memcontrol.h>
+#include <linux/sched/mm.h>
 
 /**
  * struct hmm_pt_spare - tables that are in no page table
@@ -96,6 +98,17 @@ static inline void hmm_mirror_count(struct hmm_mirror *mirror, enum hmm_mirror_c
 				    long n)
 {
 	atomic_long_add(n, &mirror->counts[count]);
+}
+
+/* What is allocated until the end is charged to the mm, whichever task does it. */
+static inline struct mem_cgroup *hmm_charge_begin(struct mm_struct *mm)
+{
+	return set_active_memcg(get_mem_cgroup_from_mm(mm));
+}
+
+static inline void hmm_charge_end(struct mem_cgroup *old)
+{
+	mem_cgroup_put(set_active_memcg(old));
 }
 
 /*

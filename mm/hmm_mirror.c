@@ -76,8 +76,8 @@
  * - range->collided, by the walker (hmm_range_check()): only to give up early. What
  *   counts is the read under mirror->lock, by which it was written.
  * - mirror->users, by hmm_mirror_unregister(): once 0 it stays so.
- * - mirror->dead, by hmm_range_begin(): only so that it fails early, or who retries
- *   would do so for ever. What counts is the read under mirror->lock.
+ * - mirror->dead, by hmm_range_begin() and by the walker: only so that it fails early, or
+ *   who retries would do so for ever. What counts is the read under mirror->lock.
  *
  * End
  *
@@ -136,8 +136,11 @@ bool hmm_mirror_get(struct hmm_mirror *mirror)
 /* @mirror may be gone when this returns; only its address is used to wake. */
 void hmm_mirror_put(struct hmm_mirror *mirror)
 {
-	if (refcount_dec_and_test(&mirror->users))
-		wake_up_var(&mirror->users);
+	if (!refcount_dec_and_test(&mirror->users))
+		return;
+	/* Before it is looked at who waits: hmm_mirror_unregister() may be about to. */
+	smp_mb__after_atomic();
+	wake_up_var(&mirror->users);
 }
 
 static void hmm_mirror_reap_later(struct hmm_mirror *mirror)
@@ -258,9 +261,10 @@ static bool hmm_mirror_sync(struct hmm_mirror *mirror, const struct hmm_update *
 	hmm_mirror_count(mirror, HMM_COUNT_CALLBACKS, 1);
 	if (likely(!ret))
 		return true;
-	if (WARN_ONCE(update->blockable || ret != -EAGAIN,
-		      "%ps refuses an invalidation with %d\n",
-		      mirror->ops->sync_cpu_device_pagetables, ret) && update->blockable)
+	WARN_ONCE(update->blockable || ret != -EAGAIN, "%ps refuses an invalidation with %d\n",
+		  mirror->ops->sync_cpu_device_pagetables, ret);
+	/* Nobody listens: go on as if it had synced. */
+	if (update->blockable)
 		return true;
 	hmm_mirror_count(mirror, HMM_COUNT_REFUSED, 1);
 	return false;
@@ -483,12 +487,15 @@ static void hmm_mirror_reap(struct work_struct *work)
 						 reaper);
 	struct hmm_window *window;
 	unsigned long index;
+	bool retired;
 
 	xa_for_each(&mirror->windows, index, window) {
 		unsigned long start = index << HMM_WINDOW_SHIFT;
 
+		/* Before: nobody comes back for the tables of a window that is not there. */
+		retired = hmm_window_retire(mirror, window, index);
 		hmm_pt_reclaim(&mirror->pt, start, start + HMM_WINDOW_SIZE);
-		if (hmm_window_retire(mirror, window, index))
+		if (retired)
 			hmm_window_remove(window);
 	}
 }
@@ -619,7 +626,8 @@ bool hmm_mirror_bad_range(const struct hmm_mirror *mirror, unsigned long start,
  * Return: 0, or
  *
  * * %-EINVAL: the range is empty, not page aligned, or not of user space
- * * %-EFAULT: nothing is mapped anywhere near
+ * * %-EFAULT: of the windows that the range is in (1 GiB each on most machines of 64 bits)
+ *   there is one in which nothing is mapped
  * * %-ESRCH: the mm is gone, or the mirror is being unregistered
  * * %-EINTR: the task has a fatal signal pending
  * * %-ENOMEM
@@ -627,6 +635,7 @@ bool hmm_mirror_bad_range(const struct hmm_mirror *mirror, unsigned long start,
 int hmm_range_begin(struct hmm_range *range)
 {
 	struct hmm_mirror *mirror = range->mirror;
+	struct mem_cgroup *old;
 	int ret = -ESRCH;
 
 	if (!hmm_mirror_get(mirror))
@@ -634,7 +643,9 @@ int hmm_range_begin(struct hmm_range *range)
 	if (hmm_mirror_bad_range(mirror, range->start, range->end)) {
 		ret = -EINVAL;
 	} else if (mmget_not_zero(mirror->mm)) {
+		old = hmm_charge_begin(mirror->mm);
 		ret = hmm_range_begin_alive(range);
+		hmm_charge_end(old);
 		mmput_async(mirror->mm);
 	}
 	if (ret)
@@ -730,7 +741,7 @@ static void hmm_mirror_train_lockdep(struct hmm_mirror *mirror)
 
 static int hmm_mirror_init(struct hmm_mirror *mirror, struct mm_struct *mm)
 {
-	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm), *old;
+	struct mem_cgroup *old;
 	int ret;
 
 	mirror->mm = mm;
@@ -747,10 +758,9 @@ static int hmm_mirror_init(struct hmm_mirror *mirror, struct mm_struct *mm)
 	INIT_DELAYED_WORK(&mirror->reaper, hmm_mirror_reap);
 	memset(mirror->counts, 0, sizeof(mirror->counts));
 
-	old = set_active_memcg(memcg);
+	old = hmm_charge_begin(mm);
 	ret = hmm_pt_init(&mirror->pt, &mirror->lock, mirror->dma_dev);
-	set_active_memcg(old);
-	mem_cgroup_put(memcg);
+	hmm_charge_end(old);
 	return ret;
 }
 
@@ -842,7 +852,7 @@ static void hmm_mirror_wake_faults(struct hmm_mirror *mirror)
 	struct task_struct *task;
 	struct hmm_range *range;
 
-	/* Who has a range in the list is there. */
+	/* The lock keeps RCU from freeing a task that has left its fault. */
 	spin_lock(&mirror->range_lock);
 	list_for_each_entry(range, &mirror->ranges, node) {
 		task = READ_ONCE(range->faulting);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * HMM statistics: what each mirror has done so far, for its driver, and in debugfs, in
- * a file hmm/PID-N.
+ * a file hmm/PID-N: PID of the process that registered it, N counts all mirrors.
  */
 #include <linux/debugfs.h>
 #include <linux/hmm.h>

@@ -149,11 +149,11 @@ struct hmm_range {
 	struct hmm_mirror	*mirror;
 	/* private: of the mirror, from hmm_range_begin() to hmm_range_end() */
 	struct list_head	node;		/* mirror->range_lock */
-	bool			collided;	/* set under mirror->lock, see there */
-	struct task_struct	*syncing;	/* only compared with current */
-	struct task_struct	*faulting;	/* compared with current, or woken */
-	unsigned long		unseen;		/* of that: not looked at from here on */
-	struct task_struct	*taking;	/* the same; see mm/hmm_exclusive.c */
+	bool			collided;	/* written under mirror->lock */
+	struct task_struct	*syncing;	/* in the driver's fault callback */
+	struct task_struct	*faulting;	/* in a CPU fault of the walk */
+	unsigned long		unseen;		/* where: the walk has not come here yet */
+	struct task_struct	*taking;	/* in make_device_exclusive_range() */
 };
 
 int hmm_range_fault(struct hmm_range *range);
@@ -535,12 +535,15 @@ struct hmm_mirror_ops {
 	void (*release)(struct hmm_mirror *mirror);
 };
 
-/*
- * The driver has page tables of its own and uses hmm_range_fault(): it is called for
- * every invalidation in a window where a range was begun, and hmm_mirror_fault() is not
- * for it.
+/**
+ * enum hmm_mirror_flags - &hmm_mirror.flags
+ * @HMM_MIRROR_OWN_TABLES: the driver has page tables of its own and uses
+ *	hmm_range_fault(): it is called for every invalidation in a window where a range
+ *	was begun, and hmm_mirror_fault() is not for it
  */
-#define HMM_MIRROR_OWN_TABLES	BIT(0)
+enum hmm_mirror_flags {
+	HMM_MIRROR_OWN_TABLES	= BIT(0),
+};
 
 /* private: what a mirror counts, see &struct hmm_mirror_stats */
 enum hmm_mirror_count {
@@ -624,19 +627,20 @@ struct hmm_mirror {
 	atomic_long_t			counts[NR_HMM_COUNTS];
 };
 
-/*
- * What hmm_mirror_fault() is to do
- *
- * HMM_FAULT_READ:  the device reads
- * HMM_FAULT_WRITE: the device writes, and perhaps reads
- * HMM_FAULT_PRESENT: no page is faulted in, those that are not there are left out
- * HMM_FAULT_EXCLUSIVE: the device gets the pages for itself, to read and to write, until
+/**
+ * enum hmm_fault_flags - what hmm_mirror_fault() is to do
+ * @HMM_FAULT_READ: the device reads
+ * @HMM_FAULT_WRITE: the device writes, and perhaps reads
+ * @HMM_FAULT_PRESENT: no page is faulted in, those that are not there are left out
+ * @HMM_FAULT_EXCLUSIVE: the device gets the pages for itself, to read and to write, until
  *	the CPU touches them: for atomic operations that only the device knows to be so
  */
-#define HMM_FAULT_READ		BIT(0)
-#define HMM_FAULT_WRITE		BIT(1)
-#define HMM_FAULT_PRESENT	BIT(2)
-#define HMM_FAULT_EXCLUSIVE	BIT(3)
+enum hmm_fault_flags {
+	HMM_FAULT_READ		= BIT(0),
+	HMM_FAULT_WRITE		= BIT(1),
+	HMM_FAULT_PRESENT	= BIT(2),
+	HMM_FAULT_EXCLUSIVE	= BIT(3),
+};
 
 int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);
 void hmm_mirror_unregister(struct hmm_mirror *mirror);

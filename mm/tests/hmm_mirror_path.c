@@ -337,6 +337,58 @@ static void unregister_under_wait(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_fake_call_ends(call));
 }
 
+static int path_unregister(void *arg)
+{
+	struct hmm_fake_call *unregistering = arg;
+
+	hmm_mirror_unregister(&unregistering->fake->mirror);
+	complete(&unregistering->done);
+	return 0;
+}
+
+/* Nor does one that begins when its window has been told, and the mirror lives for a moment. */
+static void waits_under_unregister(struct kunit *test)
+{
+	struct hmm_fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
+	struct hmm_fake_call unregistering = { .fake = fake }, *call;
+	unsigned long addr;
+
+	KUNIT_ASSERT_NOT_NULL(test, fake);
+	hmm_fake_init(fake);
+	fake->test = test;
+	fake->base = hmm_fake_new(test, 0)->base;
+	KUNIT_ASSERT_EQ(test, 0, hmm_mirror_register(&fake->mirror, current->mm));
+	addr = map_path_file(fake, UINT_MAX, PATH_WAITS_LONG);
+
+	init_completion(&unregistering.done);
+	fake->hold = true;
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, kthread_run(path_unregister, &unregistering,
+						       "hmm_unregister"));
+	wait_for_completion(&fake->held);
+	call = hmm_fake_call(fake, addr, 1, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
+	complete(&fake->go);
+	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_fake_call_ends(call));
+	wait_for_completion(&unregistering.done);
+}
+
+/* Page by page, too, what the device has for itself stays so. */
+static void exclusive_in_progress(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_path_file(fake, 0, PATH_IS_INVALIDATED);
+	struct hmm_mirror_stats before;
+
+	hmm_fake_map(fake, SZ_512M, PAGE_SIZE);
+	hmm_test_write(test, addr);
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_EXCLUSIVE);
+	before = hmm_fake_stats(fake);
+	path_file.left = HMM_FAULT_COLLISIONS_MAX;
+	hmm_fake_fault_all(fake, addr, 2, HMM_FAULT_READ);
+	expect_paths(fake, &before, 1, 0, 1);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_count(fake, addr, 1, HMM_PTE_EXCLUSIVE));
+}
+
 /* What the device had of the range before is no hindrance. */
 static void mirrored_before(struct kunit *test)
 {
@@ -499,6 +551,8 @@ static struct kunit_case hmm_mirror_path_cases[] = {
 	KUNIT_CASE(collides_in_progress),
 	KUNIT_CASE(waits_in_progress),
 	KUNIT_CASE(unregister_under_wait),
+	KUNIT_CASE(waits_under_unregister),
+	KUNIT_CASE(exclusive_in_progress),
 	KUNIT_CASE(mirrored_before),
 	KUNIT_CASE_PARAM_ATTR(storm, storms_gen_params, { .speed = KUNIT_SPEED_SLOW }),
 	{}

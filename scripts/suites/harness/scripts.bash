@@ -187,20 +187,25 @@ scripts_bench_report()
 
 	bounds=$(sed -nE 's/^([^#[:space:]]+).*/\1/p' "$ROOT/bench/bounds" | grep -v '^native/')
 	mkdir "$dir"
-	echo command | tee "$dir"/{instructions,tables,faults,faults-counted}.command >"$said"
+	echo command | tee "$dir"/{instructions,tables,faults,faults-counted,storm}.command >"$said"
 	for name in $bounds; do
 		case $name in
 		pt/*) part=tables ;;
 		fault/2M/*) part=faults-counted ;;
 		fault/*) part=faults ;;
+		storm/*) part=storm ;;
 		*) part=instructions ;;
 		esac
 		printf "$name instructions/page %s\n" "peer 100" "ours 1" "floor 1" >>"$dir/$part.rows"
 	done
 	# Where none is let pass, and the peer had none either
 	sed -i 's,^\(fault/beside-mmap/retries .* \)[0-9]*$,\10,' "$dir/faults.rows"
+	# These have no peer at all, and none of them is to fail.
+	sed -i -e '/ ours /!d' -e 's, instructions/page , count ,' \
+		-e 's,^\(.*/failed-tests .* \)1$,\10,' "$dir/storm.rows"
+	echo "storm/debug/one-page/accesses count ours 7" >>"$dir/storm.rows"
 	by_hand 0 "^$(wc -w <<<"$bounds") bounds held, 0 not; at 0 sizes a page costs more" \
-		"$ROOT/bench/report" "$dir" instructions tables faults
+		"$ROOT/bench/report" "$dir" instructions tables faults storm
 	by_hand 0 "at most 0.00 %" "$ROOT/bench/report" --compare "$dir/bench.json" "$dir/bench.json"
 	cp "$dir/bench.json" "$dir/old.json"
 	sed -i -e 's,^\(pt/fill/4K/scattered .* ours\) 1$,\1 25,' -e \
@@ -223,7 +228,12 @@ scripts_bench_report()
 	by_hand 1 "fault/2M/4K .* over 0.30 of the peer" "$ROOT/bench/report" "$dir" faults
 	sed -i 's,^\(fault/beside-mmap/retries .* ours\) 0$,\1 1,' "$dir/faults.rows"
 	by_hand 1 "fault/beside-mmap/retries .* over 0.00" "$ROOT/bench/report" "$dir" faults
-	by_hand 2 "there is no part 'nosuch'; there are: instructions" \
+	sed -i 's,^\(storm/debug/one-page/worst-collisions .* \)1$,\113,' "$dir/storm.rows"
+	by_hand 1 "storm/debug/one-page/worst-collisions .* over 12.00" "$ROOT/bench/report" "$dir" storm
+	sed -i '/^storm.release.64-pages.worst-collisions /d' "$dir/storm.rows"
+	by_hand 1 "no row 'storm/release/64-pages/worst-collisions', which has a bound" \
+		"$ROOT/bench/report" "$dir" storm
+	by_hand 2 "there is no part 'nosuch'; there are: instructions .* storm$" \
 		env PART=nosuch "$ROOT/scripts/bench"
 }
 

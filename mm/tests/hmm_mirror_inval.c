@@ -613,6 +613,19 @@ static struct page *alloc_table_late(struct hmm_pt *pt, unsigned int level)
 	return hmm_pt_alloc_table(pt, level);
 }
 
+/* The same after a fault that the walk has taken, whose own invalidation would not count */
+static void collides_after_fault(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 16), i;
+
+	for (i = 1; i < 16; i++)
+		hmm_test_write(test, AT(addr, i));
+	kunit_activate_static_stub(test, hmm_pt_alloc_table, alloc_table_late);
+	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).collisions);
+}
+
 static void collides_before_commit(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -815,6 +828,7 @@ static struct kunit_case hmm_mirror_inval_cases[] = {
 	KUNIT_CASE(fault_during_callback),
 	KUNIT_CASE(invalidates_itself),
 	KUNIT_CASE(collides_before_commit),
+	KUNIT_CASE(collides_after_fault),
 	KUNIT_CASE(written_before_commit),
 	KUNIT_CASE(reaped),
 	KUNIT_CASE(reaped_after_use),

@@ -10,6 +10,7 @@
 #include <linux/prandom.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include <linux/shmem_fs.h>
 
 #include "hmm_mirror_test.h"
@@ -25,12 +26,13 @@ static struct mm_struct *life_mm(struct kunit *test)
 	return mm;
 }
 
-static struct hmm_fake *life_fake(struct kunit *test, struct mm_struct *mm)
+static struct hmm_fake *life_fake(struct kunit *test, struct mm_struct *mm,
+				  unsigned int flags)
 {
 	struct hmm_fake *fake;
 
 	kthread_use_mm(mm);
-	fake = hmm_fake_new(test, 0);
+	fake = hmm_fake_new(test, flags);
 	KUNIT_ASSERT_PTR_EQ(test, mm, fake->mirror.mm);
 	return fake;
 }
@@ -60,7 +62,7 @@ static void expect_dead(struct hmm_fake *fake, unsigned long addr)
 static void exit_then_unregister(struct kunit *test)
 {
 	struct mm_struct *mm = life_mm(test);
-	struct hmm_fake *fake = life_fake(test, mm), *idle = hmm_fake_beside(fake, 0);
+	struct hmm_fake *fake = life_fake(test, mm, 0), *idle = hmm_fake_beside(fake, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
 
 	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
@@ -344,7 +346,7 @@ static void unregister_under_callback(struct kunit *test)
 static void exit_under_fault(struct kunit *test)
 {
 	struct mm_struct *mm = life_mm(test);
-	struct hmm_fake *fake = life_fake(test, mm);
+	struct hmm_fake *fake = life_fake(test, mm, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16), begin = jiffies;
 	struct mmu_notifier_range range;
 	struct task_struct *faulting;
@@ -366,6 +368,56 @@ static void exit_under_fault(struct kunit *test)
 	/* It is not asked to hold no lock that the release takes. */
 	KUNIT_EXPECT_PTR_NE(test, faulting, fake->releaser);
 	expect_dead(fake, addr);
+}
+
+/* hmm_range_begin() in a thread of its own */
+static int begin_thread(void *arg)
+{
+	struct hmm_fake_call *call = arg;
+	struct hmm_range range = {
+		.mirror = &call->fake->mirror,
+		.start = call->start,
+		.end = call->end,
+	};
+
+	call->ret = hmm_range_begin(&range);
+	if (!call->ret)
+		hmm_range_end(&range);
+	complete(&call->done);
+	return 0;
+}
+
+/* The same for a driver that has page tables of its own, and waits for an invalidation */
+static void exit_under_begin(struct kunit *test)
+{
+	struct mm_struct *mm = life_mm(test);
+	struct hmm_fake *fake = life_fake(test, mm, HMM_MIRROR_OWN_TABLES);
+	unsigned long addr = hmm_fake_map_small(fake, 16), begin = jiffies;
+	struct hmm_fake_call call = {
+		.fake = fake,
+		.start = addr,
+		.end = addr + 16 * PAGE_SIZE,
+	};
+	struct mmu_notifier_range range;
+
+	init_completion(&call.done);
+	hmm_fake_range(fake, &range, MMU_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	call.task = kthread_create(begin_thread, &call, "hmm_begin");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, call.task);
+	get_task_struct(call.task);
+	wake_up_process(call.task);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(&call));
+	life_exit(mm);
+	KUNIT_EXPECT_EQ(test, 0, fake->releases);
+	mmu_notifier_invalidate_range_end(&range);
+	wait_for_completion(&call.done);
+	KUNIT_EXPECT_EQ(test, 0, call.ret);
+	while (!READ_ONCE(fake->releases) && time_before(jiffies, begin + HMM_FAKE_STUCK))
+		msleep(20);
+	KUNIT_EXPECT_EQ(test, 1, fake->releases);
+	KUNIT_EXPECT_PTR_NE(test, call.task, fake->releaser);
+	put_task_struct(call.task);
 }
 
 /*
@@ -775,6 +827,7 @@ static struct kunit_case hmm_mirror_life_cases[] = {
 	KUNIT_CASE(range_under_unregister),
 	KUNIT_CASE(unregister_under_callback),
 	KUNIT_CASE(exit_under_fault),
+	KUNIT_CASE(exit_under_begin),
 	KUNIT_CASE(crowd),
 	KUNIT_CASE_SLOW(race),
 	{}

@@ -10,8 +10,10 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 #include <linux/shmem_fs.h>
+#include <linux/swapops.h>
 
 #include "hmm_mirror_test.h"
+#include "hmm_range_states.h"
 
 #define AT(addr, page)	((addr) + (page) * PAGE_SIZE)
 
@@ -116,9 +118,29 @@ enum path_how {
 	PATH_WAITS = 1,
 	PATH_WAITS_LONG,
 	PATH_IS_INVALIDATED,
+	PATH_IS_INVALIDATED_LONG,
 	PATH_INVALIDATES_ITSELF,
 };
 
+/**
+ * struct path_file - the file, and what its CPU faults have seen
+ * @real_ops: of its VMA
+ * @ops: the same, but for the faults
+ * @left: how many of them do it from now on
+ * @done: how many there were
+ * @how: what they do
+ * @then: what they do afterwards, if that is not nothing
+ * @then_left: how many
+ * @from: where the invalidation by the last of the first ones begins, if not in the file
+ * @locked_alone: the last one held the lock of the VMA only
+ * @may_retry: it might have waited with that dropped
+ * @killable: it may be killed then
+ * @lets_lock: it has not kept others from the lock of the VMA
+ * @locks: how often mmap_lock was taken for those that must not wait
+ * @lock_seq: of the last of these times
+ * @active: an invalidation is under way
+ * @early: pages were brought meanwhile
+ */
 struct path_file {
 	const struct vm_operations_struct *real_ops;
 	struct vm_operations_struct ops;
@@ -126,8 +148,16 @@ struct path_file {
 	unsigned int done;
 	enum path_how how;
 	enum path_how then;
+	unsigned int then_left;
+	unsigned long from;
 	bool locked_alone;
 	bool may_retry;
+	bool killable;
+	bool lets_lock;
+	unsigned int locks;
+	unsigned int lock_seq;
+	bool active;
+	bool early;
 };
 
 static struct path_file path_file;
@@ -145,15 +175,40 @@ static void path_invalidate_work(struct work_struct *work)
 	mmu_notifier_invalidate_range_end(&w->range);
 }
 
+/* One that goes on when the fault is over */
+static struct mmu_notifier_range path_long_range;
+
+static void path_end_work(struct work_struct *work)
+{
+	WRITE_ONCE(path_file.active, false);
+	mmu_notifier_invalidate_range_end(&path_long_range);
+}
+
+static DECLARE_DELAYED_WORK(path_long_end, path_end_work);
+
+static void path_begin_work(struct work_struct *work)
+{
+	struct path_work *w = container_of(work, struct path_work, work);
+
+	path_long_range = w->range;
+	WRITE_ONCE(path_file.active, true);
+	mmu_notifier_invalidate_range_start(&path_long_range);
+	schedule_delayed_work(&path_long_end, HZ / 5);
+}
+
 /* By somebody else, or by the fault itself */
 static vm_fault_t path_invalidate(struct vm_fault *vmf)
 {
+	unsigned long start = vmf->vma->vm_start;
 	struct path_work w;
 
+	if (!path_file.left && path_file.from)
+		start = path_file.from;
 	/* More than the page, as if that were one of a large folio */
-	mmu_notifier_range_init(&w.range, MMU_NOTIFY_CLEAR, 0, vmf->vma->vm_mm,
-				vmf->vma->vm_start, vmf->vma->vm_end);
-	INIT_WORK_ONSTACK(&w.work, path_invalidate_work);
+	mmu_notifier_range_init(&w.range, MMU_NOTIFY_CLEAR, 0, vmf->vma->vm_mm, start,
+				vmf->vma->vm_end);
+	INIT_WORK_ONSTACK(&w.work, path_file.how == PATH_IS_INVALIDATED_LONG ?
+				   path_begin_work : path_invalidate_work);
 	if (path_file.how == PATH_INVALIDATES_ITSELF) {
 		path_invalidate_work(&w.work);
 	} else {
@@ -180,22 +235,47 @@ static vm_fault_t path_wait(struct vm_fault *vmf)
 	return VM_FAULT_RETRY;
 }
 
-static vm_fault_t path_fault(struct vm_fault *vmf)
+/* May others take the lock of the VMA? */
+static bool path_lets_lock(struct vm_area_struct *vma)
 {
-	bool alone = vmf->flags & FAULT_FLAG_VMA_LOCK;
+	bool lets = vma_start_read(vma);
+
+	if (lets)
+		vma_end_read(vma);
+	return lets;
+}
+
+static void path_note(struct vm_fault *vmf)
+{
+	unsigned int seq = READ_ONCE(vmf->vma->vm_mm->mm_lock_seq.sequence);
 
 	path_file.done++;
-	path_file.locked_alone = alone;
+	path_file.locked_alone = vmf->flags & FAULT_FLAG_VMA_LOCK;
 	path_file.may_retry = fault_flag_allow_retry_first(vmf->flags) &&
 			      !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT);
+	path_file.killable = vmf->flags & FAULT_FLAG_KILLABLE;
+	path_file.lets_lock = path_lets_lock(vmf->vma);
+	path_file.early |= READ_ONCE(path_file.active);
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT && path_file.lock_seq != seq) {
+		path_file.lock_seq = seq;
+		path_file.locks++;
+	}
+}
+
+static vm_fault_t path_fault(struct vm_fault *vmf)
+{
+	vm_fault_t ret;
+
+	path_note(vmf);
 	if (!path_file.left)
 		return path_file.real_ops->fault(vmf);
 	path_file.left--;
 	if (!path_file.left && path_file.then) {
+		ret = path_invalidate(vmf);
 		path_file.how = path_file.then;
 		path_file.then = 0;
-		path_file.left = 1;
-		return path_invalidate(vmf);
+		path_file.left = path_file.then_left;
+		return ret;
 	}
 	if (path_file.how == PATH_WAITS || path_file.how == PATH_WAITS_LONG)
 		return path_wait(vmf);
@@ -208,6 +288,9 @@ static vm_fault_t path_map_pages(struct vm_fault *vmf, pgoff_t first, pgoff_t la
 	return 0;
 }
 
+/* What the tests map lies before it, in the same piece. */
+#define PATH_OFFSET	(SZ_512M + SZ_1M)
+
 static unsigned long map_path_file(struct hmm_fake *fake, unsigned int left,
 				   enum path_how how)
 {
@@ -217,7 +300,7 @@ static unsigned long map_path_file(struct hmm_fake *fake, unsigned int left,
 	unsigned long addr;
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
-	addr = hmm_fake_map_file(fake, SZ_512M, SZ_64K, file, MAP_SHARED);
+	addr = hmm_fake_map_file(fake, PATH_OFFSET, SZ_64K, file, MAP_SHARED);
 	fput(file);
 	/* The window */
 	hmm_fake_fault_all(fake, AT(addr, 15), 1, HMM_FAULT_WRITE);
@@ -249,7 +332,14 @@ static void fault_waits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, path_file.done);
 	KUNIT_EXPECT_FALSE(test, path_file.locked_alone);
 	KUNIT_EXPECT_TRUE(test, path_file.may_retry);
+	KUNIT_EXPECT_TRUE(test, path_file.killable);
 	expect_paths(fake, &before, 0, 1, 0);
+
+	/* The second wait was under mmap_lock: that was the one that is allowed. */
+	path_file.left = 2;
+	hmm_fake_fault_all(fake, AT(addr, 3), 1, HMM_FAULT_READ);
+	KUNIT_EXPECT_FALSE(test, path_file.may_retry);
+	expect_paths(fake, &before, 0, 2, 0);
 
 	/* More often than faults in vain are taken */
 	path_file.left = 200;
@@ -258,7 +348,7 @@ static void fault_waits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 202, path_file.done);
 	/* The last page was not waited for before. */
 	KUNIT_EXPECT_TRUE(test, path_file.may_retry);
-	expect_paths(fake, &before, 0, 2, 0);
+	expect_paths(fake, &before, 0, 3, 0);
 	KUNIT_EXPECT_EQ(test, before.collisions, hmm_fake_stats(fake).collisions);
 }
 
@@ -299,6 +389,9 @@ static void collides_in_progress(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX + 4, path_file.done);
 	KUNIT_EXPECT_FALSE(test, path_file.locked_alone);
 	KUNIT_EXPECT_FALSE(test, path_file.may_retry);
+	KUNIT_EXPECT_FALSE(test, path_file.lets_lock);
+	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX + 3,
+			hmm_fake_stats(fake).collisions - before.collisions);
 	expect_paths(fake, &before, 0, 0, 1);
 	/* For ever */
 	path_file.left = UINT_MAX;
@@ -315,11 +408,255 @@ static void waits_in_progress(struct kunit *test)
 	struct hmm_mirror_stats before = hmm_fake_stats(fake);
 
 	path_file.then = PATH_WAITS;
+	path_file.then_left = 1;
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX,
 			hmm_fake_stats(fake).collisions - before.collisions);
 	/* One round by the usual way */
 	expect_paths(fake, &before, 1, 0, 0);
+}
+
+/* Who wants mmap_lock has it now and then, however often the page is taken away. */
+static void lets_others_in(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX + 6, PATH_IS_INVALIDATED);
+
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, 2, path_file.locks);
+}
+
+/* Faults that bring nothing there, and then the page */
+static void vain_in_progress(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
+	struct hmm_mirror_stats before = hmm_fake_stats(fake);
+
+	path_file.then = PATH_INVALIDATES_ITSELF;
+	path_file.then_left = 40;
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX,
+			hmm_fake_stats(fake).collisions - before.collisions);
+	expect_paths(fake, &before, 0, 0, 1);
+	/* And for ever */
+	path_file.how = PATH_IS_INVALIDATED;
+	path_file.left = HMM_FAULT_COLLISIONS_MAX;
+	path_file.then = PATH_INVALIDATES_ITSELF;
+	path_file.then_left = UINT_MAX;
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 1), 1, HMM_FAULT_READ));
+	path_file.left = 0;
+}
+
+/* What an invalidation that has begun is about to take away is not looked at before it ends. */
+static void waits_for_active_in_progress(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
+
+	path_file.then = PATH_IS_INVALIDATED_LONG;
+	path_file.then_left = 1;
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
+	flush_delayed_work(&path_long_end);
+	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX + 2, path_file.done);
+	KUNIT_EXPECT_FALSE(test, path_file.early);
+}
+
+/* The page is of a block that is mirrored: all of that goes, and the page comes back. */
+static void block_in_progress(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long huge = hmm_fake_map_huge(fake, 1), addr, page;
+	struct hmm_mirror_stats before;
+
+	hmm_test_write(test, huge);
+	addr = map_path_file(fake, 0, PATH_IS_INVALIDATED);
+	page = AT(addr, -1);
+	hmm_fake_fault_all(fake, huge, SZ_1M >> PAGE_SHIFT, HMM_FAULT_READ);
+	KUNIT_ASSERT_EQ(test, 8, hmm_pte_order(hmm_fake_entry(fake, page)));
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, addr + SZ_64K);
+	hmm_fake_forget(fake);
+	before = hmm_fake_stats(fake);
+
+	path_file.left = HMM_FAULT_COLLISIONS_MAX;
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, page, 2, HMM_FAULT_READ));
+	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, huge, addr);
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_valid(fake, huge, PTRS_PER_PTE));
+	KUNIT_EXPECT_EQ(test, 0, hmm_pte_order(hmm_fake_entry(fake, page)));
+	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX + 1,
+			hmm_fake_stats(fake).collisions - before.collisions);
+	expect_paths(fake, &before, 1, 0, 1);
+}
+
+/* Memory of the device that the CPU may not write, and its driver leaves that so. */
+static void declined_in_progress(struct kunit *test)
+{
+	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_PRIVATE, PMD_SIZE);
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long page = hmm_fake_map_small(fake, SZ_1M >> PAGE_SHIFT) + SZ_1M - PAGE_SIZE;
+	struct hmm_area a = { .test = test, .state = hmm_states, .addr = page };
+	swp_entry_t swp = make_readable_device_private_entry(page_to_pfn(dev->page));
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
+
+	fake->mirror.dev_private_owner = dev;
+	hmm_area_put(&a, hmm_area_entry(&a, 0), pte_val(swp_entry_to_pte(swp)));
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, page, 2, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 0, path_file.left);
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, page, 1));
+	/* To read it may have it. */
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, SZ_64K, MADV_DONTNEED));
+	path_file.left = HMM_FAULT_COLLISIONS_MAX;
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, page, 2, HMM_FAULT_READ));
+	KUNIT_EXPECT_TRUE(test, hmm_pte_device(hmm_fake_entry(fake, page)));
+	hmm_area_restore(&a);
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, page, AT(page, 1));
+}
+
+/* A page that is to be had alone is not taken in the way of others. */
+static void exclusive_beside_collisions(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long page = hmm_fake_map_small(fake, SZ_1M >> PAGE_SHIFT) + SZ_1M - PAGE_SIZE;
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX + 2,
+					   PATH_IS_INVALIDATED);
+	struct hmm_mirror_stats before;
+
+	before = hmm_fake_stats(fake);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_fault(fake, page, 2, HMM_FAULT_EXCLUSIVE));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_count(fake, page, 2, HMM_PTE_EXCLUSIVE));
+	expect_paths(fake, &before, 1, 0, 0);
+
+	/* Had the device it before, and has lost it, then it is to be brought like any other. */
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, SZ_64K, MADV_DONTNEED));
+	path_file.left = HMM_FAULT_COLLISIONS_MAX;
+	path_file.from = page;
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, page, 2, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_count(fake, page, 2, HMM_PTE_EXCLUSIVE));
+	expect_paths(fake, &before, 2, 0, 1);
+}
+
+/* Change nothing, or take the page away, with no lock. */
+static void invalidate_unlocked(struct hmm_fake *fake, unsigned long page, struct file *file)
+{
+	struct mmu_notifier_range range;
+
+	hmm_fake_range(fake, &range, MMU_NOTIFY_CLEAR, page, page + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	mmu_notifier_invalidate_range_end(&range);
+}
+
+static void truncate_unlocked(struct hmm_fake *fake, unsigned long page, struct file *file)
+{
+	unmap_mapping_range(file->f_mapping, 0, 0, 1);
+}
+
+/* Somebody has the folio: the fault waits for him, and looks again at what is there. */
+static void waits_for_folio(struct kunit *test,
+			    void (*meanwhile)(struct hmm_fake *fake, unsigned long page,
+					      struct file *file))
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	struct file *file = shmem_file_setup("hmm_mirror_path", PAGE_SIZE, VM_NORESERVE);
+	struct hmm_mirror_stats before;
+	struct hmm_fake_call *call;
+	struct page *seen = NULL;
+	struct folio *folio;
+	unsigned long page;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	page = hmm_fake_map_file(fake, PATH_OFFSET - PAGE_SIZE, PAGE_SIZE, file, MAP_SHARED);
+	hmm_test_write(test, page);
+	map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
+	before = hmm_fake_stats(fake);
+	folio = filemap_lock_folio(file->f_mapping, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, folio);
+	call = hmm_fake_call(fake, page, 2, HMM_FAULT_READ);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
+	meanwhile(fake, page, file);
+	folio_unlock(folio);
+	folio_put(folio);
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_call_ends(call));
+
+	/* What came while it waited does not count: the look was later. */
+	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX,
+			hmm_fake_stats(fake).collisions - before.collisions);
+	expect_paths(fake, &before, 1, 0, 1);
+	KUNIT_EXPECT_TRUE(test, get_user_page_fast_only(page, 0, &seen));
+	KUNIT_EXPECT_PTR_EQ(test, seen, hmm_pte_page(hmm_fake_entry(fake, page)));
+	if (seen)
+		put_page(seen);
+	fput(file);
+}
+
+static void waits_for_folio_invalidated(struct kunit *test)
+{
+	waits_for_folio(test, invalidate_unlocked);
+}
+
+static void waits_for_folio_truncated(struct kunit *test)
+{
+	waits_for_folio(test, truncate_unlocked);
+}
+
+/*
+ * A special page, which vm_normal_page() asks the VMA about: so a walk that takes no
+ * fault collides as well.
+ */
+static unsigned int special_left;
+
+static struct page *special_page(struct vm_area_struct *vma, unsigned long addr)
+{
+	struct mmu_notifier_range range;
+
+	if (!special_left)
+		return NULL;
+	special_left--;
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm, addr,
+				addr + PAGE_SIZE);
+	if (!mmu_notifier_invalidate_range_start_nonblock(&range))
+		mmu_notifier_invalidate_range_end(&range);
+	return NULL;
+}
+
+static void set_vm_ops(unsigned long addr, const struct vm_operations_struct *ops)
+{
+	struct vm_area_struct *vma;
+
+	mmap_write_lock(current->mm);
+	vma = vma_lookup(current->mm, addr);
+	vma_start_write(vma);
+	vma->vm_ops = ops;
+	mmap_write_unlock(current->mm);
+}
+
+/* No mapping, no page, a page: what is present is mirrored, and nothing brought. */
+static void present_in_progress(struct kunit *test)
+{
+	static const struct vm_operations_struct ops = { .find_special_page = special_page };
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4), first;
+	struct hmm_area a = { .test = test, .state = hmm_states, .addr = AT(addr, 3) };
+	struct hmm_mirror_stats before;
+
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(addr, PAGE_SIZE));
+	/* The CPU may only read it: that is all that a device gets, then. */
+	hmm_test_read(test, AT(addr, 2));
+	hmm_area_put(&a, hmm_area_entry(&a, 0), hmm_area_special(0, 1, PAGE_SHARED));
+	set_vm_ops(AT(addr, 3), &ops);
+	for (first = 0; first < 3; first++) {
+		before = hmm_fake_stats(fake);
+		special_left = HMM_FAULT_COLLISIONS_MAX;
+		KUNIT_EXPECT_EQ(test, 1, hmm_fake_fault(fake, AT(addr, first), 4 - first,
+							HMM_FAULT_PRESENT | HMM_FAULT_WRITE));
+		KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX,
+				hmm_fake_stats(fake).collisions - before.collisions);
+		KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, addr, 4));
+	}
+	/* The page was the one that others were kept out for. */
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress - before.progress);
+	set_vm_ops(AT(addr, 3), NULL);
+	hmm_area_restore(&a);
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
 }
 
 /* A fault that waits for user space, and is not answered, does not hold anybody up. */
@@ -550,6 +887,15 @@ static struct kunit_case hmm_mirror_path_cases[] = {
 	KUNIT_CASE(many_collisions),
 	KUNIT_CASE(collides_in_progress),
 	KUNIT_CASE(waits_in_progress),
+	KUNIT_CASE(lets_others_in),
+	KUNIT_CASE(vain_in_progress),
+	KUNIT_CASE(waits_for_active_in_progress),
+	KUNIT_CASE(block_in_progress),
+	KUNIT_CASE(declined_in_progress),
+	KUNIT_CASE(exclusive_beside_collisions),
+	KUNIT_CASE(waits_for_folio_invalidated),
+	KUNIT_CASE(waits_for_folio_truncated),
+	KUNIT_CASE(present_in_progress),
 	KUNIT_CASE(unregister_under_wait),
 	KUNIT_CASE(waits_under_unregister),
 	KUNIT_CASE(exclusive_in_progress),

@@ -371,6 +371,29 @@ static void fault_cuts_block(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, half, hmm_fake_valid(fake, addr, pages));
 }
 
+/* What is beside the page in its block cannot be walked: that does not make it fail. */
+static void fails_beside(struct kunit *test)
+{
+	const unsigned long pages = PTRS_PER_PTE, half = pages / 2;
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_huge(fake, 1);
+	struct hmm_fake_call *call;
+
+	hmm_test_write(test, addr);
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(AT(addr, half), half * PAGE_SIZE, PROT_READ));
+	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_READ);
+	KUNIT_ASSERT_EQ(test, PMD_ORDER, order_at(fake, addr));
+	hmm_fake_forget(fake);
+	/* Nobody is told of it. */
+	mmap_write_lock(current->mm);
+	vm_flags_clear(vma_lookup(current->mm, addr), VM_READ);
+	mmap_write_unlock(current->mm);
+	call = hmm_fake_call(fake, AT(addr, pages - 1), 1, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_call_ends(call));
+	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, pages));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, addr, pages));
+}
+
 static void hugetlb(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -559,6 +582,7 @@ static struct kunit_case hmm_mirror_fault_cases[] = {
 	KUNIT_CASE(folio_orders),
 	KUNIT_CASE(fault_inside_block),
 	KUNIT_CASE(fault_cuts_block),
+	KUNIT_CASE(fails_beside),
 	KUNIT_CASE(hugetlb),
 	KUNIT_CASE(hugetlb_1g),
 	KUNIT_CASE(dirty),

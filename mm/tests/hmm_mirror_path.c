@@ -132,6 +132,7 @@ enum path_how {
  * @then: what they do afterwards, if that is not nothing
  * @then_left: how many
  * @from: where the invalidation by the last of the first ones begins, if not in the file
+ * @also: what else somebody does then
  * @locked_alone: the last one held the lock of the VMA only
  * @may_retry: it might have waited with that dropped
  * @killable: it may be killed then
@@ -150,6 +151,7 @@ struct path_file {
 	enum path_how then;
 	unsigned int then_left;
 	unsigned long from;
+	struct work_struct *also;
 	bool locked_alone;
 	bool may_retry;
 	bool killable;
@@ -216,6 +218,10 @@ static vm_fault_t path_invalidate(struct vm_fault *vmf)
 		flush_work(&w.work);
 	}
 	destroy_work_on_stack(&w.work);
+	if (!path_file.left && path_file.also) {
+		schedule_work(path_file.also);
+		flush_work(path_file.also);
+	}
 	return VM_FAULT_NOPAGE;
 }
 
@@ -364,6 +370,21 @@ static void few_collisions(struct kunit *test)
 	expect_paths(fake, &before, 1, 0, 0);
 }
 
+/* What the walk has looked at does not stay good because its own fault takes it away. */
+static void invalidates_behind_itself(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long page = hmm_fake_map_small(fake, SZ_1M >> PAGE_SHIFT) + SZ_1M - PAGE_SIZE;
+	struct hmm_mirror_stats before;
+
+	hmm_test_write(test, page);
+	map_path_file(fake, 1, PATH_INVALIDATES_ITSELF);
+	path_file.from = page;
+	before = hmm_fake_stats(fake);
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, page, 2, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).collisions - before.collisions);
+}
+
 /* After many, one page at a time; then more and more. */
 static void many_collisions(struct kunit *test)
 {
@@ -486,6 +507,38 @@ static void block_in_progress(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX + 1,
 			hmm_fake_stats(fake).collisions - before.collisions);
 	expect_paths(fake, &before, 1, 0, 1);
+}
+
+struct written {
+	struct work_struct work;
+	struct hmm_fake *fake;
+	unsigned long page;
+};
+
+static void write_work(struct work_struct *work)
+{
+	struct written *w = container_of(work, struct written, work);
+
+	hmm_fake_fault_all(w->fake, w->page, 1, HMM_FAULT_WRITE);
+}
+
+/* Another fault has let the device write the page just before: it goes on to. */
+static void written_before_progress(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	struct written w = { .fake = fake };
+	struct hmm_fake_call *call;
+
+	w.page = hmm_fake_map_small(fake, SZ_1M >> PAGE_SHIFT) + SZ_1M - PAGE_SIZE;
+	hmm_test_write(test, w.page);
+	map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
+	INIT_WORK_ONSTACK(&w.work, write_work);
+	path_file.also = &w.work;
+	call = hmm_fake_call(fake, w.page, 2, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_call_ends(call));
+	destroy_work_on_stack(&w.work);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_writable(fake, w.page, 2));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress);
 }
 
 /* Memory of the device that the CPU may not write, and its driver leaves that so. */
@@ -884,6 +937,7 @@ static struct kunit_case hmm_mirror_path_cases[] = {
 	KUNIT_CASE(hole_between),
 	KUNIT_CASE(fault_waits),
 	KUNIT_CASE(few_collisions),
+	KUNIT_CASE(invalidates_behind_itself),
 	KUNIT_CASE(many_collisions),
 	KUNIT_CASE(collides_in_progress),
 	KUNIT_CASE(waits_in_progress),
@@ -891,6 +945,7 @@ static struct kunit_case hmm_mirror_path_cases[] = {
 	KUNIT_CASE(vain_in_progress),
 	KUNIT_CASE(waits_for_active_in_progress),
 	KUNIT_CASE(block_in_progress),
+	KUNIT_CASE(written_before_progress),
 	KUNIT_CASE(declined_in_progress),
 	KUNIT_CASE(exclusive_beside_collisions),
 	KUNIT_CASE(waits_for_folio_invalidated),

@@ -333,31 +333,36 @@ void hmm_fake_range(struct hmm_fake *fake, struct mmu_notifier_range *range,
 	mmu_notifier_range_init(range, event, 0, fake->mirror.mm, start, end);
 }
 
-/* As those do who change the CPU page table, but for the change */
+/*
+ * As those do who change the CPU page table, but for the change. The mirror may be
+ * unregistered meanwhile, and has no mm then.
+ */
 void hmm_fake_invalidate(struct hmm_fake *fake, enum mmu_notifier_event event,
 			 unsigned long start, unsigned long end)
 {
+	struct mm_struct *mm = fake->mirror.mm;
 	struct mmu_notifier_range range;
 
 	hmm_fake_range(fake, &range, event, start, end);
-	mmap_read_lock(fake->mirror.mm);
+	mmap_read_lock(mm);
 	mmu_notifier_invalidate_range_start(&range);
 	mmu_notifier_invalidate_range_end(&range);
-	mmap_read_unlock(fake->mirror.mm);
+	mmap_read_unlock(mm);
 }
 
 int hmm_fake_invalidate_nonblock(struct hmm_fake *fake, enum mmu_notifier_event event,
 				 unsigned long start, unsigned long end)
 {
+	struct mm_struct *mm = fake->mirror.mm;
 	struct mmu_notifier_range range;
 	int ret;
 
 	hmm_fake_range(fake, &range, event, start, end);
-	mmap_read_lock(fake->mirror.mm);
+	mmap_read_lock(mm);
 	ret = mmu_notifier_invalidate_range_start_nonblock(&range);
 	if (!ret)
 		mmu_notifier_invalidate_range_end(&range);
-	mmap_read_unlock(fake->mirror.mm);
+	mmap_read_unlock(mm);
 	return ret;
 }
 

@@ -565,7 +565,7 @@ static void declined_in_progress(struct kunit *test)
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, page, AT(page, 1));
 }
 
-/* A page that is to be had alone is not taken in the way of others. */
+/* What cannot be exclusive is not waited for: it ends the fault, there as well. */
 static void exclusive_beside_collisions(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -577,6 +577,7 @@ static void exclusive_beside_collisions(struct kunit *test)
 	before = hmm_fake_stats(fake);
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_fault(fake, page, 2, HMM_FAULT_EXCLUSIVE));
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_count(fake, page, 2, HMM_PTE_EXCLUSIVE));
+	KUNIT_EXPECT_EQ(test, 0, path_file.left);
 	expect_paths(fake, &before, 1, 0, 0);
 
 	/* Had the device it before, and has lost it, then it is to be brought like any other. */
@@ -769,7 +770,7 @@ static void exclusive_in_progress(struct kunit *test)
 	unsigned long addr = map_path_file(fake, 0, PATH_IS_INVALIDATED);
 	struct hmm_mirror_stats before;
 
-	hmm_fake_map(fake, SZ_512M, PAGE_SIZE);
+	hmm_fake_map(fake, PATH_OFFSET, PAGE_SIZE);
 	hmm_test_write(test, addr);
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_EXCLUSIVE);
 	before = hmm_fake_stats(fake);

@@ -70,12 +70,27 @@ static bool dmirror_permits(const struct dmirror_access *access, hmm_pte_t pte)
 	return !(access->need & HMM_FAULT_WRITE) || hmm_pte_write(pte);
 }
 
+/*
+ * A device accesses aligned words at once, which memcpy() does not promise: with FSRM it
+ * moves bytes, and whoever accesses the same word meanwhile sees half of it.
+ */
+static void dmirror_copy_words(u64 *to, const u64 *from)
+{
+	unsigned int i;
+
+	for (i = 0; i < PAGE_SIZE / sizeof(*to); i++)
+		WRITE_ONCE(to[i], READ_ONCE(from[i]));
+}
+
 static void dmirror_copy_page(struct dmirror_access *access, struct page *page)
 {
+	void *content = kmap_local_page(page);
+
 	if (access->write)
-		memcpy_to_page(page, 0, access->buf, PAGE_SIZE);
+		dmirror_copy_words(content, access->buf);
 	else
-		memcpy_from_page(access->buf, page, 0, PAGE_SIZE);
+		dmirror_copy_words(access->buf, content);
+	kunmap_local(content);
 	access->addr += PAGE_SIZE;
 	access->buf += PAGE_SIZE;
 }

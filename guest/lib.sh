@@ -72,6 +72,17 @@ swap_on_zram()
 	swapon /dev/zram0
 }
 
+# Unlike with zram, what was read from there stays in the swap cache, and is not written
+# again unless it is known to be dirty. Called before swap_on_zram, it is the first to be
+# used, and so small that both are.
+swap_on_file()
+{
+	dd if=/dev/zero of=/scratch/swap bs=1M count=4 conv=fsync 2>/dev/null
+	chmod 600 /scratch/swap
+	mkswap /scratch/swap >/dev/null
+	swapon /scratch/swap
+}
+
 # With memmap=SIZE!ADDRESS on the command line there is a pmem region, in the order
 # of their addresses from 0 up, and each is a disk with one namespace at first.
 

@@ -6,6 +6,7 @@
 VARIANT ?=
 SUITE ?=
 PART ?=
+MINUTES ?=
 KSRC ?=
 KDIR ?=
 V ?= 0
@@ -14,11 +15,12 @@ export KSRC V
 .DEFAULT_GOAL := help
 # They share build/; what takes long is parallel inside.
 .NOTPARALLEL:
-.PHONY: help run check bench model docs kernel shell apply clean
+.PHONY: help run check soak bench model docs kernel shell apply clean
 
 help:
 	@echo "make run                            build, boot, show the device at work"
 	@echo "make check [SUITE=a,b] [VARIANT=x]  run the tests; all of CI's by default"
+	@echo "make soak MINUTES=N [VARIANT=x]     CPU and devices on memory that changes, for longer"
 	@echo "make bench [PART=a,b]               our walker, page table, faults beside what 6.12 has"
 	@echo "make model                          search the model of the protocol, and break it"
 	@echo "make docs                           HTML of the document for authors of drivers"
@@ -37,6 +39,9 @@ run:
 
 check:
 	@SUITE="$(SUITE)" VARIANT="$(VARIANT)" scripts/check
+
+soak:
+	@MINUTES="$(MINUTES)" VARIANT="$(VARIANT)" scripts/soak
 
 bench:
 	@PART="$(PART)" scripts/bench

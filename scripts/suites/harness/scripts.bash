@@ -52,6 +52,13 @@ scripts_unknown_suite()
 	[ ! -e "$scratch/none" ] || fail "it left results of a suite that there is not"
 }
 
+scripts_soak_minutes()
+{
+	by_hand 2 "MINUTES wants a number, not ''" "$ROOT/scripts/soak"
+	by_hand 2 "MINUTES wants a number, not '1h'" env MINUTES=1h "$ROOT/scripts/soak"
+	by_hand 2 "no variant 'nosuch'; " env MINUTES=1 VARIANT=nosuch "$ROOT/scripts/soak"
+}
+
 scripts_unknown_variant()
 {
 	local there="no variant 'nosuch'; there are: debug peer release"

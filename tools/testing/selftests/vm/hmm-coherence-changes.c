@@ -27,16 +27,6 @@
 /* Where a region is when it is not at its place */
 #define AWAY		0x10000000000UL
 
-static bool write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	ssize_t len = strlen(text);
-	bool done = fd >= 0 && write(fd, text, len) == len;
-
-	close(fd);
-	return done;
-}
-
 /* A number in a file, or behind @name in one that has many; -1: it is not there */
 long read_number(const char *path, const char *name)
 {

@@ -9,6 +9,7 @@
 #define _SELFTESTS_VM_HMM_DEVICE_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>

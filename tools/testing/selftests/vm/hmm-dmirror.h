@@ -8,7 +8,6 @@
 #define _SELFTESTS_VM_HMM_DMIRROR_H
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <sys/ioctl.h>

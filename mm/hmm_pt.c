@@ -196,22 +196,38 @@ static unsigned long hmm_pt_slot_last(const struct hmm_pt_part *part, unsigned i
 }
 
 /*
+ * What there is in and below a group: in slots from @first up to @stop, @held. What is in
+ * the others has not changed, so that it is no more than the table knows of.
+ */
+static noinline unsigned long hmm_pt_group_holds(const struct hmm_pt_part *part,
+						 unsigned int group, unsigned int first,
+						 unsigned int stop, unsigned long held)
+{
+	unsigned int slot = group << part->at->group_shift;
+	unsigned int behind = (group + 1) << part->at->group_shift;
+	unsigned long had =
+		(*hmm_pt_groups(part->page, HMM_PTE_VALID) & BIT(group) ? HMM_PTE_VALID : 0) |
+		(*hmm_pt_groups(part->page, HMM_PTE_WRITE) & BIT(group) ? HMM_PTE_WRITE : 0);
+
+	for (; slot < first && had & ~held; slot++)
+		held |= hmm_pt_holds(part->slots[slot]);
+	for (slot = stop; slot < behind && had & ~held; slot++)
+		held |= hmm_pt_holds(part->slots[slot]);
+	return held;
+}
+
+/*
  * Let a table know what there is in and below a group: in slots from @first up to
  * @stop, @held; for what is in the others, see there.
  */
 static void hmm_pt_regroup(const struct hmm_pt_part *part, unsigned int group,
 			   unsigned int first, unsigned int stop, unsigned long held)
 {
-	unsigned int slot = group << part->at->group_shift;
-	unsigned int behind = (group + 1) << part->at->group_shift;
 	unsigned long *any = hmm_pt_groups(part->page, HMM_PTE_VALID);
 	unsigned long *write = hmm_pt_groups(part->page, HMM_PTE_WRITE);
 
-	for (; slot < first; slot++)
-		held |= hmm_pt_holds(part->slots[slot]);
-	for (slot = stop; slot < behind; slot++)
-		held |= hmm_pt_holds(part->slots[slot]);
-
+	if (stop - first < BIT(part->at->group_shift))
+		held = hmm_pt_group_holds(part, group, first, stop, held);
 	*any = held & HMM_PTE_VALID ? *any | BIT(group) : *any & ~BIT(group);
 	*write = held & HMM_PTE_WRITE ? *write | BIT(group) : *write & ~BIT(group);
 }
@@ -389,6 +405,20 @@ static unsigned long hmm_pt_drop_ptes(const struct hmm_pt_drop *op,
 	return met;
 }
 
+static noinline void hmm_pt_regroup_dropped(const struct hmm_pt_part *part, bool all)
+{
+	unsigned int first = __ffs(part->groups), last = __fls(part->groups);
+	unsigned long between = part->groups & ~(BIT(first) | BIT(last));
+
+	*hmm_pt_groups(part->page, HMM_PTE_WRITE) &= ~between;
+	if (all)
+		*hmm_pt_groups(part->page, HMM_PTE_VALID) &= ~between;
+	/* These have slots that are not, or not all, in the range. */
+	hmm_pt_regroup_all(part, first);
+	if (last != first)
+		hmm_pt_regroup_all(part, last);
+}
+
 static unsigned long hmm_pt_drop(const struct hmm_pt_drop *op, struct page *page,
 				 unsigned int level, unsigned long start,
 				 unsigned long last);
@@ -451,12 +481,7 @@ static unsigned long hmm_pt_drop(const struct hmm_pt_drop *op, struct page *page
 	if (!met)
 		return 0;
 
-	/* The first and the last group have slots that are not, or not all, in the range. */
-	*hmm_pt_groups(page, HMM_PTE_WRITE) &= ~part.groups;
-	if (!op->keep)
-		*hmm_pt_groups(page, HMM_PTE_VALID) &= ~part.groups;
-	hmm_pt_regroup_all(&part, __ffs(part.groups));
-	hmm_pt_regroup_all(&part, __fls(part.groups));
+	hmm_pt_regroup_dropped(&part, !op->keep);
 	return met;
 }
 
@@ -949,13 +974,14 @@ static void hmm_pt_widen_to(struct hmm_pt *pt, unsigned long addr, unsigned long
  */
 void hmm_pt_widen(struct hmm_pt *pt, unsigned long *start, unsigned long *end)
 {
-	unsigned long last = *end - 1;
+	unsigned long first = *start, last = *end - PAGE_SIZE;
 
 	lockdep_assert_held(pt->lock);
 	if (*start == *end)
 		return;
-	hmm_pt_widen_to(pt, *start, start, end);
-	hmm_pt_widen_to(pt, last, start, end);
+	hmm_pt_widen_to(pt, first, start, end);
+	if (last != first)
+		hmm_pt_widen_to(pt, last, start, end);
 }
 
 static void hmm_pt_drop_range(const struct hmm_pt *pt, unsigned long start,

@@ -537,7 +537,7 @@ static unsigned long hmm_range_end_window(const struct hmm_range *range)
 }
 
 /* Let invalidations find the range, and wait for those that cannot any more. */
-static int hmm_range_publish(struct hmm_range *range)
+static int hmm_range_enlist(struct hmm_range *range)
 {
 	struct hmm_mirror *mirror = range->mirror;
 
@@ -552,7 +552,7 @@ static int hmm_range_publish(struct hmm_range *range)
 	return mmu_interval_wait_active(mirror->mm, range->start, range->end);
 }
 
-static void hmm_range_unpublish(struct hmm_range *range)
+static void hmm_range_delist(struct hmm_range *range)
 {
 	struct hmm_mirror *mirror = range->mirror;
 
@@ -572,12 +572,12 @@ int hmm_range_begin_alive(struct hmm_range *range)
 	ret = hmm_windows_get(mirror, first, end);
 	if (ret)
 		return ret;
-	ret = hmm_range_publish(range);
+	ret = hmm_range_enlist(range);
 	/* What begins from now on would never be committed. */
 	if (!ret && READ_ONCE(mirror->dead))
 		ret = -ESRCH;
 	if (ret) {
-		hmm_range_unpublish(range);
+		hmm_range_delist(range);
 		hmm_windows_put(mirror, first, end);
 	}
 	return ret;
@@ -585,7 +585,7 @@ int hmm_range_begin_alive(struct hmm_range *range)
 
 void hmm_range_end_alive(struct hmm_range *range)
 {
-	hmm_range_unpublish(range);
+	hmm_range_delist(range);
 	hmm_windows_put(range->mirror, hmm_range_first_window(range),
 			hmm_range_end_window(range));
 }
@@ -596,8 +596,8 @@ void hmm_range_end_alive(struct hmm_range *range)
  */
 int hmm_range_renew(struct hmm_range *range)
 {
-	hmm_range_unpublish(range);
-	return hmm_range_publish(range);
+	hmm_range_delist(range);
+	return hmm_range_enlist(range);
 }
 
 bool hmm_mirror_bad_range(const struct hmm_mirror *mirror, unsigned long start,

@@ -870,7 +870,7 @@ inline list_add_range(f, set)
 	}
 }
 
-inline hmm_range_publish(f, set)
+inline hmm_range_enlist(f, set)
 {
 #ifdef MUTATE_WAIT_BEFORE_PUBLISH
 	mmu_interval_wait_active(f, set);
@@ -884,7 +884,7 @@ inline hmm_range_publish(f, set)
 #endif
 }
 
-/* And hmm_range_unpublish(): the windows stay. */
+/* And hmm_range_delist(): the windows stay. */
 inline hmm_range_end_alive(f)
 {
 	d_step {
@@ -899,7 +899,7 @@ inline hmm_range_end_alive(f)
 inline hmm_range_begin_alive(f, set)
 {
 	hmm_windows_get(f, set);
-	hmm_range_publish(f, set);
+	hmm_range_enlist(f, set);
 	if
 	:: dead -> hmm_range_end_alive(f); ret = FAILED
 	:: else -> ret = 0
@@ -913,12 +913,12 @@ inline hmm_range_renew(f, set)
 	list_add_range(f, set);
 #elif defined(MUTATE_RENEW_UNDER_LOCK)
 	down_write();
-	range[f] = NOTHING;		/* hmm_range_unpublish() */
-	hmm_range_publish(f, set);
+	range[f] = NOTHING;		/* hmm_range_delist() */
+	hmm_range_enlist(f, set);
 	lock_write = false;
 #else
-	range[f] = NOTHING;		/* hmm_range_unpublish() */
-	hmm_range_publish(f, set);
+	range[f] = NOTHING;		/* hmm_range_delist() */
+	hmm_range_enlist(f, set);
 #endif
 }
 

@@ -595,9 +595,8 @@ static int hmm_fault_commit(struct hmm_fault *fault, unsigned long start,
 			     fault->maps ? fault->maps + first : NULL);
 		ret = hmm_pt_prepare(pt, &stage);
 		if (!ret) {
-			ret = fault->alone && !(fault->flags & HMM_FAULT_EXCLUSIVE) ?
-			      hmm_fault_commit_alone(fault, &stage) :
-			      hmm_fault_commit_stage(fault, &stage);
+			ret = fault->alone ? hmm_fault_commit_alone(fault, &stage) :
+					     hmm_fault_commit_stage(fault, &stage);
 			hmm_pt_unstage(pt, &stage);
 			break;
 		}

@@ -284,19 +284,26 @@ static void huge_page(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 'x', device_reads(fake, AT(addr, i)));
 }
 
-/* Smaller ones, of which ptes map each page. The range cuts the first and the last. */
-static void large_folios(struct kunit *test)
+/* 64 pages in folios of 16, which are mapped by ptes */
+static unsigned long map_large(struct hmm_fake *fake)
 {
 	const unsigned long always = huge_anon_orders_always;
-	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = fake->base + SZ_512M, i;
 
 	/* No larger than the VMA */
 	huge_anon_orders_always |= BIT(4);
 	hmm_fake_map(fake, SZ_512M, 64 * PAGE_SIZE);
 	for (i = 0; i < 64; i++)
-		hmm_test_write(test, AT(addr, i));
+		hmm_test_write(fake->test, AT(addr, i));
 	huge_anon_orders_always = always;
+	return addr;
+}
+
+/* The range cuts the first and the last. */
+static void large_folios(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_large(fake), i;
 
 	hmm_fake_fault_all(fake, addr, 64, HMM_FAULT_WRITE);
 	KUNIT_ASSERT_EQ(test, 4, hmm_pte_order(hmm_fake_entry(fake, addr)));
@@ -325,6 +332,24 @@ static void cannot_split(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, lost(edge, PTRS_PER_PTE));
 	put_page(page);
 	take(fake, AT(edge, -4), 8);
+}
+
+/* On a smaller one, which a later part of what is taken at once is of */
+static void cannot_split_later(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_large(fake);
+	struct page *page = NULL;
+
+	KUNIT_ASSERT_EQ(test, 1, get_user_pages_fast(AT(addr, 35), 1, FOLL_WRITE, &page));
+	KUNIT_EXPECT_TRUE(test, PageCompound(page));
+	KUNIT_EXPECT_EQ(test, 32, hmm_fake_fault(fake, addr, 64, HMM_FAULT_EXCLUSIVE));
+	expect_taken(fake, addr, 32);
+	KUNIT_EXPECT_EQ(test, 32, lost(addr, 64));
+	KUNIT_EXPECT_EQ(test, -EBUSY, hmm_fake_fault(fake, AT(addr, 32), 32,
+						     HMM_FAULT_EXCLUSIVE));
+	put_page(page);
+	take(fake, addr, 64);
 }
 
 /* Another task has the lock of a page, for longer than anybody tries. */
@@ -877,6 +902,7 @@ static struct kunit_case hmm_mirror_exclusive_cases[] = {
 	KUNIT_CASE(huge_page),
 	KUNIT_CASE(large_folios),
 	KUNIT_CASE(cannot_split),
+	KUNIT_CASE(cannot_split_later),
 	KUNIT_CASE(waits_for_folio),
 	KUNIT_CASE(killed),
 	KUNIT_CASE(file),

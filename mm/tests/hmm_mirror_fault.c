@@ -2,10 +2,12 @@
 /*
  * hmm_mirror_fault(): what it returns, and what the mirror page table holds then.
  */
+#include <kunit/static_stub.h>
 #include <linux/fdtable.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/sched/signal.h>
@@ -160,6 +162,24 @@ static void driver_fails_later(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EIO, hmm_fake_fault(fake, edge, 4, HMM_FAULT_WRITE));
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_valid(fake, addr, 8));
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8, HMM_FAULT_WRITE));
+}
+
+/* The same, of pages that are not in a row */
+static void driver_fails_behind_hole(struct kunit *test)
+{
+	const unsigned int flags = HMM_FAULT_PRESENT | HMM_FAULT_READ;
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+
+	hmm_test_write(test, addr);
+	hmm_test_write(test, AT(addr, 2));
+	fake->fill_error = -EIO;
+	fake->fill_error_from = AT(addr, 1);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_fault(fake, addr, 4, flags));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, addr, 1));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, addr, 4));
+	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 2), AT(addr, 3));
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 4, flags));
 }
 
 /* While the driver writes its table, others may read the mirror page table. */
@@ -550,6 +570,28 @@ static void coherent_memory(struct kunit *test)
 	hmm_area_restore(a);
 }
 
+/* Tables are paid for by whose memory it is, not by who faults. */
+static struct page *alloc_table_charged(struct hmm_pt *pt, unsigned int level)
+{
+	struct hmm_fake *fake = container_of(pt, struct hmm_fake, mirror.pt);
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(fake->mirror.mm);
+
+	KUNIT_EXPECT_PTR_EQ(fake->test, memcg, current->active_memcg);
+	mem_cgroup_put(memcg);
+	kunit_deactivate_static_stub(fake->test, hmm_pt_alloc_table);
+	return hmm_pt_alloc_table(pt, level);
+}
+
+static void charged(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 1);
+
+	kunit_activate_static_stub(test, hmm_pt_alloc_table, alloc_table_charged);
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_NULL(test, current->active_memcg);
+}
+
 /* More than a piece; begins and ends anywhere */
 static void long_range(struct kunit *test)
 {
@@ -573,6 +615,7 @@ static struct kunit_case hmm_mirror_fault_cases[] = {
 	KUNIT_CASE(killed),
 	KUNIT_CASE(driver_fails),
 	KUNIT_CASE(driver_fails_later),
+	KUNIT_CASE(driver_fails_behind_hole),
 	KUNIT_CASE(driver_shares_lock),
 	KUNIT_CASE(holes),
 	KUNIT_CASE(present),
@@ -589,6 +632,7 @@ static struct kunit_case hmm_mirror_fault_cases[] = {
 	KUNIT_CASE(dying_pagemap),
 	KUNIT_CASE(private_memory),
 	KUNIT_CASE(coherent_memory),
+	KUNIT_CASE(charged),
 	KUNIT_CASE(long_range),
 	{}
 };

@@ -554,7 +554,6 @@ static void new_window_overlapping(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_writable(fake, addr, 16));
 }
 
-/* While the driver is in its callback nobody makes the range valid again. */
 static int invalidator_thread(void *arg)
 {
 	struct hmm_fake_call *call = arg;
@@ -564,30 +563,77 @@ static int invalidator_thread(void *arg)
 	return 0;
 }
 
+/* It stays in the callback of the driver until it is let go. */
+static void hold_invalidator(struct hmm_fake_call *invalidator, struct hmm_fake *fake,
+			     unsigned long start, unsigned long end)
+{
+	*invalidator = (struct hmm_fake_call){ .fake = fake, .start = start, .end = end };
+	init_completion(&invalidator->done);
+	fake->hold = true;
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(fake->test, kthread_run(invalidator_thread, invalidator,
+							     "hmm_invalidator"));
+	wait_for_completion(&fake->held);
+}
+
+static void let_invalidator_go(struct hmm_fake_call *invalidator)
+{
+	complete(&invalidator->fake->go);
+	wait_for_completion(&invalidator->done);
+}
+
+/* While the driver is in its callback nobody makes the range valid again. */
 static void fault_during_callback(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_mirrored(fake);
-	struct hmm_fake_call invalidator = {
-		.fake = fake,
-		.start = addr,
-		.end = AT(addr, 8),
-	};
-	struct hmm_fake_call *call;
-	struct task_struct *task;
+	struct hmm_fake_call invalidator, *call;
 
-	init_completion(&invalidator.done);
-	fake->hold = true;
-	task = kthread_run(invalidator_thread, &invalidator, "hmm_invalidator");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
-	wait_for_completion(&fake->held);
+	hold_invalidator(&invalidator, fake, addr, AT(addr, 8));
 	call = hmm_fake_call(fake, addr, 8, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
-	complete(&fake->go);
-	wait_for_completion(&invalidator.done);
+	let_invalidator_go(&invalidator);
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_call_ends(call));
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_writable(fake, addr, 16));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, 8));
+}
+
+static bool windowless(struct hmm_fake *fake)
+{
+	return xa_empty(&fake->mirror.windows);
+}
+
+static void wait_until_reaped(struct hmm_fake *fake)
+{
+	unsigned long begin = jiffies;
+
+	while (!windowless(fake) && time_before(jiffies, begin + HMM_FAKE_STUCK))
+		msleep(20);
+	KUNIT_EXPECT_TRUE(fake->test, windowless(fake));
+	/* The last window has gone before its notifier. */
+	flush_delayed_work(&fake->mirror.reaper);
+}
+
+/* Who is killed while he waits to begin leaves nothing behind. */
+static void killed_in_begin(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_mirrored(fake);
+	struct hmm_fake_call invalidator;
+	struct hmm_range range = {
+		.mirror = &fake->mirror,
+		.start = addr,
+		.end = AT(addr, 16),
+	};
+
+	hold_invalidator(&invalidator, fake, range.start, range.end);
+	allow_signal(SIGKILL);
+	send_sig(SIGKILL, current, 1);
+	KUNIT_EXPECT_EQ(test, -EINTR, hmm_range_begin(&range));
+	flush_signals(current);
+	disallow_signal(SIGKILL);
+	KUNIT_EXPECT_TRUE(test, list_empty(&fake->mirror.ranges));
+	let_invalidator_go(&invalidator);
+	wait_until_reaped(fake);
 }
 
 /* The device had zeroes, and writes: its own fault takes those away, and is no collision. */
@@ -670,22 +716,6 @@ static void written_before_commit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_writable(fake, AT(addr, 4), 8));
 	KUNIT_EXPECT_EQ(test, 2, fake->fills);
 	hmm_fake_expect_none(fake);
-}
-
-static bool windowless(struct hmm_fake *fake)
-{
-	return xa_empty(&fake->mirror.windows);
-}
-
-static void wait_until_reaped(struct hmm_fake *fake)
-{
-	unsigned long begin = jiffies;
-
-	while (!windowless(fake) && time_before(jiffies, begin + HMM_FAKE_STUCK))
-		msleep(20);
-	KUNIT_EXPECT_TRUE(fake->test, windowless(fake));
-	/* The last window has gone before its notifier. */
-	flush_delayed_work(&fake->mirror.reaper);
 }
 
 static void expect_reaped(struct hmm_fake *fake, unsigned long addr, long bytes)
@@ -826,6 +856,7 @@ static struct kunit_case hmm_mirror_inval_cases[] = {
 	KUNIT_CASE(new_window),
 	KUNIT_CASE(new_window_overlapping),
 	KUNIT_CASE(fault_during_callback),
+	KUNIT_CASE(killed_in_begin),
 	KUNIT_CASE(invalidates_itself),
 	KUNIT_CASE(collides_before_commit),
 	KUNIT_CASE(collides_after_fault),

@@ -10,6 +10,7 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 #include <linux/shmem_fs.h>
+#include <linux/swap.h>
 #include <linux/swapops.h>
 
 #include "hmm_mirror_test.h"
@@ -616,6 +617,7 @@ static void waits_for_folio(struct kunit *test,
 	struct page *seen = NULL;
 	struct folio *folio;
 	unsigned long page;
+	int refs;
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
 	page = hmm_fake_map_file(fake, PATH_OFFSET - PAGE_SIZE, PAGE_SIZE, file, MAP_SHARED);
@@ -624,12 +626,17 @@ static void waits_for_folio(struct kunit *test,
 	before = hmm_fake_stats(fake);
 	folio = filemap_lock_folio(file->f_mapping, 0);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, folio);
+	/* Nobody else has any who might give it back meanwhile. */
+	lru_add_drain_all();
+	refs = folio_ref_count(folio);
 	call = hmm_fake_call(fake, page, 2, HMM_FAULT_READ);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
 	meanwhile(fake, page, file);
 	folio_unlock(folio);
-	folio_put(folio);
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_call_ends(call));
+	lru_add_drain_all();
+	KUNIT_EXPECT_EQ(test, refs, folio_ref_count(folio));
+	folio_put(folio);
 
 	/* What came while it waited does not count: the look was later. */
 	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX,

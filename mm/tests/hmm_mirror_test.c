@@ -47,7 +47,7 @@ static bool fake_has_it(struct hmm_mirror *mirror, const struct hmm_update *upda
 static int fake_fill(struct hmm_fake *fake, const struct hmm_update *update)
 {
 	bool shares = down_read_trylock(&fake->mirror.lock);
-	int ret;
+	int ret = 0;
 
 	if (shares)
 		up_read(&fake->mirror.lock);
@@ -56,8 +56,8 @@ static int fake_fill(struct hmm_fake *fake, const struct hmm_update *update)
 	fake->fill = *update;
 	fake->fills++;
 	fake->fill_shares = shares;
-	ret = fake->fill_error;
-	fake->fill_error = 0;
+	if (update->start >= fake->fill_error_from)
+		swap(ret, fake->fill_error);
 	spin_unlock(&fake->lock);
 	return ret;
 }

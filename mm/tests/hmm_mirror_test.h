@@ -56,7 +56,8 @@
  * @fill_shares: somebody else could have taken the lock for reading then
  * @refuse: how many invalidations from now on are refused, if ...
  * @refuse_from: ... they are of addresses from here on
- * @fill_error: what the next DEVICE_?FAULT returns
+ * @fill_error: what the next DEVICE_?FAULT returns that is of ...
+ * @fill_error_from: ... addresses from here on
  * @hold: the next invalidation is held, in the driver, until @go
  * @held: it is
  * @go: lets it go on
@@ -78,6 +79,7 @@ struct hmm_fake {
 	unsigned int refuse;
 	unsigned long refuse_from;
 	int fill_error;
+	unsigned long fill_error_from;
 	bool hold;
 	struct completion held;
 	struct completion go;

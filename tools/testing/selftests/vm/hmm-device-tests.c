@@ -313,6 +313,22 @@ TEST_F(hmm_pair, forked_on_the_device)
 	EXPECT_TRUE(witness_saw_no_change(&child));
 }
 
+/* There it stays: that the CPU does not reach it any more is enough. */
+TEST_F(hmm_pair, exclusive_on_the_device)
+{
+	stamp_write(self->mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_CPU));
+	EXPECT_EQ(NPAGES, dmirror_has_exclusive(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_maps_bits(&self->dev, self->mem, NPAGES,
+					    HMM_DMIRROR_PTE_DEVICE, HMM_DMIRROR_PTE_DEVICE));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	dmirror_forget(&self->dev);
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MIGRATE));
+}
+
 /* All of the device's memory is taken from it. */
 TEST_F(hmm_pair, memory_taken)
 {

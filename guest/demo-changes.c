@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "demo.h"
@@ -105,12 +106,18 @@ static long swapped_pages(struct demo *d)
 	return count;
 }
 
-/* Some may be out of reclaim's reach for a moment. */
+/*
+ * Reclaim does not see pages that are still in a batch of another CPU on their way to the LRU
+ * lists. Moving pages, even none, begins with draining these.
+ */
 static int swap_out(struct demo *d)
 {
 	long count = 0;
+	int node, status;
 
 	for (int tries = 0; tries < 100 && count >= 0 && count < (long)npages(d); tries++) {
+		if (failed(d, "move_pages", syscall(SYS_move_pages, 0, 0, NULL, &node, &status, 0)))
+			return -1;
 		if (failed(d, "madvise", madvise(d->mem, d->kind->size, MADV_PAGEOUT)))
 			return -1;
 		count = swapped_pages(d);

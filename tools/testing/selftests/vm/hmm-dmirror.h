@@ -159,12 +159,23 @@ static inline bool vma_has_flag(struct __test_metadata *_metadata, void *addr, c
 
 /* States that need help from the kernel */
 
-/* One call may find the pages still in a per-CPU batch, out of reclaim's reach. */
+/*
+ * Reclaim does not see pages that are still in a batch on their way to the LRU lists, and drains
+ * that of its own CPU only. Moving pages, even none, begins with those of all CPUs.
+ */
+static inline void drain_lru_batches(struct __test_metadata *_metadata)
+{
+	int node, status;
+
+	ASSERT_EQ(0, syscall(SYS_move_pages, 0, 0, NULL, &node, &status, 0));
+}
+
 static inline void swap_out(struct __test_metadata *_metadata, char *mem, long npages)
 {
 	long swapped = 0;
 
 	for (int tries = 0; tries < 100 && swapped < npages; tries++) {
+		drain_lru_batches(_metadata);
 		ASSERT_EQ(0, madvise(mem, npages * PAGE_SIZE, MADV_PAGEOUT));
 		for (swapped = 0; swapped < npages; swapped++)
 			if (!(pagemap_of(_metadata, mem + swapped * PAGE_SIZE) & PM_SWAP))
@@ -180,6 +191,7 @@ static inline void reclaim_file(struct __test_metadata *_metadata, char *mem, lo
 	long left = npages;
 
 	for (int tries = 0; tries < 100 && left; tries++) {
+		drain_lru_batches(_metadata);
 		ASSERT_EQ(0, madvise(mem, npages * PAGE_SIZE, MADV_PAGEOUT));
 		left = 0;
 		for (long i = 0; i < npages; i++)

@@ -149,6 +149,22 @@ static int looked_at(struct demo *d)
 	return write_and_compare(d, SECOND);
 }
 
+/* -EAGAIN is also said while HMM has the lock of the mirror: then the device was not asked. */
+static long ask_device(struct demo *d)
+{
+	struct hmm_dmirror_stats before, now;
+	long ret = dmirror_stats(&d->dev, &before);
+
+	if (ret)
+		return ret;
+	do {
+		ret = dmirror_invalidate(&d->dev, d->mem, npages(d), HMM_DMIRROR_NOTIFY_UNMAP, 0, 0);
+		if (ret == -EAGAIN)
+			ret = dmirror_stats(&d->dev, &now) ?: ret;
+	} while (ret == -EAGAIN && now.refused == before.refused);
+	return ret;
+}
+
 /* As the OOM reaper asks: it goes elsewhere if it is refused. */
 static int asked_in_vain(struct demo *d)
 {
@@ -159,7 +175,7 @@ static int asked_in_vain(struct demo *d)
 		return -1;
 	ret = dmirror_refuse(&d->dev, &refuse);
 	if (!ret)
-		ret = dmirror_invalidate(&d->dev, d->mem, npages(d), HMM_DMIRROR_NOTIFY_UNMAP, 0, 0);
+		ret = ask_device(d);
 	if (ret != -EAGAIN)
 		return fail(d, "who must not sleep is told: %s", strerror(-ret));
 	note(d, "the device refuses: EAGAIN");

@@ -352,6 +352,7 @@ static int clear_nonblock(struct example *ex)
 	struct mmu_notifier_range range;
 	int ret;
 
+	hmm_fake_stop_reaper(&ex->mirror);
 	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, current->mm, ex->base,
 				ex->base + EXAMPLE_SIZE);
 	ret = mmu_notifier_invalidate_range_start_nonblock(&range);

@@ -27,6 +27,8 @@ static unsigned long map_used(struct hmm_fake *fake, unsigned long npages)
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
 	KUNIT_ASSERT_EQ(fake->test, 0, do_madvise(current->mm, addr, npages << PAGE_SHIFT,
 						  MADV_DONTNEED));
+	/* A new window would need mmap_lock. */
+	hmm_fake_stop_reaper(&fake->mirror);
 	return addr;
 }
 
@@ -704,6 +706,10 @@ static void present_in_progress(struct kunit *test)
 	hmm_test_read(test, AT(addr, 2));
 	hmm_area_put(&a, hmm_area_entry(&a, 0), hmm_area_special(0, 1, PAGE_SHARED));
 	set_vm_ops(AT(addr, 3), &ops);
+	/* Nothing is there, but that has a window now. */
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 1), 1,
+						      HMM_FAULT_PRESENT | HMM_FAULT_WRITE));
+	hmm_fake_stop_reaper(&fake->mirror);
 	for (first = 0; first < 3; first++) {
 		before = hmm_fake_stats(fake);
 		special_left = HMM_FAULT_COLLISIONS_MAX;

@@ -350,6 +350,15 @@ void hmm_fake_invalidate(struct hmm_fake *fake, enum mmu_notifier_event event,
 	mmap_read_unlock(mm);
 }
 
+/*
+ * It would come a while after something was taken from the device, and have the lock for a
+ * moment: then who must not block is refused.
+ */
+void hmm_fake_stop_reaper(struct hmm_mirror *mirror)
+{
+	cancel_delayed_work_sync(&mirror->reaper);
+}
+
 int hmm_fake_invalidate_nonblock(struct hmm_fake *fake, enum mmu_notifier_event event,
 				 unsigned long start, unsigned long end)
 {
@@ -357,6 +366,7 @@ int hmm_fake_invalidate_nonblock(struct hmm_fake *fake, enum mmu_notifier_event 
 	struct mmu_notifier_range range;
 	int ret;
 
+	hmm_fake_stop_reaper(&fake->mirror);
 	hmm_fake_range(fake, &range, event, start, end);
 	mmap_read_lock(mm);
 	ret = mmu_notifier_invalidate_range_start_nonblock(&range);

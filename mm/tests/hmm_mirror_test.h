@@ -143,6 +143,7 @@ void hmm_fake_range(struct hmm_fake *fake, struct mmu_notifier_range *range,
 		    enum mmu_notifier_event event, unsigned long start, unsigned long end);
 void hmm_fake_invalidate(struct hmm_fake *fake, enum mmu_notifier_event event,
 			 unsigned long start, unsigned long end);
+void hmm_fake_stop_reaper(struct hmm_mirror *mirror);
 int hmm_fake_invalidate_nonblock(struct hmm_fake *fake, enum mmu_notifier_event event,
 				 unsigned long start, unsigned long end);
 void hmm_fake_forget(struct hmm_fake *fake);

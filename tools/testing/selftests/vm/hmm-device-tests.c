@@ -146,7 +146,7 @@ TEST_F(hmm_mirror, held)
 	struct helper helper = { .dev = &self->dev, .msecs = 5000 };
 
 	start_holding(_metadata, &helper);
-	EXPECT_EQ(-EAGAIN, dmirror_invalidate_now(&self->dev, mem, NPAGES,
+	EXPECT_EQ(-EAGAIN, dmirror_try_invalidate(&self->dev, mem, NPAGES,
 						  HMM_DMIRROR_NOTIFY_CLEAR));
 	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
 	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));

@@ -512,11 +512,27 @@ static inline long dmirror_invalidate(struct dmirror *dev, void *addr, long npag
 	return dmirror_invalidate_for(dev, addr, npages, event, HMM_DMIRROR_NOTIFY_BLOCKABLE, 0);
 }
 
-/* On behalf of somebody who must not sleep */
-static inline long dmirror_invalidate_now(struct dmirror *dev, void *addr, long npages,
+/* On behalf of somebody who must not sleep, and so does not get past a lock that is taken */
+static inline long dmirror_try_invalidate(struct dmirror *dev, void *addr, long npages,
 					  __u32 event)
 {
 	return dmirror_invalidate_for(dev, addr, npages, event, 0, 0);
+}
+
+/*
+ * He comes back until it is the driver who answers: HMM takes the lock of a mirror as well, a
+ * while after something was taken from the device, to free what that has emptied.
+ */
+static inline long dmirror_invalidate_now(struct dmirror *dev, void *addr, long npages,
+					  __u32 event)
+{
+	const __u64 refused = dmirror_stats(dev).refused;
+	long ret;
+
+	do
+		ret = dmirror_try_invalidate(dev, addr, npages, event);
+	while (ret == -EAGAIN && dmirror_stats(dev).refused == refused);
+	return ret;
 }
 
 #endif /* _SELFTESTS_VM_HMM_DEVICE_H */

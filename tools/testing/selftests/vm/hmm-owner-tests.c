@@ -270,11 +270,16 @@ static void owner_is_killed(struct __test_metadata *_metadata, struct owner *own
 	owner_is_dying(_metadata, owner);
 }
 
-static long reap(pid_t pid)
+/* Until it is the driver who answers, as dmirror_invalidate_now() */
+static long reap(struct owner *owner)
 {
-	int pidfd = syscall(SYS_pidfd_open, pid, 0);
-	long ret = syscall(SYS_process_mrelease, pidfd, 0) ? -errno : 0;
+	const __u64 refused = dmirror_stats(&owner->dev).refused;
+	int pidfd = syscall(SYS_pidfd_open, owner->pid, 0);
+	long ret;
 
+	do
+		ret = syscall(SYS_process_mrelease, pidfd, 0) ? -errno : 0;
+	while (ret == -EAGAIN && dmirror_stats(&owner->dev).refused == refused);
 	close(pidfd);
 	return ret;
 }
@@ -285,7 +290,7 @@ TEST_F(hmm_owner, reaped)
 
 	owner_start(_metadata, owner, PRIVATE, OWNER_PAGES, owner_exits);
 	owner_is_killed(_metadata, owner);
-	EXPECT_EQ(0, reap(owner->pid));
+	EXPECT_EQ(0, reap(owner));
 	EXPECT_EQ(OWNER_PAGES, dmirror_told_how(&owner->dev, owner->mem, OWNER_PAGES,
 						TOLD_MUNMAP, false));
 	owner_dies(_metadata, owner);
@@ -298,10 +303,10 @@ TEST_F(hmm_owner, reaper_refused)
 	owner_start(_metadata, owner, PRIVATE, OWNER_PAGES, owner_exits);
 	owner_is_killed(_metadata, owner);
 	ASSERT_EQ(0, dmirror_refuse(&owner->dev, 1, 0, 0));
-	EXPECT_EQ(-EAGAIN, reap(owner->pid));
+	EXPECT_EQ(-EAGAIN, reap(owner));
 	EXPECT_EQ(1ULL, dmirror_stats(&owner->dev).refused);
 	dmirror_forget(&owner->dev);
-	EXPECT_EQ(0, reap(owner->pid));
+	EXPECT_EQ(0, reap(owner));
 	EXPECT_EQ(OWNER_PAGES, dmirror_told_how(&owner->dev, owner->mem, OWNER_PAGES,
 						TOLD_MUNMAP, false));
 	owner_dies(_metadata, owner);

@@ -20,8 +20,8 @@ case ${1:-} in -h | --help) usage; exit ;; esac
 # It boots five times as fast as the debug kernel, and is built by scripts/check.
 variant=release
 
-# bench/report makes plots, and there is a model to be searched.
-"$ROOT/scripts/need" bench model >&2
+# bench/report makes plots, there is a model to be searched, and kselftest installs by rsync.
+"$ROOT/scripts/need" bench model harness >&2
 
 export HMM_GUEST_SUITES=$HOST_SUITES/harness HMM_RESULTS=$RESULTS/harness
 GUEST_SUITES=$HMM_GUEST_SUITES

@@ -43,12 +43,13 @@ run_programs()	# PROGRAM...
 	return $status
 }
 
+# Why a test fails is said on stderr.
 run_subtest()	# NUMBER NAME COMMAND...
 {
 	what="$1 $2"
 	printf '    KTAP version 1\n    # Subtest: %s\n' "$2"
 	shift 2
-	{ KSFT_TAP_LEVEL=1 "$@" || : >/tmp/failed; } |
+	{ KSFT_TAP_LEVEL=1 "$@" 2>&1 || : >/tmp/failed; } |
 		awk '{ print "    " $0; fflush() }'
 	if [ -e /tmp/failed ]; then
 		rm /tmp/failed

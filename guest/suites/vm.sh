@@ -11,4 +11,4 @@
 load_dmirror
 reserve_hugetlb 64
 swap_on_zram
-exec /bin/vm-hmm-tests
+exec /bin/vm-hmm-tests 2>&1

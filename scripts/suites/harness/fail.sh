@@ -1,17 +1,23 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# One test of two fails.
+# One test of two fails, and says why among what every test says.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100
-# verdict: failed: second;
+# verdict: failed: second: fail.c:1:second:Expected 1 .1. == 2 .2.;
 # status: 1
 # figures: 1 1 0 0
 
 cat <<END
 KTAP version 1
 1..2
+#  RUN           first ...
+#            OK  first
 ok 1 - first
+#  RUN           second ...
+# fail.c:1:second:Expected 1 (1) == 2 (2)
+# second: Test failed
+#          FAIL  second
 not ok 2 - second
 END
 exit 1

@@ -57,10 +57,12 @@
 #include <linux/hugetlb.h>
 #include <linux/memremap.h>
 #include <linux/mmu_notifier.h>
-#include <linux/sched/signal.h>
+#include <linux/sched/mm.h>
 #include <linux/secretmem.h>
+#include <linux/shmem_fs.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
+#include <linux/userfaultfd_k.h>
 
 #include "hmm_internal.h"
 #include "internal.h"
@@ -119,6 +121,8 @@ static_assert(MAX_POSSIBLE_PHYSMEM_BITS - PAGE_SHIFT <= HMM_PFN_ATTR_SHIFT);
  * @fault_addr: where the last fault was taken
  * @fruitless: how many faults in a row were taken there before that one
  * @waited: where a fault has last dropped mmap_lock to wait
+ * @careful: faults are of another process, or must not start I/O
+ * @interrupted: a signal has ended the wait of a fault for user space
  * @ahead: how many empty ptes of @vma to fault in before looking at any
  * @expect: the pte that is empty still if each of those faults made one page
  */
@@ -138,6 +142,8 @@ struct hmm_range_walk {
 	unsigned long fault_addr;
 	unsigned int fruitless;
 	unsigned long waited;
+	bool careful;
+	bool interrupted;
 	unsigned int ahead;
 	unsigned long expect;
 };
@@ -268,26 +274,25 @@ static void hmm_range_unpin(struct hmm_range_walk *walk)
 	walk->pgmap = NULL;
 }
 
-/* Has something in the range been invalidated since the caller began? */
-static bool hmm_range_is_stale(const struct hmm_range *range)
+/*
+ * Is it still worth going on? Asked first, and after every fault and wait. Not if something
+ * in the range has been invalidated since the caller began.
+ */
+static __always_inline int hmm_range_check(const struct hmm_range_walk *walk)
 {
+	const struct hmm_range *range = walk->range;
+
+	if (!range->mirror)
+		return mmu_interval_check_retry(range->notifier, range->notifier_seq) ?
+		       -EBUSY : 0;
 	/*
-	 * Pair with the WRITE_ONCE() in hmm_mirror_collide() and hmm_mirror_kill(); hints, as
-	 * the other is. A range may have begun after its window was told of the end.
+	 * Pair with the WRITE_ONCE() in hmm_mirror_collide(), hmm_mirror_kill() and
+	 * hmm_call_cancel(); hints, as the other is. A range may have begun after its window
+	 * was told of the end.
 	 */
-	if (range->mirror)
-		return READ_ONCE(range->collided) || READ_ONCE(range->mirror->dead);
-	return mmu_interval_check_retry(range->notifier, range->notifier_seq);
-}
-
-/* Is it still worth going on? Asked first, and after every fault and wait. */
-static int hmm_range_check(const struct hmm_range_walk *walk)
-{
-	struct hmm_range *range = walk->range;
-
-	if (hmm_range_is_stale(range))
+	if (READ_ONCE(range->collided) || READ_ONCE(range->mirror->dead))
 		return -EBUSY;
-	return 0;
+	return range->call && READ_ONCE(range->call->error) ? -EINTR : 0;
 }
 
 /*
@@ -296,7 +301,7 @@ static int hmm_range_check(const struct hmm_range_walk *walk)
  * a CPU fault.
  */
 static int hmm_range_lost_lock(struct hmm_range_walk *walk, unsigned long addr,
-			       vm_fault_t fault)
+			       vm_fault_t fault, unsigned int flags)
 {
 	/* The caller's lock is where it was. */
 	if (walk->fault_flags & FAULT_FLAG_RETRY_NOWAIT)
@@ -305,13 +310,17 @@ static int hmm_range_lost_lock(struct hmm_range_walk *walk, unsigned long addr,
 		return HMM_RANGE_UNLOCKED;
 	if (!(walk->fault_flags & FAULT_FLAG_VMA_LOCK))
 		walk->waited = addr;
+	walk->interrupted = flags & FAULT_FLAG_INTERRUPTIBLE && signal_pending(current);
 	walk->path = HMM_COUNT_MMAP_LOCK;
 	walk->fault_addr = addr;
 	walk->fruitless = 0;
 	return HMM_RANGE_UNLOCKED;
 }
 
-/* Nothing at @addr and behind has been looked at. */
+/*
+ * No walk of the range has read anything from @addr on: neither this one, nor an earlier
+ * one of another part.
+ */
 static vm_fault_t hmm_range_cpu_fault(struct hmm_range_walk *walk, unsigned long addr,
 				      unsigned int flags)
 {
@@ -320,7 +329,7 @@ static vm_fault_t hmm_range_cpu_fault(struct hmm_range_walk *walk, unsigned long
 
 	if (!range->mirror)
 		return handle_mm_fault(walk->vma, addr, flags, NULL);
-	range->unseen = addr;
+	range->unseen = max(addr, range->seen_end);
 	WRITE_ONCE(range->faulting, current);
 	fault = handle_mm_fault(walk->vma, addr, flags, NULL);
 	WRITE_ONCE(range->faulting, NULL);
@@ -328,18 +337,86 @@ static vm_fault_t hmm_range_cpu_fault(struct hmm_range_walk *walk, unsigned long
 }
 
 /*
+ * With FAULT_FLAG_RETRY_NOWAIT the caller holds mmap_lock for writing: nothing may wait
+ * for I/O. A migration of a file's page can.
+ */
+static bool hmm_range_may_wait_for_migration(const struct hmm_range_walk *walk)
+{
+	return !(walk->fault_flags & FAULT_FLAG_RETRY_NOWAIT) || !walk->vma->vm_file ||
+	       shmem_mapping(walk->vma->vm_file->f_mapping);
+}
+
+/*
  * For @count pages with one request, which hmm_range_may_fault() lets pass. Only the
  * first fault makes an error: when another one fails, the walk comes to that page,
  * after it has stored those before it.
+ */
+/* May a fault that needs care be taken now? See hmm_range_handle_faults(). */
+static int hmm_range_check_fault(const struct hmm_range_walk *walk, unsigned long addr,
+				 unsigned int flags)
+{
+	if (hmm_mm_is_killed(walk->mm))
+		return -EINTR;
+	if (flags & FAULT_FLAG_RETRY_NOWAIT &&
+	    !hmm_fault_needs_no_io(walk->vma, addr, flags & FAULT_FLAG_WRITE))
+		return -EAGAIN;
+	return 0;
+}
+
+static __always_inline int hmm_range_take_faults(struct hmm_range_walk *walk,
+						 unsigned long addr, unsigned int count,
+						 unsigned int flags, bool careful)
+{
+	unsigned int done;
+	vm_fault_t fault;
+	int ret;
+
+	for (done = 0; done < count; done++, addr += PAGE_SIZE) {
+		if (done && fatal_signal_pending(current))
+			break;
+		ret = careful ? hmm_range_check_fault(walk, addr, flags) : 0;
+		if (ret)
+			return done ? 0 : ret;
+		fault = hmm_range_cpu_fault(walk, addr, addr == walk->waited ?
+				flags | FAULT_FLAG_TRIED : flags);
+		if (unlikely(fault & (VM_FAULT_RETRY | VM_FAULT_COMPLETED) &&
+			     flags & FAULT_FLAG_ALLOW_RETRY))
+			return hmm_range_lost_lock(walk, addr, fault, flags);
+		if (unlikely(fault & VM_FAULT_ERROR)) {
+			if (done)
+				break;
+			/* There may be memory, but not for a mm that is dying. */
+			if (careful && hmm_mm_is_killed(walk->mm))
+				return -EINTR;
+			return vm_fault_to_errno(fault, 0) ?: -EFAULT;
+		}
+		if (hmm_range_check(walk))
+			return -EBUSY;
+	}
+	return 0;
+}
+
+static noinline int hmm_range_take_faults_carefully(struct hmm_range_walk *walk,
+						    unsigned long addr, unsigned int count,
+						    unsigned int flags)
+{
+	struct mm_struct *old = set_remote_mm(walk->mm);
+	int ret = hmm_range_take_faults(walk, addr, count, flags, true);
+
+	set_remote_mm(old);
+	return ret;
+}
+
+/*
+ * Care is needed for the memory of another process, which may be killed meanwhile, and
+ * where no I/O may be started.
  */
 static int hmm_range_handle_faults(struct hmm_range_walk *walk,
 				   unsigned long addr, unsigned int count)
 {
 	unsigned long req = hmm_range_request(walk, *hmm_range_slot(walk, addr));
-	unsigned int flags = walk->fault_flags, done;
-	vm_fault_t fault;
+	unsigned int flags = walk->fault_flags;
 
-	/* A task that was killed must not fill more memory first. */
 	if (fatal_signal_pending(current))
 		return -EINTR;
 
@@ -352,25 +429,17 @@ static int hmm_range_handle_faults(struct hmm_range_walk *walk,
 
 	if (req & HMM_PFN_REQ_WRITE)
 		flags |= FAULT_FLAG_WRITE;
+	/*
+	 * A wait for user space can be ended by a signal, and by the cancellation of the
+	 * fault, which sends no real one.
+	 */
+	if (flags & FAULT_FLAG_KILLABLE && userfaultfd_armed(walk->vma))
+		flags |= FAULT_FLAG_INTERRUPTIBLE;
 
 	hmm_range_unpin(walk);
-	for (done = 0; done < count; done++, addr += PAGE_SIZE) {
-		if (done && fatal_signal_pending(current))
-			break;
-		fault = hmm_range_cpu_fault(walk, addr, addr == walk->waited ?
-				flags | FAULT_FLAG_TRIED : flags);
-		if (unlikely(fault & (VM_FAULT_RETRY | VM_FAULT_COMPLETED) &&
-			     flags & FAULT_FLAG_ALLOW_RETRY))
-			return hmm_range_lost_lock(walk, addr, fault);
-		if (unlikely(fault & VM_FAULT_ERROR)) {
-			if (done)
-				break;
-			return vm_fault_to_errno(fault, 0) ?: -EFAULT;
-		}
-		if (hmm_range_check(walk))
-			return -EBUSY;
-	}
-	return 0;
+	if (unlikely(walk->careful))
+		return hmm_range_take_faults_carefully(walk, addr, count, flags);
+	return hmm_range_take_faults(walk, addr, count, flags, false);
 }
 
 static int hmm_range_handle_fault(struct hmm_range_walk *walk,
@@ -977,6 +1046,8 @@ static int hmm_range_resolve_pte(struct hmm_range_walk *walk, pmd_t *pmdp,
 		return walk->dying;
 
 	if (hmm_range_pte_is_migrating(stop->pte)) {
+		if (!hmm_range_may_wait_for_migration(walk))
+			return -EAGAIN;
 		hmm_range_unpin(walk);
 		migration_entry_wait(walk->mm, pmdp, *addr);
 		return hmm_range_check(walk);
@@ -1083,6 +1154,8 @@ static int hmm_range_wait_pmd(struct hmm_range_walk *walk, pmd_t *pmdp,
 
 	if (ret <= 0)
 		return ret;
+	if (!hmm_range_may_wait_for_migration(walk))
+		return -EAGAIN;
 	hmm_range_unpin(walk);
 	pmd_migration_entry_wait(walk->mm, pmdp);
 	return hmm_range_check(walk);
@@ -1263,14 +1336,42 @@ static int hmm_range_walk_vmas(struct hmm_range_walk *walk, unsigned long *addr)
 	return ret;
 }
 
-static void hmm_range_walk_init(struct hmm_range_walk *walk)
+/*
+ * A range of a mirror may be walked part by part. What was read of other parts counts on,
+ * unless this walk reads all of it again.
+ */
+static void hmm_range_walk_begin(struct hmm_range_walk *walk)
 {
 	struct hmm_range *range = walk->range;
 
 	walk->mm = range->mirror ? range->mirror->mm : range->notifier->mm;
 	walk->fault_addr = ULONG_MAX;
 	walk->waited = ULONG_MAX;
+	walk->careful = walk->fault_flags & FAULT_FLAG_RETRY_NOWAIT ||
+			hmm_mm_is_remote(walk->mm);
 	walk->fault_flags |= FAULT_FLAG_REMOTE;
+	if (range->mirror && range->start <= range->seen_start &&
+	    range->seen_end <= range->end)
+		range->seen_end = 0;
+}
+
+static void hmm_range_walk_end(struct hmm_range_walk *walk)
+{
+	struct hmm_range *range = walk->range;
+
+	hmm_range_unpin(walk);
+	if (range->mirror)
+		hmm_range_saw(range, range->start, range->end);
+}
+
+/* A part of a range that was begun, or one that was not and is only reported */
+static bool hmm_range_is_bad(const struct hmm_range *range)
+{
+	if (range->start >= range->end || !PAGE_ALIGNED(range->start | range->end))
+		return true;
+	return range->mirror && range->begun &&
+	       (range->mirror != range->begun || range->start < range->begun_start ||
+		range->end > range->begun_end);
 }
 
 static int hmm_range_walk(struct hmm_range_walk *walk)
@@ -1279,17 +1380,15 @@ static int hmm_range_walk(struct hmm_range_walk *walk)
 	unsigned long addr = range->start;
 	int ret;
 
-	hmm_range_walk_init(walk);
-	mmap_assert_locked(walk->mm);
-
-	if (range->start >= range->end ||
-	    !PAGE_ALIGNED(range->start | range->end))
+	if (hmm_range_is_bad(range))
 		return -EINVAL;
 
+	hmm_range_walk_begin(walk);
+	mmap_assert_locked(walk->mm);
 	ret = hmm_range_check(walk);
 	if (!ret)
 		ret = hmm_range_walk_vmas(walk, &addr);
-	hmm_range_unpin(walk);
+	hmm_range_walk_end(walk);
 	return ret;
 }
 
@@ -1323,7 +1422,8 @@ static int hmm_range_walk(struct hmm_range_walk *walk)
  * not dropped. Sleeps.
  * Return: 0 on success, or
  *
- * * %-EINVAL: the range is empty or not page aligned
+ * * %-EINVAL: the range is empty or not page aligned, or reaches out of the one that
+ *   hmm_range_begin() was called for
  * * %-EBUSY: the range was invalidated since it began, or the mirror is at its end,
  *   or faults succeed without making progress, or a requested page is device
  *   memory whose driver is going away; drop mmap_lock, begin the range again and
@@ -1333,7 +1433,8 @@ static int hmm_range_walk(struct hmm_range_walk *walk)
  *   or the fault failed
  * * %-EPERM: a page that is mapped read-only was requested for writing
  * * %-ENOMEM: a fault ran out of memory
- * * %-EINTR: a page needs a fault and the task has a fatal signal pending
+ * * %-EINTR: a page needs a fault, and the task has a fatal signal pending, or the
+ *   process that the mm belongs to is being killed
  */
 int hmm_range_fault(struct hmm_range *range)
 {
@@ -1363,12 +1464,12 @@ static void hmm_range_want_entries(struct hmm_range_walk *walk)
  * hmm_range_fault_locked() - as hmm_range_fault(), for the mirror page table
  * @range: what to walk, with the requests of its pages
  *
- * Reports %HMM_PFN_DEVICE and %HMM_PFN_UNADDRESSABLE as well. Waits neither for user
- * space nor for I/O, who may need mmap_lock.
+ * Reports %HMM_PFN_DEVICE and %HMM_PFN_UNADDRESSABLE as well. Starts no I/O, and waits
+ * neither for I/O nor for user space, which may need mmap_lock.
  *
  * Context: As for hmm_range_fault(). Sleeps.
  * Return: As hmm_range_fault(), but -EFAULT if the driver of the memory is going away,
- * and -EAGAIN if a fault would have to wait.
+ * and -EAGAIN if a fault would have to start I/O or to wait.
  */
 int hmm_range_fault_locked(struct hmm_range *range)
 {
@@ -1408,7 +1509,9 @@ static int hmm_range_walk_some(struct hmm_range_walk *walk, unsigned long *addr)
 		if (ret != HMM_RANGE_UNLOCKED)
 			mmap_read_unlock(walk->mm);
 	}
-	return ret == HMM_RANGE_UNLOCKED ? hmm_range_check(walk) : ret;
+	if (ret != HMM_RANGE_UNLOCKED)
+		return ret;
+	return walk->interrupted ? -EINTR : hmm_range_check(walk);
 }
 
 /**
@@ -1419,7 +1522,8 @@ static int hmm_range_walk_some(struct hmm_range_walk *walk, unsigned long *addr)
  *
  * Context: Process context, with a reference on the users of the mm, and with no lock
  * that faults need. Sleeps, while I/O or userfaultfd are waited for with no lock held.
- * Return: As hmm_range_fault_locked(); -EINTR also when nothing needs a fault.
+ * Return: As hmm_range_fault_locked(); -EINTR also when nothing needs a fault, when a
+ * signal of any kind has ended a wait for userfaultfd, and when range->call has an error.
  */
 int hmm_range_fault_entries(struct hmm_range *range, enum hmm_mirror_count *path)
 {
@@ -1431,11 +1535,11 @@ int hmm_range_fault_entries(struct hmm_range *range, enum hmm_mirror_count *path
 	int ret;
 
 	hmm_range_want_entries(&walk);
-	hmm_range_walk_init(&walk);
+	hmm_range_walk_begin(&walk);
 	ret = hmm_range_check(&walk);
 	while (!ret && addr < range->end)
 		ret = hmm_range_walk_some(&walk, &addr);
-	hmm_range_unpin(&walk);
+	hmm_range_walk_end(&walk);
 	*path = walk.path;
 	return ret;
 }

@@ -32,8 +32,11 @@
  * the entry without it, with mmap_lock held for reading like here. They collide with the
  * range. What this task sends itself, while it takes pages (range->taking), says what it
  * knows, and does not. What locks add is that it comes to an end: the CPU cannot have the
- * page back before the device has had it; nor does fork() meet a locked page, of which it
- * would fail.
+ * page back before the device has had it.
+ *
+ * The page stays mapped by the entry that faults. Reclaim, migration and memory failure
+ * find it by the rmap: they lock the folio, and send MMU_NOTIFY_CLEAR before they replace
+ * the entry. So they come before the page is taken, or after it was published.
  *
  * Nobody waits with these locks held: neither for an invalidation (UFFDIO_MOVE locks a
  * folio in the middle of its own) nor for another folio, unless it is found swapped out
@@ -42,8 +45,9 @@
  * those out who change the entry without the lock of the folio. With that alone, a folio
  * may be waited for.
  *
- * Only anonymous memory can be exclusive. Memory of the device itself that the CPU cannot
- * address is so already.
+ * Only anonymous memory can be exclusive. Private memory of the device itself is mirrored
+ * for writing instead: the CPU cannot access it, but other mirrors of the same device can,
+ * and nothing in the CPU page table would tell them that one of them has it exclusively.
  */
 #include <linux/hmm.h>
 #include <linux/huge_mm.h>
@@ -72,7 +76,7 @@ static unsigned long *hmm_exclusive_entry(const struct hmm_range *range, unsigne
 	return &range->hmm_pfns[(addr - range->start) >> PAGE_SHIFT];
 }
 
-/* Is there nothing that would have to be taken from the CPU? */
+/* Is there nothing that can be taken from the CPU? */
 static bool hmm_exclusive_already(unsigned long entry)
 {
 	return entry & (HMM_PTE_EXCLUSIVE | HMM_PTE_UNADDRESSABLE);
@@ -173,7 +177,7 @@ static unsigned long hmm_exclusive_take_run(struct hmm_exclusive *taken,
 	int i, npages;
 
 	npages = make_device_exclusive_range(taken->mm, start, end, pages,
-					     range->mirror->dev_private_owner);
+					     range->mirror->reg.owner);
 	if (npages < 0) {
 		*error = npages;
 		return start;
@@ -198,7 +202,6 @@ static unsigned long hmm_exclusive_take_all(struct hmm_exclusive *taken,
 				break;
 		}
 		if (next == addr) {
-			*hmm_exclusive_entry(range, addr) |= HMM_PTE_EXCLUSIVE;
 			addr += PAGE_SIZE;
 			continue;
 		}
@@ -304,3 +307,50 @@ void hmm_exclusive_let_go(struct hmm_exclusive *taken)
 	if (!taken->locked)
 		mmap_read_unlock(taken->mm);
 }
+
+/**
+ * hmm_range_make_exclusive() - take pages of a range from the CPU
+ * @range: of a mirror with %HMM_MIRROR_OWN_TABLES and &hmm_mirror.dev_private_owner;
+ *	hmm_range_begin() has returned 0 for it
+ * @start: first address, page aligned
+ * @end: end address, exclusive, page aligned; [@start, @end) lies within @range and
+ *	within one VMA
+ * @pages: out: the pages, locked and with a reference each; NULL for a page that cannot be
+ *	exclusive, or not now
+ *
+ * Takes the place of make_device_exclusive_range() for drivers with page tables of their
+ * own, between hmm_range_begin() and hmm_range_retry(). The invalidation by which it takes
+ * the pages does not collide with @range; it is delivered as usual otherwise, to this
+ * driver as well. If hmm_range_retry() returns false under &hmm_mirror.lock, the driver
+ * writes PTEs for the pages that it has got, and drops the lock. Then, and also if
+ * hmm_range_retry() returns true, it calls unlock_page() and put_page() for each of them.
+ * The CPU can get a page back as soon as it is unlocked.
+ *
+ * Context: Process context, with a reference on mm_users and with mmap_lock held, for
+ * reading or writing. Takes CPU faults for writing. Sleeps.
+ * Return: The number of pages in @pages, of which some may be NULL and which is less than
+ * asked for if a CPU fault has failed, or
+ *
+ * * %-EINVAL: an address is not page aligned or not in @range, or the mirror has no owner
+ * * %-EFAULT: no page can be had at @start
+ * * %-EINTR: the task has a fatal signal pending
+ * * %-ENOMEM
+ */
+int hmm_range_make_exclusive(struct hmm_range *range, unsigned long start,
+			     unsigned long end, struct page **pages)
+{
+	struct hmm_mirror *mirror = range->begun;
+	int npages;
+
+	if (start >= end || !PAGE_ALIGNED(start | end) || start < range->begun_start ||
+	    end > range->begun_end || !mirror->reg.owner)
+		return -EINVAL;
+	WRITE_ONCE(range->taking, current);
+	npages = make_device_exclusive_range(mirror->mm, start, end, pages,
+					     mirror->reg.owner);
+	WRITE_ONCE(range->taking, NULL);
+	if (npages > 0)
+		hmm_range_saw(range, start, end);
+	return npages;
+}
+EXPORT_SYMBOL_GPL(hmm_range_make_exclusive);

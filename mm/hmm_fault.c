@@ -32,11 +32,12 @@
  * nothing can keep them out for as long as it takes. The fault ends when it is faster for
  * once, or when the file does.
  *
- * CPU faults wait for nobody meanwhile who may need mmap_lock, for user space or I/O. If
- * one has to, that is done in the usual way. There are exceptions: file systems that wait
- * before a page of a shared mapping is written (->page_mkwrite() does not know of all
- * this), hole punching of shmem, and a page that the CPU is to lose and that was swapped
- * out again between the CPU fault and the taking.
+ * No CPU fault is taken meanwhile that may start I/O, or wait for it or for user space,
+ * which may need mmap_lock: see mm/hmm_resident.c. Such a fault is taken in the usual way,
+ * with no lock held, and brings the page into memory for the next time. A page of a shared
+ * mapping becomes writable in the usual way only if the file system takes part in that
+ * (->page_mkwrite()). What is left are faults that meet hole punching of shmem, and a page
+ * that is reclaimed after it was looked for.
  */
 #include <linux/hmm.h>
 #include <linux/pagemap.h>
@@ -63,9 +64,25 @@
  */
 #define HMM_FAULT_ALONE_MAX		4
 
+/* Faults of so many pages, the commonest, have their arrays on the stack. */
+#define HMM_FAULT_SMALL		4
+
+/**
+ * struct hmm_fault_arrays - for the arrays of a small range
+ * @pfns: for range.hmm_pfns of &struct hmm_fault
+ * @words: for words
+ * @maps: for maps
+ */
+struct hmm_fault_arrays {
+	unsigned long pfns[HMM_FAULT_SMALL];
+	unsigned long words[HMM_FAULT_SMALL];
+	dma_addr_t maps[HMM_FAULT_SMALL];
+};
+
 /**
  * struct hmm_fault - state of hmm_mirror_fault()
  * @mirror: mirror
+ * @call: for those who cancel the fault, see mm/hmm_cancel.c
  * @flags: of the caller
  * @start: of the piece at hand
  * @end: of that
@@ -81,6 +98,7 @@
  * @empty: nothing is mapped in all of the window
  * @range: the piece, and all of the blocks that are mirrored and that it cuts
  * @exclusive: some of @range is mirrored with HMM_PTE_EXCLUSIVE
+ * @small: the arrays of a range of at most HMM_FAULT_SMALL pages
  * @room: how many pages there is room for in the arrays
  * @words: for each page of @range: first HMM_PTE_WRITE if it is mirrored with that, all
  *	of the entry if with HMM_PTE_EXCLUSIVE; then the entry to publish
@@ -88,6 +106,7 @@
  */
 struct hmm_fault {
 	struct hmm_mirror *mirror;
+	struct hmm_call call;
 	unsigned int flags;
 	unsigned long start;
 	unsigned long end;
@@ -102,6 +121,7 @@ struct hmm_fault {
 	bool empty;
 	struct hmm_range range;
 	bool exclusive;
+	struct hmm_fault_arrays *small;
 	unsigned long room;
 	unsigned long *words;
 	dma_addr_t *maps;
@@ -114,9 +134,11 @@ static unsigned long hmm_fault_index(const struct hmm_fault *fault, unsigned lon
 
 static void hmm_fault_free(struct hmm_fault *fault)
 {
-	kvfree(fault->range.hmm_pfns);
-	kvfree(fault->words);
-	kvfree(fault->maps);
+	if (fault->words != fault->small->words) {
+		kvfree(fault->range.hmm_pfns);
+		kvfree(fault->words);
+		kvfree(fault->maps);
+	}
 	fault->range.hmm_pfns = NULL;
 	fault->words = NULL;
 	fault->maps = NULL;
@@ -131,12 +153,19 @@ static int hmm_fault_make_room(struct hmm_fault *fault)
 	if (pages <= fault->room)
 		return 0;
 	hmm_fault_free(fault);
+	if (pages <= HMM_FAULT_SMALL) {
+		fault->range.hmm_pfns = fault->small->pfns;
+		fault->words = fault->small->words;
+		fault->maps = fault->mirror->pt.dma_dev ? fault->small->maps : NULL;
+		fault->room = HMM_FAULT_SMALL;
+		return 0;
+	}
 	fault->range.hmm_pfns = kvmalloc_array(pages, sizeof(long), GFP_KERNEL);
 	fault->words = kvmalloc_array(pages, sizeof(long), GFP_KERNEL);
-	if (fault->mirror->dma_dev)
+	if (fault->mirror->pt.dma_dev)
 		fault->maps = kvmalloc_array(pages, sizeof(dma_addr_t), GFP_KERNEL);
 	if (!fault->range.hmm_pfns || !fault->words ||
-	    (fault->mirror->dma_dev && !fault->maps))
+	    (fault->mirror->pt.dma_dev && !fault->maps))
 		return -ENOMEM;
 	fault->room = pages;
 	return 0;
@@ -458,15 +487,16 @@ static int hmm_fault_sync(struct hmm_fault *fault, const struct hmm_pt_stage *st
 		.event = fault->flags & HMM_FAULT_WRITE ? HMM_UPDATE_DEVICE_WFAULT :
 							  HMM_UPDATE_DEVICE_RFAULT,
 		.blockable = true,
+		.job = fault->call.job,
 	};
 	struct hmm_mirror *mirror = fault->mirror;
 	int ret;
 
 	WRITE_ONCE(fault->range.syncing, current);
-	ret = mirror->ops->sync_cpu_device_pagetables(mirror, &update);
+	ret = mirror->reg.ops->sync_cpu_device_pagetables(mirror, &update);
 	WRITE_ONCE(fault->range.syncing, NULL);
 	if (WARN_ONCE(ret > 0 || ret == -EAGAIN, "%ps returns %d for a fault\n",
-		      mirror->ops->sync_cpu_device_pagetables, ret))
+		      mirror->reg.ops->sync_cpu_device_pagetables, ret))
 		return -EIO;
 	return ret;
 }
@@ -816,6 +846,12 @@ static long hmm_fault_progress(struct hmm_fault *fault)
 	return fault->vain ? hmm_fault_fruitless(fault, fault->vain) : ret;
 }
 
+/* Must the fault end, whatever it has served? */
+static bool hmm_fault_is_stopped(const struct hmm_fault *fault)
+{
+	return READ_ONCE(fault->call.error) || hmm_mm_is_killed(fault->mirror->mm);
+}
+
 /* The piece, until it has succeeded or failed for good */
 static long hmm_fault_piece(struct hmm_fault *fault)
 {
@@ -824,7 +860,7 @@ static long hmm_fault_piece(struct hmm_fault *fault)
 	fault->collisions = 0;
 	fault->fruitless = 0;
 	do {
-		if (fatal_signal_pending(current))
+		if (hmm_fault_is_stopped(fault))
 			return -EINTR;
 		if (fault->collisions < HMM_FAULT_COLLISIONS_MAX)
 			ret = hmm_fault_round(fault);
@@ -877,35 +913,45 @@ static bool hmm_fault_bad_flags(const struct hmm_mirror *mirror, unsigned int fl
 
 	/* The event of taking a page is told from others by its owner. */
 	if (flags & HMM_FAULT_EXCLUSIVE &&
-	    (flags & HMM_FAULT_PRESENT || !mirror->dev_private_owner))
+	    (flags & HMM_FAULT_PRESENT || !mirror->reg.owner))
 		return true;
 	return !(flags & access) || flags & ~(access | HMM_FAULT_PRESENT);
 }
 
-static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long start,
-				   unsigned long end, unsigned int flags)
+/* With references on mm_users and on the users of the mirror */
+static long hmm_fault_run(struct hmm_fault *fault)
 {
-	struct hmm_fault fault = {
-		.mirror = mirror,
-		.flags = flags & HMM_FAULT_EXCLUSIVE ? flags | HMM_FAULT_WRITE : flags,
-		.limit = end,
-		.range = {
-			.mirror = mirror,
-			.dev_private_owner = mirror->dev_private_owner,
-			.pfn_flags_mask = flags & HMM_FAULT_PRESENT ? 0 :
-					  HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
-		},
-	};
-	struct mem_cgroup *old = hmm_charge_begin(mirror->mm);
-	long ret = hmm_fault_pieces(&fault, start);
+	struct mm_struct *mm = fault->mirror->mm, *old_mm = set_remote_mm(mm);
+	struct mem_cgroup *old = hmm_charge_begin(mm);
+	long ret = hmm_fault_pieces(fault, fault->call.start);
 
 	hmm_charge_end(old);
-	hmm_fault_free(&fault);
+	set_remote_mm(old_mm);
+	hmm_fault_free(fault);
+	/* There may be memory, but not for a mm that is dying. */
+	return ret == -ENOMEM && mm_is_dying(mm) ? -EINTR : ret;
+}
+
+/* With a reference on the users of the mirror */
+static long hmm_fault_call(struct hmm_fault *fault)
+{
+	struct hmm_mirror *mirror = fault->mirror;
+	long ret;
+
+	if (!mmget_not_zero(mirror->mm))
+		return -ESRCH;
+	ret = hmm_call_begin(mirror, &fault->call);
+	if (!ret) {
+		ret = hmm_fault_run(fault);
+		ret = hmm_call_end(mirror, &fault->call) ?: ret;
+	}
+	/* The mm may die here: that must not cancel a fault which is done. */
+	mmput_async(mirror->mm);
 	return ret;
 }
 
 /**
- * hmm_mirror_fault() - serve a device fault, or prefetch
+ * hmm_mirror_fault_job() - serve a device fault, or prefetch
  * @mirror: mirror without %HMM_MIRROR_OWN_TABLES
  * @start: first address, page aligned
  * @end: first address behind the range, page aligned
@@ -913,6 +959,8 @@ static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long star
  *	those pages matter that are mapped on the CPU already. With that, pages which the
  *	CPU maps read-only are mirrored so also if the device is to write. Or
  *	%HMM_FAULT_EXCLUSIVE, which the first two add nothing to
+ * @job: what faults, for hmm_mirror_cancel_job() and for the callbacks of the fault, see
+ *	&hmm_update.job; or NULL. It must exist until this returns
  *
  * Faults the pages in, mirrors them, and has the driver write its page table, see
  * %HMM_UPDATE_DEVICE_RFAULT. That is called a number of times for a large range. Pages
@@ -942,8 +990,12 @@ static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long star
  *   poisoned, behind the end of its file, or memory whose driver is going away; with
  *   %HMM_FAULT_PRESENT also if no page is there
  * * %-EPERM: @start is mapped read-only, and was to be written
- * * %-ESRCH: the mm is gone, or the mirror is being unregistered
- * * %-EINTR: the task has a fatal signal pending
+ * * %-ESRCH: the mm is gone, or the mirror is being unregistered, or has been; also if
+ *   some pages were mirrored
+ * * %-ECANCELED: the job was cancelled, or the range while the fault was under way; also
+ *   if some pages were mirrored
+ * * %-EINTR: the task has a fatal signal pending, or one of any kind while userfaultfd is
+ *   waited for; or the process that the mm belongs to is being killed
  * * %-ENOMEM: no memory for the page, for the page tables, or to map it for DMA
  * * %-EOPNOTSUPP: the page is where &hmm_mirror.dma_dev reaches only a copy of it; or it
  *   was to be exclusive, and is not of private anonymous memory, or is of hugetlb, or the
@@ -953,22 +1005,32 @@ static long hmm_mirror_fault_alive(struct hmm_mirror *mirror, unsigned long star
  * * what &hmm_mirror_ops.sync_cpu_device_pagetables returned; %-EIO if that was positive, or
  *   -EAGAIN
  */
-long hmm_mirror_fault(struct hmm_mirror *mirror, unsigned long start, unsigned long end,
-		      unsigned int flags)
+long hmm_mirror_fault_job(struct hmm_mirror *mirror, unsigned long start, unsigned long end,
+			  unsigned int flags, struct hmm_job *job)
 {
-	long ret = -ESRCH;
+	struct hmm_fault_arrays small;
+	struct hmm_fault fault = {
+		.mirror = mirror,
+		.small = &small,
+		.call = { .start = start, .end = end, .job = job },
+		.flags = flags & HMM_FAULT_EXCLUSIVE ? flags | HMM_FAULT_WRITE : flags,
+		.limit = end,
+		.range = {
+			.mirror = mirror,
+			.call = &fault.call,
+			.pfn_flags_mask = flags & HMM_FAULT_PRESENT ? 0 :
+					  HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
+		},
+	};
+	long ret = -EINVAL;
 
 	if (!hmm_mirror_get(mirror))
-		return ret;
-	if (hmm_fault_bad_flags(mirror, flags) || mirror->flags & HMM_MIRROR_OWN_TABLES ||
-	    hmm_mirror_bad_range(mirror, start, end)) {
-		ret = -EINVAL;
+		return -ESRCH;
+	if (hmm_fault_bad_flags(mirror, flags) || mirror->reg.own_tables ||
+	    hmm_mirror_bad_range(mirror, start, end))
 		goto put;
-	}
-	if (mmget_not_zero(mirror->mm)) {
-		ret = hmm_mirror_fault_alive(mirror, start, end, flags);
-		mmput_async(mirror->mm);
-	}
+	fault.range.dev_private_owner = mirror->reg.owner;
+	ret = hmm_fault_call(&fault);
 	trace_hmm_fault(mirror, start, end, flags, ret);
 	hmm_mirror_count(mirror, HMM_COUNT_FAULTS, 1);
 	if (ret > 0)
@@ -977,4 +1039,4 @@ put:
 	hmm_mirror_put(mirror);
 	return ret;
 }
-EXPORT_SYMBOL_GPL(hmm_mirror_fault);
+EXPORT_SYMBOL_GPL(hmm_mirror_fault_job);

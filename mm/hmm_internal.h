@@ -7,7 +7,9 @@
 
 #include <linux/hmm.h>
 #include <linux/memcontrol.h>
+#include <linux/oom.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 
 /**
  * struct hmm_pt_spare - tables that are in no page table
@@ -125,6 +127,55 @@ static inline void hmm_charge_end(struct mem_cgroup *old)
  * most 2 MiB.
  */
 #define HMM_FAULT_COLLISIONS_MAX	8
+
+/**
+ * struct hmm_call - a call of hmm_mirror_fault() that is under way
+ * @node: in mirror->calls; under mirror->range_lock
+ * @task: the task that has called
+ * @start: first address of the call
+ * @end: end address, exclusive
+ * @job: of the caller, or NULL
+ * @error: 0, or the errno that the call has to end with: -ECANCELED or -ESRCH. Written
+ *	under mirror->range_lock, at most once. Reads without the lock only make the call
+ *	end early, the read that counts is that of hmm_call_end()
+ */
+struct hmm_call {
+	struct list_head node;
+	struct task_struct *task;
+	unsigned long start;
+	unsigned long end;
+	struct hmm_job *job;
+	int error;
+};
+
+int hmm_call_begin(struct hmm_mirror *mirror, struct hmm_call *call);
+int hmm_call_end(struct hmm_mirror *mirror, struct hmm_call *call);
+void hmm_mirror_set_dying(struct hmm_mirror *mirror);
+
+/*
+ * A task that is killed must not fill more memory first. Neither must one that fills the
+ * memory of another process which is killed: a worker gets no signal then, and that memory
+ * is freed only when it has stopped.
+ */
+static inline bool hmm_mm_is_remote(const struct mm_struct *mm)
+{
+	return current->mm != mm || current->flags & PF_KTHREAD;
+}
+
+static inline bool hmm_mm_is_killed(struct mm_struct *mm)
+{
+	return fatal_signal_pending(current) || (hmm_mm_is_remote(mm) && mm_is_dying(mm));
+}
+
+/* What was read of the range from @start to @end counts from now on. */
+static inline void hmm_range_saw(struct hmm_range *range, unsigned long start,
+				 unsigned long end)
+{
+	range->seen_start = range->seen_end ? min(range->seen_start, start) : start;
+	range->seen_end = max(range->seen_end, end);
+}
+
+bool hmm_fault_needs_no_io(struct vm_area_struct *vma, unsigned long addr, bool write);
 
 int hmm_range_fault_locked(struct hmm_range *range);
 int hmm_range_fault_entries(struct hmm_range *range, enum hmm_mirror_count *path);

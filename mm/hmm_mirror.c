@@ -62,6 +62,11 @@
  * notifier does not see because it was inserted too late does not exist: a window is in
  * the tree before the first range in it begins, see hmm_window_insert().
  *
+ * A range is what it was when it began: begun_start, begun_end and begun are copies, because
+ * the driver rewrites start and end to walk the range part by part, and may point mirror
+ * elsewhere. What the walks of all parts have read is kept as one interval, from seen_start
+ * to seen_end, for what comes next.
+ *
  * A collision is one of ranges. Whatever is invalidated beside a range neither delays
  * nor repeats it; nor does what a CPU fault of the walk invalidates where the walk has
  * not been yet: it copies pages, and the walk would collide with each of them. And since
@@ -71,8 +76,7 @@
  * Unlocked reads
  *
  * - range->syncing, taking and faulting, of any range: only who has written them can find
- *   itself there. range->unseen is read by that task alone. Who is woken because it was
- *   found in range->faulting, and is not any more, takes no harm.
+ *   itself there. range->unseen is read by that task alone.
  * - range->collided, by the walker (hmm_range_check()): only to give up early. What
  *   counts is the read under mirror->lock, by which it was written.
  * - mirror->users, by hmm_mirror_unregister(): once 0 it stays so.
@@ -81,9 +85,23 @@
  *
  * End
  *
- * mirror->dead is set when the mm dies or the mirror is unregistered, after everything
- * has been invalidated under the lock; from then on callbacks, which may go on coming
- * from exit_mmap() and rmap, return at once, and nothing can be published.
+ * A mirror ends when its mm dies or when it is unregistered, whichever comes first:
+ *
+ *	alive -> dying		range_lock; faults are cancelled and none begins, see
+ *				mm/hmm_cancel.c
+ *	dying -> dead		mirror->lock, after everything has been invalidated;
+ *				nothing can be published
+ *	dead -> released	release() has returned
+ *	released -> gone	hmm_mirror_unregister() has returned
+ *
+ * Once a mirror is dead, callbacks, which may still come from exit_mmap() and the reverse
+ * mapping, return immediately. Faults end by themselves from the moment a mirror is dying,
+ * so release() may wait for them. hmm_mirror_unregister() waits for the users of the
+ * mirror after release(), because a driver may end its ranges there.
+ *
+ * When the mirror is gone its memory may be freed. As long as it exists it is empty:
+ * mirror->users is 0, so that faults and ranges do not begin, and the mirror page table
+ * has no address.
  *
  * Order of locks: mmap_lock, then VMA locks, folio locks and what else invalidations are
  * sent under, then mirror->lock, then page table locks. window_mutex is outside of
@@ -106,9 +124,6 @@
 
 /* How long a window stays without anything in it: it is likely to be used again. */
 #define HMM_WINDOW_IDLE		HZ
-
-/* How often to wake the faults that are under way: one may be about to wait. */
-#define HMM_UNREGISTER_WAKE	(HZ / 10)
 
 #define HMM_SENTINEL_ADDR	(ULONG_MAX & PAGE_MASK)
 
@@ -156,7 +171,7 @@ static bool hmm_range_invalidates(const struct hmm_range *range, unsigned long s
 {
 	/* What is before the range has not been looked at, either. */
 	return READ_ONCE(range->faulting) == current &&
-	       max(start, range->start) >= range->unseen;
+	       max(start, range->begun_start) >= range->unseen;
 }
 
 /* Ranges in flight that overlap must not be committed, but for that of @taker. */
@@ -168,7 +183,7 @@ static void hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
 	lockdep_assert_held_write(&mirror->lock);
 	spin_lock(&mirror->range_lock);
 	list_for_each_entry(range, &mirror->ranges, node) {
-		if (range->start < end && start < range->end &&
+		if (range->begun_start < end && start < range->begun_end &&
 		    !hmm_range_invalidates(range, start) &&
 		    (!taker || READ_ONCE(range->taking) != taker))
 			WRITE_ONCE(range->collided, true);
@@ -184,7 +199,7 @@ static struct task_struct *hmm_mirror_taker(const struct hmm_mirror *mirror,
 					    const struct mmu_notifier_range *range)
 {
 	if (range->event != MMU_NOTIFY_EXCLUSIVE || !range->owner ||
-	    range->owner != mirror->dev_private_owner)
+	    range->owner != mirror->reg.owner)
 		return NULL;
 	return current;
 }
@@ -237,7 +252,7 @@ static bool hmm_update_protects(const struct hmm_update *update)
 /* Has the device anything that the update takes away? */
 static bool hmm_mirror_concerned(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
-	if (mirror->flags & HMM_MIRROR_OWN_TABLES)
+	if (mirror->reg.own_tables)
 		return true;
 	if (hmm_update_protects(update))
 		return hmm_pt_writable(&mirror->pt, update->start, update->end);
@@ -252,7 +267,7 @@ static bool hmm_mirror_sync(struct hmm_mirror *mirror, const struct hmm_update *
 	WRITE_ONCE(mirror->invalidating, current);
 	if (!update->blockable)
 		non_block_start();
-	ret = mirror->ops->sync_cpu_device_pagetables(mirror, update);
+	ret = mirror->reg.ops->sync_cpu_device_pagetables(mirror, update);
 	if (!update->blockable)
 		non_block_end();
 	WRITE_ONCE(mirror->invalidating, NULL);
@@ -262,7 +277,7 @@ static bool hmm_mirror_sync(struct hmm_mirror *mirror, const struct hmm_update *
 	if (likely(!ret))
 		return true;
 	WARN_ONCE(update->blockable || ret != -EAGAIN, "%ps refuses an invalidation with %d\n",
-		  mirror->ops->sync_cpu_device_pagetables, ret);
+		  mirror->reg.ops->sync_cpu_device_pagetables, ret);
 	/* Nobody listens: go on as if it had synced. */
 	if (update->blockable)
 		return true;
@@ -339,10 +354,10 @@ static const struct mmu_interval_notifier_ops hmm_window_ops = {
 static void hmm_mirror_release(struct hmm_mirror *mirror)
 {
 	trace_hmm_release(mirror);
-	if (!mirror->ops->release)
+	if (!mirror->reg.ops->release)
 		return;
 	WRITE_ONCE(mirror->releasing, current);
-	mirror->ops->release(mirror);
+	mirror->reg.ops->release(mirror);
 	WRITE_ONCE(mirror->releasing, NULL);
 }
 
@@ -357,6 +372,7 @@ static bool hmm_sentinel_invalidate(struct mmu_interval_notifier *notifier,
 	if (range->event != MMU_NOTIFY_RELEASE)
 		return true;
 
+	hmm_mirror_set_dying(mirror);
 	down_write(&mirror->lock);
 	mmu_interval_set_seq(notifier, cur_seq);
 	was_dead = mirror->dead;
@@ -466,7 +482,7 @@ static bool hmm_window_retire(struct hmm_mirror *mirror, struct hmm_window *wind
 
 	/* Nothing is published without a user. */
 	guard(rwsem_read)(&mirror->lock);
-	if (mirror->flags & HMM_MIRROR_OWN_TABLES ||
+	if (mirror->reg.own_tables ||
 	    hmm_pt_occupied(&mirror->pt, start, start + HMM_WINDOW_SIZE))
 		return false;
 	xa_lock(&mirror->windows);
@@ -528,66 +544,72 @@ static int hmm_windows_get(struct hmm_mirror *mirror, unsigned long first,
 
 static unsigned long hmm_range_first_window(const struct hmm_range *range)
 {
-	return range->start >> HMM_WINDOW_SHIFT;
+	return range->begun_start >> HMM_WINDOW_SHIFT;
 }
 
 static unsigned long hmm_range_end_window(const struct hmm_range *range)
 {
-	return ((range->end - 1) >> HMM_WINDOW_SHIFT) + 1;
+	return ((range->begun_end - 1) >> HMM_WINDOW_SHIFT) + 1;
 }
 
 /* Let invalidations find the range, and wait for those that cannot any more. */
 static int hmm_range_enlist(struct hmm_range *range)
 {
-	struct hmm_mirror *mirror = range->mirror;
+	struct hmm_mirror *mirror = range->begun;
 
 	range->collided = false;
 	range->syncing = NULL;
 	range->faulting = NULL;
 	range->taking = NULL;
+	range->seen_start = 0;
+	range->seen_end = 0;
 	spin_lock(&mirror->range_lock);
 	list_add(&range->node, &mirror->ranges);
 	spin_unlock(&mirror->range_lock);
 
-	return mmu_interval_wait_active(mirror->mm, range->start, range->end);
+	return mmu_interval_wait_active(mirror->mm, range->begun_start, range->begun_end);
 }
 
 static void hmm_range_delist(struct hmm_range *range)
 {
-	struct hmm_mirror *mirror = range->mirror;
+	struct hmm_mirror *mirror = range->begun;
 
 	spin_lock(&mirror->range_lock);
 	list_del(&range->node);
 	spin_unlock(&mirror->range_lock);
 }
 
-/* hmm_range_begin() for who holds a reference on the users of mm and of the mirror. */
+/* The caller holds references on mm_users and on the users of the mirror. */
 int hmm_range_begin_alive(struct hmm_range *range)
 {
 	struct hmm_mirror *mirror = range->mirror;
-	unsigned long first = hmm_range_first_window(range);
-	unsigned long end = hmm_range_end_window(range);
 	int ret;
 
-	ret = hmm_windows_get(mirror, first, end);
+	range->begun = mirror;
+	range->begun_start = range->start;
+	range->begun_end = range->end;
+	ret = hmm_windows_get(mirror, hmm_range_first_window(range),
+			      hmm_range_end_window(range));
 	if (ret)
-		return ret;
+		goto idle;
 	ret = hmm_range_enlist(range);
 	/* What begins from now on would never be committed. */
 	if (!ret && READ_ONCE(mirror->dead))
 		ret = -ESRCH;
-	if (ret) {
-		hmm_range_delist(range);
-		hmm_windows_put(mirror, first, end);
-	}
+	if (!ret)
+		return 0;
+	hmm_range_end_alive(range);
+idle:
+	range->begun = NULL;
 	return ret;
 }
 
 void hmm_range_end_alive(struct hmm_range *range)
 {
 	hmm_range_delist(range);
-	hmm_windows_put(range->mirror, hmm_range_first_window(range),
+	hmm_windows_put(range->begun, hmm_range_first_window(range),
 			hmm_range_end_window(range));
+	range->begun = NULL;
 }
 
 /*
@@ -616,8 +638,12 @@ bool hmm_mirror_bad_range(const struct hmm_mirror *mirror, unsigned long start,
  * and else the device may be let know as long as the lock is held. hmm_range_end() ends
  * it in any case, before another beginning of the same range, too.
  *
- * hmm_range_fault() wants a reference on the users of the mm (mmget_not_zero()), which
- * this does not take. Without %HMM_MIRROR_OWN_TABLES what is found must not be given to
+ * The range is copied: it stays what it is until hmm_range_end(), also if the fields of
+ * @range change. hmm_range_fault() may so be called for parts of it, one after the other
+ * and in any order, and hmm_range_retry() speaks for all of it.
+ *
+ * hmm_range_fault() wants a reference on mm_users (mmget_not_zero()), which this does not
+ * take. Without %HMM_MIRROR_OWN_TABLES what is found must not be given to
  * the device: the driver would not be called when it changes.
  *
  * Context: Process context, with no lock held that an invalidation may need, mmap_lock
@@ -638,6 +664,8 @@ int hmm_range_begin(struct hmm_range *range)
 	struct mem_cgroup *old;
 	int ret = -ESRCH;
 
+	range->begun = NULL;
+	range->call = NULL;
 	if (!hmm_mirror_get(mirror))
 		return ret;
 	if (hmm_mirror_bad_range(mirror, range->start, range->end)) {
@@ -663,8 +691,8 @@ EXPORT_SYMBOL_GPL(hmm_range_begin);
  */
 bool hmm_range_retry(const struct hmm_range *range)
 {
-	lockdep_assert_held(&range->mirror->lock);
-	return range->collided || range->mirror->dead;
+	lockdep_assert_held(&range->begun->lock);
+	return range->collided || range->begun->dead;
 }
 EXPORT_SYMBOL_GPL(hmm_range_retry);
 
@@ -677,8 +705,10 @@ EXPORT_SYMBOL_GPL(hmm_range_retry);
  */
 void hmm_range_end(struct hmm_range *range)
 {
+	struct hmm_mirror *mirror = range->begun;
+
 	hmm_range_end_alive(range);
-	hmm_mirror_put(range->mirror);
+	hmm_mirror_put(mirror);
 }
 EXPORT_SYMBOL_GPL(hmm_range_end);
 
@@ -745,6 +775,10 @@ static int hmm_mirror_init(struct hmm_mirror *mirror, struct mm_struct *mm)
 	int ret;
 
 	mirror->mm = mm;
+	mirror->reg.ops = mirror->ops;
+	mirror->reg.owner = mirror->dev_private_owner;
+	mirror->reg.own_tables = mirror->flags & HMM_MIRROR_OWN_TABLES;
+	mirror->dying = false;
 	mirror->dead = false;
 	mirror->invalidating = NULL;
 	mirror->releasing = NULL;
@@ -752,6 +786,7 @@ static int hmm_mirror_init(struct hmm_mirror *mirror, struct mm_struct *mm)
 	hmm_mirror_train_lockdep(mirror);
 	spin_lock_init(&mirror->range_lock);
 	INIT_LIST_HEAD(&mirror->ranges);
+	INIT_LIST_HEAD(&mirror->calls);
 	refcount_set(&mirror->users, 1);
 	mutex_init(&mirror->window_mutex);
 	xa_init(&mirror->windows);
@@ -843,25 +878,6 @@ static void hmm_mirror_kill(struct hmm_mirror *mirror)
 		hmm_mirror_release(mirror);
 }
 
-/*
- * A CPU fault may wait for user space, and that for what the caller is about to do, as
- * when a process that has died closes its files. It comes back when it is woken.
- */
-static void hmm_mirror_wake_faults(struct hmm_mirror *mirror)
-{
-	struct task_struct *task;
-	struct hmm_range *range;
-
-	/* The lock keeps RCU from freeing a task that has left its fault. */
-	spin_lock(&mirror->range_lock);
-	list_for_each_entry(range, &mirror->ranges, node) {
-		task = READ_ONCE(range->faulting);
-		if (task)
-			wake_up_process(task);
-	}
-	spin_unlock(&mirror->range_lock);
-}
-
 /* Does the task hold the lock for reading, in the driver, because of a fault? */
 static bool hmm_mirror_syncs_fault(struct hmm_mirror *mirror)
 {
@@ -879,10 +895,17 @@ static bool hmm_mirror_syncs_fault(struct hmm_mirror *mirror)
  * hmm_mirror_unregister() - mirror an address space no more
  * @mirror: what hmm_mirror_register() returned 0 for
  *
- * Everything mirrored is invalidated, and &hmm_mirror_ops.release called unless it has
- * been. When this returns no callback is running or will, none of HMM's functions runs
- * for @mirror, and its memory may be freed. The caller starts none any more; those that
- * run already fail with -ESRCH soon. Ranges that began have to be ended, by others.
+ * Faults under way are cancelled and return -ESRCH. Everything mirrored is invalidated,
+ * and &hmm_mirror_ops.release called unless it has been. Then this waits for faults under
+ * way, and for ranges that have begun: other tasks have to end those.
+ *
+ * When this returns no callback runs or will run, and the memory of @mirror may be freed.
+ * For as long as that exists, later calls do no harm: hmm_mirror_fault() and
+ * hmm_range_begin() return -ESRCH, cancelling cancels nothing, hmm_pt_lookup()
+ * and hmm_pt_for_each() find nothing, and &hmm_mirror.lock can be taken. So a driver
+ * whose device is unplugged may unregister while other tasks still use the mirror, if it
+ * frees the memory after them. A mirror with &hmm_mirror.dma_dev must be unregistered
+ * before the remove() function of that device returns.
  *
  * Context: Process context, with no lock held that is taken in callbacks, by
  * invalidations, or by hmm_mirror_fault(). Not from a callback: that is warned of, and
@@ -902,12 +925,10 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 		 "a mirror is unregistered in a callback of its own\n"))
 		return;
 
+	hmm_mirror_set_dying(mirror);
 	hmm_mirror_kill(mirror);
 	hmm_mirror_put(mirror);
-	do {
-		hmm_mirror_wake_faults(mirror);
-	} while (!wait_var_event_timeout(&mirror->users, !refcount_read(&mirror->users),
-					 HMM_UNREGISTER_WAKE));
+	wait_var_event(&mirror->users, !refcount_read(&mirror->users));
 	/* What the last user did comes before what is freed here. */
 	smp_acquire__after_ctrl_dep();
 	mmu_interval_notifier_remove(&mirror->sentinel);

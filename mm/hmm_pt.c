@@ -667,7 +667,7 @@ hmm_pte_t hmm_pt_load(struct hmm_pt *pt, unsigned long addr)
 	struct page *page;
 
 	lockdep_assert_held(pt->lock);
-	if (addr > hmm_pt_last(pt))
+	if (!pt->root || addr > hmm_pt_last(pt))
 		return (hmm_pte_t){};
 	word = hmm_pt_find(pt, addr, &page, &at);
 	return word & HMM_PTE_VALID ? hmm_pt_pte(pt, word, page, at, addr) : (hmm_pte_t){};
@@ -715,7 +715,7 @@ static noinline unsigned long hmm_pt_iter_seek(struct hmm_pt_iter *iter)
 {
 	unsigned long word, last = hmm_pt_last(iter->pt);
 
-	if (iter->end == iter->limit || iter->end > last)
+	if (!iter->pt->root || iter->end == iter->limit || iter->end > last)
 		return 0;
 	if (iter->limit - 1 > last)
 		iter->limit = last + 1;
@@ -911,7 +911,7 @@ void hmm_pt_set_dirty(struct hmm_pt *pt, unsigned long start, unsigned long end)
 	unsigned long last = min(end - 1, hmm_pt_last(pt));
 
 	lockdep_assert_held(pt->lock);
-	if (start != end && start <= last)
+	if (pt->root && start != end && start <= last)
 		hmm_pt_dirty(pt, pt->root, pt->top, start, last);
 }
 
@@ -1522,9 +1522,11 @@ int hmm_pt_init(struct hmm_pt *pt, struct rw_semaphore *lock, struct device *dma
  *
  * Pages that are dirty are told, DMA mappings undone.
  *
- * Context: Takes pt->lock for writing. May sleep. Nobody else uses @pt, and there is
- * no stage of it. What is mirrored still has to be invalidated before it changes, until
- * this returns.
+ * Afterwards hmm_pt_load(), hmm_pt_set_dirty() and the iterator find nothing. No other
+ * function may be called for @pt.
+ *
+ * Context: Takes pt->lock for writing. May sleep. There is no stage of @pt. What is
+ * mirrored still has to be invalidated before it changes, until this returns.
  */
 void hmm_pt_destroy(struct hmm_pt *pt)
 {
@@ -1535,6 +1537,7 @@ void hmm_pt_destroy(struct hmm_pt *pt)
 	down_write(pt->lock);
 	hmm_pt_drop(&op, pt->root, pt->top, 0, hmm_pt_table_last(&pt->level[pt->top], 0));
 	hmm_pt_unlink(pt, pt->root, pt->top, &spare);
+	pt->root = NULL;
 	up_write(pt->lock);
 	hmm_pt_spare_free(pt, &spare);
 	WARN_ON(atomic_long_read(&pt->bytes));

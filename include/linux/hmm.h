@@ -26,6 +26,7 @@
 
 struct dentry;
 struct device;
+struct hmm_call;
 struct hmm_mirror;
 
 /*
@@ -127,7 +128,7 @@ static inline unsigned int hmm_pfn_to_map_order(unsigned long hmm_pfn)
  * @notifier: interval notifier that covers the range
  * @notifier_seq: what mmu_interval_read_begin() returned for @notifier
  * @start: first address, page aligned
- * @end: first address behind the range, page aligned
+ * @end: end address, exclusive, page aligned
  * @hmm_pfns: one entry for each page; in: requests, out: pfn and flags
  * @default_flags: request flags that hold for every page of the range
  * @pfn_flags_mask: which request flags of an input entry count; 0 when the
@@ -136,6 +137,9 @@ static inline unsigned int hmm_pfn_to_map_order(unsigned long hmm_pfn)
  *	instead of being migrated back to system memory; NULL: nobody's
  * @mirror: instead of @notifier and @notifier_seq: the mirror that the range is for,
  *	see hmm_range_begin(); NULL: these two count
+ *
+ * hmm_range_begin() copies @mirror, @start and @end. A driver may change all fields until
+ * hmm_range_end(), to walk the range part by part. One task at a time uses a range.
  */
 struct hmm_range {
 	struct mmu_interval_notifier *notifier;
@@ -147,13 +151,19 @@ struct hmm_range {
 	unsigned long		pfn_flags_mask;
 	void			*dev_private_owner;
 	struct hmm_mirror	*mirror;
-	/* private: of the mirror, from hmm_range_begin() to hmm_range_end() */
-	struct list_head	node;		/* mirror->range_lock */
-	bool			collided;	/* written under mirror->lock */
+	/* private: from hmm_range_begin() to hmm_range_end(); first, what was begun */
+	struct hmm_mirror	*begun;		/* NULL: not begun */
+	unsigned long		begun_start;	/* constant while begun */
+	unsigned long		begun_end;
+	struct list_head	node;		/* begun->range_lock */
+	bool			collided;	/* written under begun->lock */
 	struct task_struct	*syncing;	/* in the driver's fault callback */
 	struct task_struct	*faulting;	/* in a CPU fault of the walk */
-	unsigned long		unseen;		/* where: the walk has not come here yet */
 	struct task_struct	*taking;	/* in make_device_exclusive_range() */
+	unsigned long		seen_start;	/* what walks have read, for the task only */
+	unsigned long		seen_end;
+	unsigned long		unseen;		/* no walk has read from here on */
+	const struct hmm_call	*call;		/* of hmm_mirror_fault(), or NULL */
 };
 
 int hmm_range_fault(struct hmm_range *range);
@@ -162,6 +172,17 @@ int hmm_range_snapshot(struct hmm_range *range);
 int hmm_range_begin(struct hmm_range *range);
 bool hmm_range_retry(const struct hmm_range *range);
 void hmm_range_end(struct hmm_range *range);
+
+#ifdef CONFIG_HMM_EXCLUSIVE
+int hmm_range_make_exclusive(struct hmm_range *range, unsigned long start,
+			     unsigned long end, struct page **pages);
+#else
+static inline int hmm_range_make_exclusive(struct hmm_range *range, unsigned long start,
+					   unsigned long end, struct page **pages)
+{
+	return -EOPNOTSUPP;
+}
+#endif
 
 /*
  * How long, in milliseconds, a driver should go on retrying a range that
@@ -264,11 +285,25 @@ static inline bool hmm_pte_device(hmm_pte_t pte)
 }
 
 /**
- * hmm_pte_exclusive() - is this page kept from the CPU?
+ * hmm_pte_unaddressable() - is this page private memory of the device?
  * @pte: entry
  *
  * Context: Any.
- * Return: true if the device has it for itself.
+ * Return: true if neither the CPU nor another device can access the page where it is.
+ */
+static inline bool hmm_pte_unaddressable(hmm_pte_t pte)
+{
+	return pte.pfn & HMM_PTE_UNADDRESSABLE;
+}
+
+/**
+ * hmm_pte_exclusive() - is this page kept from the CPU and from all other mirrors?
+ * @pte: entry
+ *
+ * Private memory of the device never is: see %HMM_FAULT_EXCLUSIVE.
+ *
+ * Context: Any.
+ * Return: true if only this mirror can access it.
  */
 static inline bool hmm_pte_exclusive(hmm_pte_t pte)
 {
@@ -448,6 +483,28 @@ static inline bool hmm_pt_next(struct hmm_pt_iter *iter)
 	for (hmm_pt_first(iter, &(mirror)->pt, start, end); hmm_pt_next(iter); )
 
 /**
+ * struct hmm_job - something of a driver's that faults, and can be cancelled
+ *
+ * It is embedded in what the driver has for a queue, a context or a job of its device.
+ * hmm_job_init() initialises it. It belongs to one mirror.
+ */
+struct hmm_job {
+	/* private: */
+	bool cancelled;		/* mirror->range_lock; once true it stays so */
+};
+
+/**
+ * hmm_job_init() - initialise a job
+ * @job: job
+ *
+ * Context: Any. No fault of @job is under way.
+ */
+static inline void hmm_job_init(struct hmm_job *job)
+{
+	job->cancelled = false;
+}
+
+/**
  * enum hmm_update_event - what a device is told of a range
  * @HMM_UPDATE_NONE: never delivered; what a struct that was not filled in says
  * @HMM_UPDATE_MUNMAP: make device PTEs invalid, after hmm_mirror_range_dirty() for what
@@ -490,6 +547,8 @@ enum hmm_update_event {
  * @end: first address behind the range, page aligned
  * @event: what has happened, or is about to
  * @blockable: whether the driver may sleep
+ * @job: for %HMM_UPDATE_DEVICE_RFAULT and %HMM_UPDATE_DEVICE_WFAULT, the job of the
+ *	fault, see hmm_mirror_fault_job(), or NULL; NULL for invalidations
  *
  * The range may be wider than what changes: what is mirrored as one block goes as one.
  */
@@ -498,6 +557,7 @@ struct hmm_update {
 	unsigned long		end;
 	enum hmm_update_event	event;
 	bool			blockable;
+	struct hmm_job		*job;
 };
 
 /**
@@ -528,9 +588,10 @@ struct hmm_mirror_ops {
 	 * @release: the mirror is at its end.
 	 *
 	 * Called once, without a lock, when the mm dies or the mirror is unregistered,
-	 * whatever comes first, after everything has been invalidated. No callback
-	 * follows. May sleep, but must not unregister any mirror of the mm, nor wait
-	 * for somebody who does. May be NULL.
+	 * whichever comes first, after everything has been invalidated. No callback
+	 * follows. Faults under way have been cancelled and end with -ESRCH, so that
+	 * this may wait for them. May sleep, but must not unregister a mirror of the
+	 * mm, nor wait for a task that does. May be NULL.
 	 */
 	void (*release)(struct hmm_mirror *mirror);
 };
@@ -596,8 +657,10 @@ struct hmm_mirror_stats {
  *	from it is true as long as the lock is held. Memory must not be allocated under
  *	it in a way that may reclaim.
  *
- * It is embedded in an object of the driver, who sets the first four before
- * hmm_mirror_register(), the others are HMM's.
+ * It is embedded in an object of the driver. The driver sets the first four fields
+ * before hmm_mirror_register(), which copies them: a later change has no effect. What
+ * @ops and @dma_dev point to must stay until hmm_mirror_unregister() has returned. The
+ * other fields belong to HMM.
  *
  * Each mirror has a page table of its own, because devices differ: in the addresses by
  * which DMA finds a page; in what they may do with it, as when one has it exclusively
@@ -611,13 +674,20 @@ struct hmm_mirror {
 	unsigned int			flags;
 	struct mm_struct		*mm;
 	struct rw_semaphore		lock;
-	/* private: */
+	/* private: what the driver has set, as of registration */
+	struct {
+		const struct hmm_mirror_ops	*ops;
+		void				*owner;
+		bool				own_tables;
+	} reg;
 	struct hmm_pt			pt;		/* lock */
+	bool				dying;		/* range_lock; once true it stays so */
 	bool				dead;		/* lock; once true it stays so */
 	struct task_struct		*invalidating;	/* lock, held for writing */
 	struct task_struct		*releasing;	/* only compared with current */
 	spinlock_t			range_lock;
 	struct list_head		ranges;		/* range_lock */
+	struct list_head		calls;		/* range_lock; of hmm_mirror_fault() */
 	refcount_t			users;
 	struct mutex			window_mutex;	/* who inserts a window */
 	struct xarray			windows;	/* its own lock */
@@ -633,7 +703,9 @@ struct hmm_mirror {
  * @HMM_FAULT_WRITE: the device writes, and perhaps reads
  * @HMM_FAULT_PRESENT: no page is faulted in, those that are not there are left out
  * @HMM_FAULT_EXCLUSIVE: the device gets the pages for itself, to read and to write, until
- *	the CPU touches them: for atomic operations that only the device knows to be so
+ *	the CPU touches them: for atomic operations that only the device knows to be so.
+ *	Its own private memory is mirrored as for %HMM_FAULT_WRITE instead, because the CPU
+ *	cannot access that, and other mirrors of the same device can
  */
 enum hmm_fault_flags {
 	HMM_FAULT_READ		= BIT(0),
@@ -644,11 +716,30 @@ enum hmm_fault_flags {
 
 int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);
 void hmm_mirror_unregister(struct hmm_mirror *mirror);
-long hmm_mirror_fault(struct hmm_mirror *mirror, unsigned long start, unsigned long end,
-		      unsigned int flags);
+long hmm_mirror_fault_job(struct hmm_mirror *mirror, unsigned long start, unsigned long end,
+			  unsigned int flags, struct hmm_job *job);
+unsigned int hmm_mirror_cancel_job(struct hmm_mirror *mirror, struct hmm_job *job);
+unsigned int hmm_mirror_cancel_range(struct hmm_mirror *mirror, unsigned long start,
+				     unsigned long end);
 void hmm_mirror_range_dirty(struct hmm_mirror *mirror, unsigned long start,
 			    unsigned long end);
 hmm_pte_t hmm_pt_lookup(struct hmm_mirror *mirror, unsigned long addr, unsigned int *order);
 void hmm_mirror_get_stats(struct hmm_mirror *mirror, struct hmm_mirror_stats *stats);
+
+/**
+ * hmm_mirror_fault() - serve a device fault, or prefetch, of no job
+ * @mirror: mirror without %HMM_MIRROR_OWN_TABLES
+ * @start: first address, page aligned
+ * @end: end address, exclusive, page aligned
+ * @flags: see &enum hmm_fault_flags
+ *
+ * Context: As for hmm_mirror_fault_job().
+ * Return: As for hmm_mirror_fault_job().
+ */
+static inline long hmm_mirror_fault(struct hmm_mirror *mirror, unsigned long start,
+				    unsigned long end, unsigned int flags)
+{
+	return hmm_mirror_fault_job(mirror, start, end, flags, NULL);
+}
 
 #endif /* _LINUX_HMM_H */

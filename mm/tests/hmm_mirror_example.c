@@ -25,12 +25,14 @@
  * struct example - what the driver has for a process
  * @mirror: its address space
  * @base: first address that jobs may use, of EXAMPLE_SIZE bytes
+ * @unplugged: the device is gone; the process has not closed it yet
  * @queue: held by who talks to the device
  * @ptes: the device page table
  */
 struct example {
 	struct hmm_mirror mirror;
 	unsigned long base;
+	bool unplugged;
 	struct mutex queue;	/* see above */
 	atomic64_t ptes[EXAMPLE_SIZE / PAGE_SIZE];
 };
@@ -139,7 +141,8 @@ static int example_open(struct example *ex, struct device *dev, unsigned long ba
 /* The last reference on the file has gone, and no job runs any more. */
 static void example_close(struct example *ex)
 {
-	hmm_mirror_unregister(&ex->mirror);
+	if (!ex->unplugged)
+		hmm_mirror_unregister(&ex->mirror);
 }
 
 /* hmm.rst: fault */
@@ -154,6 +157,60 @@ static int example_fault(struct example *ex, unsigned long addr, bool write)
 	pages = hmm_mirror_fault(&ex->mirror, start, start + PAGE_SIZE,
 				 write ? HMM_FAULT_WRITE : HMM_FAULT_READ);
 	return pages < 0 ? pages : 0;
+}
+
+/* hmm.rst: job */
+/**
+ * struct example_job - work of the device
+ * @ex: for which process
+ * @faults: the job, as HMM knows it
+ * @work: serves a fault of the device
+ * @addr: where the device has faulted
+ * @ret: what became of that
+ */
+struct example_job {
+	struct example *ex;
+	struct hmm_job faults;
+	struct work_struct work;
+	unsigned long addr;
+	int ret;
+};
+
+static void example_job_work(struct work_struct *work)
+{
+	struct example_job *job = container_of(work, struct example_job, work);
+	unsigned long start = PAGE_ALIGN_DOWN(job->addr);
+	long pages = hmm_mirror_fault_job(&job->ex->mirror, start, start + PAGE_SIZE,
+					  HMM_FAULT_WRITE, &job->faults);
+
+	job->ret = pages < 0 ? pages : 0;
+}
+
+static void example_job_init(struct example_job *job, struct example *ex)
+{
+	job->ex = ex;
+	hmm_job_init(&job->faults);
+	INIT_WORK(&job->work, example_job_work);
+}
+
+/* The job ends early. Afterwards it can be freed, even if user space never answers. */
+static void example_job_stop(struct example_job *job)
+{
+	hmm_mirror_cancel_job(&job->ex->mirror, &job->faults);
+	cancel_work_sync(&job->work);
+}
+
+/* hmm.rst: remove */
+/*
+ * remove() of the device's driver calls this for each process that has the device open,
+ * before it returns: the DMA mappings of the device end with it. Faults of other tasks
+ * return -ESRCH from now on. The memory of the mirror stays until example_close(), which
+ * a lock of the driver, not shown here, keeps out meanwhile.
+ */
+static void example_remove(struct example *ex)
+{
+	hmm_mirror_unregister(&ex->mirror);
+	ex->unplugged = true;
 }
 
 /* hmm.rst: device */
@@ -410,6 +467,39 @@ static void closes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, device->maps, device->unmaps);
 }
 
+static void stops_job(struct kunit *test)
+{
+	struct example *ex = example_new(test);
+	struct example_job job;
+
+	example_job_init(&job, ex);
+	job.addr = ex->base + 8;
+	queue_work(system_unbound_wq, &job.work);
+	flush_work(&job.work);
+	KUNIT_EXPECT_EQ(test, 0, job.ret);
+	KUNIT_EXPECT_EQ(test, 1, count_ptes(ex, EXAMPLE_WRITE));
+	queue_work(system_unbound_wq, &job.work);
+	example_job_stop(&job);
+	queue_work(system_unbound_wq, &job.work);
+	flush_work(&job.work);
+	KUNIT_EXPECT_EQ(test, -ECANCELED, job.ret);
+	/* The process and its other jobs go on. */
+	write_word(test, ex, ex->base + PAGE_SIZE);
+}
+
+static void unplugged(struct kunit *test)
+{
+	struct example *ex = example_new(test);
+	struct hmm_pt_device *device = test->priv;
+	unsigned long word = 0;
+
+	write_word(test, ex, ex->base);
+	example_remove(ex);
+	KUNIT_EXPECT_EQ(test, 0, count_ptes(ex, EXAMPLE_VALID));
+	KUNIT_EXPECT_EQ(test, 0, device->live);
+	KUNIT_EXPECT_EQ(test, -ESRCH, example_access(ex, ex->base, &word, false));
+}
+
 static struct kunit_case hmm_mirror_example_cases[] = {
 	KUNIT_CASE(shares_memory),
 	KUNIT_CASE(follows_changes),
@@ -417,6 +507,8 @@ static struct kunit_case hmm_mirror_example_cases[] = {
 	KUNIT_CASE(tells_what_it_wrote),
 	KUNIT_CASE(refuses_to_sleep),
 	KUNIT_CASE(closes),
+	KUNIT_CASE(stops_job),
+	KUNIT_CASE(unplugged),
 	{}
 };
 

@@ -125,11 +125,12 @@ static void bad_arguments(struct kunit *test)
 						      HMM_FAULT_PRESENT));
 	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_fake_fault(fake, addr, 1, HMM_FAULT_EXCLUSIVE |
 						      HMM_FAULT_READ | HMM_FAULT_PRESENT));
-	fake->mirror.dev_private_owner = NULL;
-	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_fake_fault(fake, addr, 1, HMM_FAULT_EXCLUSIVE));
-	fake->mirror.dev_private_owner = fake;
-	KUNIT_EXPECT_EQ(test, 0, fake->fills);
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_stats(fake).faults);
+	hmm_fake_set_owner(fake, NULL);
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_fake_fault(fake, addr, 1, HMM_FAULT_EXCLUSIVE));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_stats(fake).faults);
+	hmm_fake_set_owner(fake, fake);
+	KUNIT_EXPECT_EQ(test, 0, fake->fills);
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_fault(fake, addr, 1, HMM_FAULT_EXCLUSIVE |
 						HMM_FAULT_READ | HMM_FAULT_WRITE));
 	expect_taken(fake, addr, 1);
@@ -442,28 +443,37 @@ static struct hmm_area *device_area(struct kunit *test, unsigned long addr)
 	return a;
 }
 
-/* The CPU cannot have it anyway, and it stays where the device has it near. */
+/*
+ * Private memory of the device stays where it is. The CPU cannot access it, but another
+ * mirror of the same device can: it is not exclusive, and both may write it.
+ */
 static void private_memory(struct kunit *test)
 {
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_PRIVATE, PMD_SIZE);
-	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_beside(fake, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4), pfn = page_to_pfn(dev->page);
 	struct hmm_area *a = device_area(test, AT(addr, 2));
 	swp_entry_t swp = make_writable_device_private_entry(pfn);
 	hmm_pte_t pte;
 
-	fake->mirror.dev_private_owner = dev;
+	hmm_fake_set_owner(fake, dev);
 	hmm_area_put(a, hmm_area_entry(a, 0), pte_val(swp_entry_to_pte(swp)));
+	hmm_fake_set_owner(other, dev);
+	hmm_fake_fault_all(other, AT(addr, 2), 1, HMM_FAULT_WRITE);
+	hmm_fake_forget(other);
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 4, HMM_FAULT_EXCLUSIVE));
 	KUNIT_EXPECT_EQ(test, 0, dev->asked);
+	hmm_fake_expect_none(other);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_writable(other, addr, 4));
 	pte = hmm_fake_entry(fake, AT(addr, 2));
 	KUNIT_EXPECT_EQ(test, pfn, hmm_pte_pfn(pte));
 	KUNIT_EXPECT_TRUE(test, hmm_pte_device(pte));
-	KUNIT_EXPECT_TRUE(test, hmm_pte_exclusive(pte));
-	KUNIT_EXPECT_TRUE(test, pte.pfn & HMM_PTE_UNADDRESSABLE);
+	KUNIT_EXPECT_TRUE(test, hmm_pte_write(pte));
+	KUNIT_EXPECT_FALSE(test, hmm_pte_exclusive(pte));
+	KUNIT_EXPECT_TRUE(test, hmm_pte_unaddressable(pte));
 	KUNIT_EXPECT_EQ(test, 3, lost(addr, 4));
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 4, HMM_FAULT_READ));
-	KUNIT_EXPECT_EQ(test, 4, exclusive(fake, addr, 4));
+	KUNIT_EXPECT_EQ(test, 3, exclusive(fake, addr, 4));
 	KUNIT_EXPECT_EQ(test, 0, dev->asked);
 	hmm_area_restore(a);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));

@@ -536,7 +536,7 @@ static void private_memory(struct kunit *test)
 	struct hmm_area *a = device_area(test, AT(addr, 2));
 	hmm_pte_t pte;
 
-	fake->mirror.dev_private_owner = dev;
+	hmm_fake_set_owner(fake, dev);
 	dev->gives_back = true;
 	put_entry(a, pte_val(swp_entry_to_pte(make_writable_device_private_entry(pfn))));
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 4, HMM_FAULT_WRITE));

@@ -175,6 +175,7 @@ static void register_fails(struct kunit *test)
 /* hmm_mirror_unregister() in a thread of its own */
 struct unregistering {
 	struct hmm_fake *fake;
+	struct task_struct *task;
 	struct completion done;
 };
 
@@ -189,12 +190,12 @@ static int unregister_thread(void *arg)
 
 static void unregister_start(struct unregistering *u, struct hmm_fake *fake)
 {
-	struct task_struct *task;
-
 	u->fake = fake;
 	init_completion(&u->done);
-	task = kthread_run(unregister_thread, u, "hmm_unregister");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(fake->test, task);
+	u->task = kthread_create(unregister_thread, u, "hmm_unregister");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(fake->test, u->task);
+	get_task_struct(u->task);
+	wake_up_process(u->task);
 }
 
 static bool unregister_has_begun(struct hmm_fake *fake)
@@ -206,10 +207,30 @@ static bool unregister_has_begun(struct hmm_fake *fake)
 	return fake->releases;
 }
 
+static unsigned long unregister_switches(struct unregistering *u)
+{
+	return READ_ONCE(u->task->nvcsw) + READ_ONCE(u->task->nivcsw);
+}
+
+/* For the detector of hung tasks a task is stuck that is not scheduled for a while. */
+static bool unregister_seems_hung(struct unregistering *u)
+{
+	unsigned long begin = jiffies, before;
+
+	do {
+		before = unregister_switches(u);
+		msleep(500);
+	} while (unregister_switches(u) != before &&
+		 time_before(jiffies, begin + HMM_FAKE_STUCK));
+	return unregister_switches(u) == before &&
+	       READ_ONCE(u->task->__state) == TASK_UNINTERRUPTIBLE;
+}
+
 static bool unregister_ends(struct unregistering *u)
 {
 	bool ended = wait_for_completion_timeout(&u->done, HMM_FAKE_STUCK);
 
+	put_task_struct(u->task);
 	if (!ended) {
 		KUNIT_FAIL(u->fake->test, "hmm_mirror_unregister() is stuck");
 		wait_for_completion(&u->done);
@@ -254,7 +275,7 @@ static void unregister_under_range(struct kunit *test)
 	unregister_start(&u, fake);
 	KUNIT_EXPECT_TRUE(test, unregister_has_begun(fake));
 	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_range_begin(&later));
-	msleep(50);
+	KUNIT_EXPECT_TRUE(test, unregister_seems_hung(&u));
 	KUNIT_EXPECT_FALSE(test, completion_done(&u.done));
 	down_read(&fake->mirror.lock);
 	KUNIT_EXPECT_TRUE(test, hmm_range_retry(&range));
@@ -278,7 +299,6 @@ static void range_under_unregister(struct kunit *test)
 	struct hmm_fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
 	unsigned long addr = hmm_fake_map_small(hmm_fake_new(test, 0), 1);
 	struct unregistering u = { .fake = fake };
-	struct task_struct *task;
 	struct hmm_range range;
 
 	KUNIT_ASSERT_NOT_NULL(test, fake);
@@ -295,8 +315,10 @@ static void range_under_unregister(struct kunit *test)
 
 	init_completion(&u.done);
 	fake->hold = true;
-	task = kthread_run(unregister_mirror_thread, &u, "hmm_unregister");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	u.task = kthread_create(unregister_mirror_thread, &u, "hmm_unregister");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, u.task);
+	get_task_struct(u.task);
+	wake_up_process(u.task);
 	wait_for_completion(&fake->held);
 	KUNIT_EXPECT_EQ(test, 0, hmm_range_begin(&range));
 	complete(&fake->go);

@@ -51,12 +51,14 @@ static void unregisters_twice(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, fake->releases);
 }
 
-/* A driver that unregisters when it is told something */
+/* A driver that unregisters in its callbacks */
 static const struct hmm_mirror_ops *misuse_ops;
+static bool misuse;
 
 static int misuse_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
-	hmm_mirror_unregister(mirror);
+	if (misuse)
+		hmm_mirror_unregister(mirror);
 	return misuse_ops->sync_cpu_device_pagetables(mirror, update);
 }
 
@@ -66,21 +68,24 @@ static void misuse_release(struct hmm_mirror *mirror)
 	misuse_ops->release(mirror);
 }
 
-static const struct hmm_mirror_ops sync_ops = { .sync_cpu_device_pagetables = misuse_sync };
-
 static void unregisters_when_told(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = map_mirrored(fake);
+	struct hmm_mirror_ops ops = *fake->mirror.ops;
+	unsigned long addr;
 
 	misuse_ops = fake->mirror.ops;
-	fake->mirror.ops = &sync_ops;
+	ops.sync_cpu_device_pagetables = misuse_sync;
+	hmm_fake_set_ops(fake, &ops);
+	addr = map_mirrored(fake);
+	misuse = true;
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, addr + 4 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, 12, hmm_fake_valid(fake, addr, 16));
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 4, HMM_FAULT_WRITE));
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_valid(fake, addr, 16));
-	fake->mirror.ops = misuse_ops;
+	misuse = false;
 	KUNIT_EXPECT_EQ(test, 0, fake->releases);
+	hmm_fake_unregister(fake);
 }
 
 static void unregisters_when_released(struct kunit *test)
@@ -90,7 +95,7 @@ static void unregisters_when_released(struct kunit *test)
 
 	misuse_ops = fake->mirror.ops;
 	ops.release = misuse_release;
-	fake->mirror.ops = &ops;
+	hmm_fake_set_ops(fake, &ops);
 	hmm_fake_unregister(fake);
 	KUNIT_EXPECT_EQ(test, 1, fake->releases);
 }

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A driver that has page tables of its own: hmm_range_begin(), hmm_range_fault(),
- * hmm_range_retry() and hmm_range_end(), beside threads that take the pages away.
+ * Drivers that have page tables of their own, concurrently with threads that take the
+ * pages away. Each faults step by step as a driver of 6.12 does, with a mirror in place of
+ * its interval notifier: nouveau_range_fault() and nouveau_atomic_range_fault(),
+ * amdgpu_hmm_range_get_pages(), xe_hmm_userptr_populate_range(), and
+ * ib_umem_odp_map_dma_and_lock().
  */
 #include <linux/highmem.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
+#include <linux/uaccess.h>
 
 #include "hmm_mirror_test.h"
 
@@ -20,7 +25,11 @@
  * @addr: of the first page
  * @table: what the device may access, see &enum hmm_pfn_flags; under mirror.lock
  * @told: invalidations
+ * @collided: how often own_atomic() has got a page in vain
  * @wrong: updates that must not be
+ * @userptr: the range that own_userptr() keeps from one call to the next
+ * @userptr_pfns: the result of its walk
+ * @userptr_begun: hmm_range_begin() has returned 0 for it
  * @zapper: takes pages away
  */
 struct own_driver {
@@ -29,7 +38,11 @@ struct own_driver {
 	unsigned long addr;
 	unsigned long table[OWN_PAGES];
 	unsigned long told;
+	unsigned long collided;
 	unsigned long wrong;
+	struct hmm_range userptr;
+	unsigned long userptr_pfns[OWN_PAGES];
+	bool userptr_begun;
 	struct task_struct *zapper;
 };
 
@@ -53,7 +66,7 @@ static int own_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 
 static const struct hmm_mirror_ops own_ops = { .sync_cpu_device_pagetables = own_sync };
 
-/* As a driver's fault handler does it */
+/* nouveau_range_fault() */
 static int own_fault(struct own_driver *own, unsigned long first, unsigned long npages)
 {
 	unsigned long pfns[OWN_PAGES];
@@ -82,6 +95,166 @@ static int own_fault(struct own_driver *own, unsigned long first, unsigned long 
 		up_read(&own->mirror.lock);
 		hmm_range_end(&range);
 	} while (ret == -EBUSY || (!ret && retry));
+	return ret;
+}
+
+/* nouveau_atomic_range_fault(): a page of which the CPU has nothing, for now */
+static int own_atomic(struct own_driver *own, unsigned long first, unsigned long npages)
+{
+	unsigned long start = own->addr + first * PAGE_SIZE;
+	struct hmm_range range = { .mirror = &own->mirror };
+	struct page *page;
+	bool retry;
+	int ret;
+
+	do {
+		range.start = start;
+		range.end = start + PAGE_SIZE;
+		ret = hmm_range_begin(&range);
+		if (ret)
+			return ret;
+		page = NULL;
+		mmap_read_lock(own->mm);
+		ret = hmm_range_make_exclusive(&range, start, start + PAGE_SIZE, &page);
+		mmap_read_unlock(own->mm);
+
+		down_read(&own->mirror.lock);
+		retry = hmm_range_retry(&range);
+		if (page && !retry)
+			own->table[first] = page_to_pfn(page) | HMM_PFN_VALID | HMM_PFN_WRITE;
+		up_read(&own->mirror.lock);
+		if (page) {
+			unlock_page(page);
+			put_page(page);
+		}
+		hmm_range_end(&range);
+		own->collided += page && retry;
+	} while (ret >= 0 && (retry || !page));
+	return min(ret, 0);
+}
+
+/* amdgpu_hmm_range_get_pages(): one range, walked in chunks by rewriting its fields */
+static int own_chunks(struct own_driver *own, unsigned long first, unsigned long npages)
+{
+	unsigned long pfns[OWN_PAGES], start = own->addr + first * PAGE_SIZE;
+	unsigned long end = start + npages * PAGE_SIZE;
+	struct hmm_range range = {
+		.mirror = &own->mirror,
+		.default_flags = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
+	};
+	bool retry;
+	int ret;
+
+	do {
+		range.start = start;
+		range.end = end;
+		range.hmm_pfns = pfns;
+		ret = hmm_range_begin(&range);
+		if (ret)
+			return ret;
+		mmap_read_lock(own->mm);
+		do {
+			range.end = min(range.start + 2 * PAGE_SIZE, end);
+			ret = hmm_range_fault(&range);
+			range.hmm_pfns += 2;
+			range.start = range.end;
+		} while (!ret && range.end < end);
+		mmap_read_unlock(own->mm);
+
+		down_read(&own->mirror.lock);
+		retry = hmm_range_retry(&range);
+		if (!ret && !retry)
+			memcpy(own->table + first, pfns, npages * sizeof(*pfns));
+		up_read(&own->mirror.lock);
+		hmm_range_end(&range);
+	} while (ret == -EBUSY || (!ret && retry));
+	return ret;
+}
+
+/*
+ * xe_hmm_userptr_populate_range(): what was found is kept, and hmm_range_retry() asked
+ * before each use of it. The range stays begun until it has collided.
+ */
+static int own_userptr(struct own_driver *own, unsigned long first, unsigned long npages)
+{
+	struct hmm_range *range = &own->userptr;
+	bool retry = true;
+	int ret = 0;
+
+	for (;;) {
+		down_read(&own->mirror.lock);
+		retry = !own->userptr_begun || hmm_range_retry(range);
+		if (!retry)
+			memcpy(own->table + first, own->userptr_pfns + first,
+			       npages * sizeof(*own->table));
+		up_read(&own->mirror.lock);
+		if (!retry)
+			return 0;
+		if (own->userptr_begun)
+			hmm_range_end(range);
+		own->userptr_begun = false;
+		range->mirror = &own->mirror;
+		range->start = own->addr;
+		range->end = own->addr + OWN_PAGES * PAGE_SIZE;
+		range->hmm_pfns = own->userptr_pfns;
+		range->default_flags = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+		ret = hmm_range_begin(range);
+		if (ret)
+			return ret;
+		mmap_read_lock(own->mm);
+		ret = hmm_range_fault(range);
+		mmap_read_unlock(own->mm);
+		if (ret) {
+			hmm_range_end(range);
+			if (ret != -EBUSY)
+				return ret;
+			continue;
+		}
+		own->userptr_begun = true;
+	}
+}
+
+/* ib_umem_odp_map_dma_and_lock(): returns with the lock held if it returns 0 */
+static int own_map_and_lock(struct own_driver *own, unsigned long first,
+			    unsigned long npages)
+{
+	unsigned long pfns[OWN_PAGES];
+	struct hmm_range range = {
+		.mirror = &own->mirror,
+		.start = own->addr + first * PAGE_SIZE,
+		.end = own->addr + (first + npages) * PAGE_SIZE,
+		.hmm_pfns = pfns,
+		.default_flags = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
+	};
+	bool retry;
+	int ret;
+
+	for (;;) {
+		ret = hmm_range_begin(&range);
+		if (ret)
+			return ret;
+		mmap_read_lock(own->mm);
+		ret = hmm_range_fault(&range);
+		mmap_read_unlock(own->mm);
+		down_read(&own->mirror.lock);
+		retry = ret || hmm_range_retry(&range);
+		hmm_range_end(&range);
+		if (!retry) {
+			memcpy(own->table + first, pfns, npages * sizeof(*pfns));
+			return 0;
+		}
+		up_read(&own->mirror.lock);
+		if (ret && ret != -EBUSY)
+			return ret;
+	}
+}
+
+static int own_map(struct own_driver *own, unsigned long first, unsigned long npages)
+{
+	int ret = own_map_and_lock(own, first, npages);
+
+	if (!ret)
+		up_read(&own->mirror.lock);
 	return ret;
 }
 
@@ -127,6 +300,8 @@ static void own_unregister(void *arg)
 {
 	struct own_driver *own = arg;
 
+	if (own->userptr_begun)
+		hmm_range_end(&own->userptr);
 	hmm_mirror_unregister(&own->mirror);
 }
 
@@ -148,6 +323,7 @@ static struct own_driver *own_new(struct kunit *test)
 	own->mm = current->mm;
 	own->mirror.ops = &own_ops;
 	own->mirror.flags = HMM_MIRROR_OWN_TABLES;
+	own->mirror.dev_private_owner = own;
 	KUNIT_ASSERT_EQ(test, 0, hmm_mirror_register(&own->mirror, own->mm));
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, own_unregister, own));
 	return own;
@@ -170,8 +346,70 @@ static void fault_and_lose(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, own->wrong);
 }
 
+/* Nothing else changes the page: taking it does not collide with the range it is for. */
+static void atomic_alone(struct kunit *test)
+{
+	struct own_driver *own = own_new(test);
+	struct hmm_fake *other = hmm_fake_new(test, 0);
+	unsigned long word, told;
+
+	KUNIT_ASSERT_EQ(test, 0, put_user(OWN_STAMP, (unsigned long __user *)own->addr));
+	hmm_fake_fault_all(other, own->addr, 1, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, 0, own_atomic(own, 0, 1));
+	KUNIT_EXPECT_EQ(test, 0, own->collided);
+	KUNIT_EXPECT_EQ(test, 1, own_access(test, own));
+	/* Others have lost it. When the CPU touches the page, the device has. */
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(other, own->addr, 1));
+	told = own->told;
+	KUNIT_EXPECT_EQ(test, 0, get_user(word, (unsigned long __user *)own->addr));
+	KUNIT_EXPECT_EQ(test, OWN_STAMP, word);
+	KUNIT_EXPECT_EQ(test, 0, own_access(test, own));
+	KUNIT_EXPECT_GT(test, own->told, told);
+}
+
+static void atomic_errors(struct kunit *test)
+{
+	struct own_driver *own = own_new(test);
+	struct page *pages[3] = {};
+	struct hmm_range range = {
+		.mirror = &own->mirror,
+		.start = own->addr + PAGE_SIZE,
+		.end = own->addr + 3 * PAGE_SIZE,
+	};
+	unsigned long start = range.start, end = range.end;
+
+	KUNIT_ASSERT_EQ(test, 0, hmm_range_begin(&range));
+	mmap_read_lock(own->mm);
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_range_make_exclusive(&range, start, start, pages));
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_range_make_exclusive(&range, start + 1, end, pages));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			hmm_range_make_exclusive(&range, start - PAGE_SIZE, end, pages));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			hmm_range_make_exclusive(&range, start, end + PAGE_SIZE, pages));
+	mmap_read_unlock(own->mm);
+	hmm_range_end(&range);
+	KUNIT_EXPECT_EQ(test, 0, vm_munmap(own->addr, OWN_PAGES * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EFAULT, own_atomic(own, 0, 1));
+}
+
+struct own_kind {
+	const char *name;
+	int (*fault)(struct own_driver *own, unsigned long first, unsigned long npages);
+};
+
+static const struct own_kind own_kinds[] = {
+	{ "nouveau",		own_fault },
+	{ "nouveau_atomic",	own_atomic },
+	{ "amdgpu_chunks",	own_chunks },
+	{ "xe_userptr",		own_userptr },
+	{ "umem_odp",		own_map },
+};
+
+KUNIT_ARRAY_PARAM_DESC(own_kinds, own_kinds, name);
+
 static void fault_beside_zaps(struct kunit *test)
 {
+	const struct own_kind *kind = test->param_value;
 	struct own_driver *own = own_new(test);
 	ktime_t end = ktime_add_ms(ktime_get(), MSEC_PER_SEC);
 	unsigned long i, accesses = 0;
@@ -180,7 +418,7 @@ static void fault_beside_zaps(struct kunit *test)
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, own->zapper);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, own_stop, own));
 	for (i = 0; i < 300 || ktime_before(ktime_get(), end); i++) {
-		KUNIT_ASSERT_EQ(test, 0, own_fault(own, i % 8, 1 + i % 9));
+		KUNIT_ASSERT_EQ(test, 0, kind->fault(own, i % 8, 1 + i % 9));
 		accesses += own_access(test, own);
 	}
 	kunit_release_action(test, own_stop, own);
@@ -192,7 +430,10 @@ static void fault_beside_zaps(struct kunit *test)
 
 static struct kunit_case hmm_mirror_own_cases[] = {
 	KUNIT_CASE(fault_and_lose),
-	KUNIT_CASE_SLOW(fault_beside_zaps),
+	KUNIT_CASE(atomic_alone),
+	KUNIT_CASE(atomic_errors),
+	KUNIT_CASE_PARAM_ATTR(fault_beside_zaps, own_kinds_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
 	{}
 };
 

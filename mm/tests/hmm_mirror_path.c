@@ -119,7 +119,7 @@ static void hole_between(struct kunit *test)
  */
 enum path_how {
 	PATH_WAITS = 1,
-	PATH_WAITS_LONG,
+	PATH_SLEEPS,
 	PATH_IS_INVALIDATED,
 	PATH_IS_INVALIDATED_LONG,
 	PATH_INVALIDATES_ITSELF,
@@ -136,6 +136,7 @@ enum path_how {
  * @then_left: how many
  * @from: where the invalidation by the last of the first ones begins, if not in the file
  * @also: what else somebody does then
+ * @woken: how often one of them was woken that sleeps
  * @locked_alone: the last one held the lock of the VMA only
  * @may_retry: it might have waited with that dropped
  * @killable: it may be killed then
@@ -155,6 +156,7 @@ struct path_file {
 	unsigned int then_left;
 	unsigned long from;
 	struct work_struct *also;
+	unsigned int woken;
 	bool locked_alone;
 	bool may_retry;
 	bool killable;
@@ -233,15 +235,20 @@ static vm_fault_t path_wait(struct vm_fault *vmf)
 {
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
-	if (path_file.how == PATH_WAITS_LONG)
-		set_current_state(TASK_KILLABLE);
 	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
 		vma_end_read(vmf->vma);
 	else
 		mmap_read_unlock(vmf->vma->vm_mm);
-	if (path_file.how == PATH_WAITS_LONG)
-		schedule();
 	return VM_FAULT_RETRY;
+}
+
+/* As for I/O: it is killable, and wakes only those who are to be woken. */
+static vm_fault_t path_sleep(struct vm_fault *vmf)
+{
+	set_current_state(TASK_KILLABLE);
+	schedule();
+	path_file.woken++;
+	return path_file.real_ops->fault(vmf);
 }
 
 /* May others take the lock of the VMA? */
@@ -286,8 +293,10 @@ static vm_fault_t path_fault(struct vm_fault *vmf)
 		path_file.left = path_file.then_left;
 		return ret;
 	}
-	if (path_file.how == PATH_WAITS || path_file.how == PATH_WAITS_LONG)
+	if (path_file.how == PATH_WAITS)
 		return path_wait(vmf);
+	if (path_file.how == PATH_SLEEPS)
+		return path_sleep(vmf);
 	return path_invalidate(vmf);
 }
 
@@ -554,7 +563,7 @@ static void declined_in_progress(struct kunit *test)
 	swp_entry_t swp = make_readable_device_private_entry(page_to_pfn(dev->page));
 	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
 
-	fake->mirror.dev_private_owner = dev;
+	hmm_fake_set_owner(fake, dev);
 	hmm_area_put(&a, hmm_area_entry(&a, 0), pte_val(swp_entry_to_pte(swp)));
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, page, 2, HMM_FAULT_WRITE));
 	KUNIT_EXPECT_EQ(test, 0, path_file.left);
@@ -726,54 +735,21 @@ static void present_in_progress(struct kunit *test)
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
 }
 
-/* A fault that waits for user space, and is not answered, does not hold anybody up. */
-static void unregister_under_wait(struct kunit *test)
+/* A fault that is cancelled is not woken from a sleep in which it does not expect that. */
+static void cancelled_in_io(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = map_path_file(fake, 1, PATH_WAITS_LONG);
-	struct hmm_fake_call *call;
+	unsigned long addr = map_path_file(fake, 1, PATH_SLEEPS);
+	struct hmm_fake_call *call = hmm_fake_call(fake, addr, 2, HMM_FAULT_READ);
 
-	call = hmm_fake_call(fake, addr, 1, HMM_FAULT_WRITE);
-	while (!READ_ONCE(path_file.done))
-		usleep_range(1000, 2000);
-	KUNIT_EXPECT_FALSE(test, completion_done(&call->done));
-	hmm_fake_unregister(fake);
-	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_fake_call_ends(call));
-}
-
-static int path_unregister(void *arg)
-{
-	struct hmm_fake_call *unregistering = arg;
-
-	hmm_mirror_unregister(&unregistering->fake->mirror);
-	complete(&unregistering->done);
-	return 0;
-}
-
-/* Nor does one that begins when its window has been told, and the mirror lives for a moment. */
-static void waits_under_unregister(struct kunit *test)
-{
-	struct hmm_fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
-	struct hmm_fake_call unregistering = { .fake = fake }, *call;
-	unsigned long addr;
-
-	KUNIT_ASSERT_NOT_NULL(test, fake);
-	hmm_fake_init(fake);
-	fake->test = test;
-	fake->base = hmm_fake_new(test, 0)->base;
-	KUNIT_ASSERT_EQ(test, 0, hmm_mirror_register(&fake->mirror, current->mm));
-	addr = map_path_file(fake, UINT_MAX, PATH_WAITS_LONG);
-
-	init_completion(&unregistering.done);
-	fake->hold = true;
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, kthread_run(path_unregister, &unregistering,
-						       "hmm_unregister"));
-	wait_for_completion(&fake->held);
-	call = hmm_fake_call(fake, addr, 1, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
-	complete(&fake->go);
-	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_fake_call_ends(call));
-	wait_for_completion(&unregistering.done);
+	KUNIT_EXPECT_EQ(test, 1, hmm_mirror_cancel_range(&fake->mirror, addr, AT(addr, 1)));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
+	KUNIT_EXPECT_EQ(test, 0, path_file.woken);
+	wake_up_process(call->task);
+	KUNIT_EXPECT_EQ(test, -ECANCELED, hmm_fake_call_ends(call));
+	/* It has begun no other CPU fault. */
+	KUNIT_EXPECT_EQ(test, 1, path_file.done);
 }
 
 /* Page by page, too, what the device has for itself stays so. */
@@ -791,6 +767,61 @@ static void exclusive_in_progress(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, 2, HMM_FAULT_READ);
 	expect_paths(fake, &before, 1, 0, 1);
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_count(fake, addr, 1, HMM_PTE_EXCLUSIVE));
+}
+
+/*
+ * A range that is walked part by part. A CPU fault of the walk invalidates more than its
+ * page: that collides if another part, which counts still, was read before.
+ */
+static int walk_part(struct hmm_range *range, unsigned long addr)
+{
+	int ret;
+
+	range->start = addr;
+	range->end = addr + PAGE_SIZE;
+	mmap_read_lock(current->mm);
+	ret = hmm_range_fault(range);
+	mmap_read_unlock(current->mm);
+	return ret;
+}
+
+static void parts_of_a_range(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_path_file(fake, 0, PATH_INVALIDATES_ITSELF), pfn;
+	struct hmm_range range = {
+		.mirror = &fake->mirror,
+		.start = addr,
+		.end = AT(addr, 2),
+		.hmm_pfns = &pfn,
+		.default_flags = HMM_PFN_REQ_FAULT,
+	};
+
+	/* Upwards nothing collides, and a part that is read again counts as it is then. */
+	KUNIT_ASSERT_EQ(test, 0, hmm_range_begin(&range));
+	path_file.left = 1;
+	KUNIT_EXPECT_EQ(test, 0, walk_part(&range, addr));
+	path_file.left = 1;
+	path_file.from = AT(addr, 1);
+	KUNIT_EXPECT_EQ(test, 0, walk_part(&range, AT(addr, 1)));
+	down_read(&fake->mirror.lock);
+	KUNIT_EXPECT_FALSE(test, hmm_range_retry(&range));
+	up_read(&fake->mirror.lock);
+	hmm_range_end(&range);
+
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED));
+	range.start = addr;
+	range.end = AT(addr, 2);
+	KUNIT_ASSERT_EQ(test, 0, hmm_range_begin(&range));
+	KUNIT_EXPECT_EQ(test, 0, walk_part(&range, AT(addr, 1)));
+	path_file.left = 1;
+	path_file.from = 0;
+	KUNIT_EXPECT_EQ(test, -EBUSY, walk_part(&range, addr));
+	down_read(&fake->mirror.lock);
+	KUNIT_EXPECT_TRUE(test, hmm_range_retry(&range));
+	up_read(&fake->mirror.lock);
+	hmm_range_end(&range);
+	path_file.left = 0;
 }
 
 /* What the device had of the range before is no hindrance. */
@@ -965,9 +996,9 @@ static struct kunit_case hmm_mirror_path_cases[] = {
 	KUNIT_CASE(waits_for_folio_invalidated),
 	KUNIT_CASE(waits_for_folio_truncated),
 	KUNIT_CASE(present_in_progress),
-	KUNIT_CASE(unregister_under_wait),
-	KUNIT_CASE(waits_under_unregister),
+	KUNIT_CASE(cancelled_in_io),
 	KUNIT_CASE(exclusive_in_progress),
+	KUNIT_CASE(parts_of_a_range),
 	KUNIT_CASE(mirrored_before),
 	KUNIT_CASE_PARAM_ATTR(storm, storms_gen_params, { .speed = KUNIT_SPEED_SLOW }),
 	{}

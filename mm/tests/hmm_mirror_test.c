@@ -175,6 +175,27 @@ struct hmm_fake *hmm_fake_beside(struct hmm_fake *fake, unsigned int flags)
 	return fake_register(fake->test, fake->base, flags);
 }
 
+/* The same mirror, registered again as the caller sets it. */
+static void fake_register_again(struct hmm_fake *fake)
+{
+	fake->releases = 0;
+	KUNIT_ASSERT_EQ(fake->test, 0, hmm_mirror_register(&fake->mirror, current->mm));
+}
+
+void hmm_fake_set_owner(struct hmm_fake *fake, void *owner)
+{
+	hmm_mirror_unregister(&fake->mirror);
+	fake->mirror.dev_private_owner = owner;
+	fake_register_again(fake);
+}
+
+void hmm_fake_set_ops(struct hmm_fake *fake, const struct hmm_mirror_ops *ops)
+{
+	hmm_mirror_unregister(&fake->mirror);
+	fake->mirror.ops = ops;
+	fake_register_again(fake);
+}
+
 unsigned long hmm_fake_map_file(struct hmm_fake *fake, unsigned long offset,
 				unsigned long size, struct file *file, unsigned long flags)
 {
@@ -235,7 +256,9 @@ static int fake_call_thread(void *arg)
 {
 	struct hmm_fake_call *call = arg;
 
-	call->ret = hmm_mirror_fault(&call->fake->mirror, call->start, call->end, call->flags);
+	call->ret = hmm_mirror_fault_job(&call->fake->mirror, call->start, call->end,
+					 call->flags, call->job);
+	call->signal_left = signal_pending(current);
 	complete_all(&call->done);
 	return 0;
 }
@@ -252,6 +275,13 @@ static void fake_call_wait(void *arg)
 struct hmm_fake_call *hmm_fake_call(struct hmm_fake *fake, unsigned long addr,
 				    unsigned long npages, unsigned int flags)
 {
+	return hmm_fake_call_job(fake, addr, npages, flags, NULL);
+}
+
+struct hmm_fake_call *hmm_fake_call_job(struct hmm_fake *fake, unsigned long addr,
+					unsigned long npages, unsigned int flags,
+					struct hmm_job *job)
+{
 	struct kunit *test = fake->test;
 	struct hmm_fake_call *call;
 
@@ -261,6 +291,7 @@ struct hmm_fake_call *hmm_fake_call(struct hmm_fake *fake, unsigned long addr,
 	call->start = addr;
 	call->end = addr + (npages << PAGE_SHIFT);
 	call->flags = flags;
+	call->job = job;
 	init_completion(&call->done);
 	call->task = kthread_create(fake_call_thread, call, "hmm_fake_call");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, call->task);

@@ -95,7 +95,9 @@ struct hmm_fake {
  * @start: first address
  * @end: first address behind
  * @flags: of hmm_mirror_fault()
+ * @job: of hmm_mirror_fault_job()
  * @ret: what it returned
+ * @signal_left: signal_pending() was true then
  * @done: when it has
  * @task: the thread
  */
@@ -104,7 +106,9 @@ struct hmm_fake_call {
 	unsigned long start;
 	unsigned long end;
 	unsigned int flags;
+	struct hmm_job *job;
 	long ret;
+	bool signal_left;
 	struct completion done;
 	struct task_struct *task;
 };
@@ -113,6 +117,8 @@ struct hmm_fake *hmm_fake_new(struct kunit *test, unsigned int flags);
 struct hmm_fake *hmm_fake_beside(struct hmm_fake *fake, unsigned int flags);
 void hmm_fake_init(struct hmm_fake *fake);
 void hmm_fake_unregister(struct hmm_fake *fake);
+void hmm_fake_set_owner(struct hmm_fake *fake, void *owner);
+void hmm_fake_set_ops(struct hmm_fake *fake, const struct hmm_mirror_ops *ops);
 
 unsigned long hmm_fake_map_file(struct hmm_fake *fake, unsigned long offset,
 				unsigned long size, struct file *file, unsigned long flags);
@@ -127,6 +133,9 @@ void hmm_fake_fault_all(struct hmm_fake *fake, unsigned long addr, unsigned long
 			unsigned int flags);
 struct hmm_fake_call *hmm_fake_call(struct hmm_fake *fake, unsigned long addr,
 				    unsigned long npages, unsigned int flags);
+struct hmm_fake_call *hmm_fake_call_job(struct hmm_fake *fake, unsigned long addr,
+					unsigned long npages, unsigned int flags,
+					struct hmm_job *job);
 bool hmm_fake_call_blocks(struct hmm_fake_call *call);
 long hmm_fake_call_ends(struct hmm_fake_call *call);
 

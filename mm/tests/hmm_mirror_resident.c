@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * CPU faults that are taken with mmap_lock held for writing: none of them starts I/O or
+ * waits for it.
+ */
+#include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/shmem_fs.h>
+#include <linux/swapops.h>
+
+#include "hmm_mirror_test.h"
+#include "hmm_range_states.h"
+
+#define AT(addr, page)		((addr) + (page) * PAGE_SIZE)
+
+#define RESIDENT_PAGES		8
+
+/**
+ * struct resident_file - a file whose pages are read by this test
+ * @file: a file of shmem, whose operations are replaced
+ * @a_ops: those of shmem
+ * @reads: pages read
+ * @locked: those of them while mmap_lock was held for writing
+ */
+struct resident_file {
+	struct file *file;
+	const struct address_space_operations *a_ops;
+	unsigned int reads;
+	unsigned int locked;
+};
+
+static struct resident_file resident;
+
+static int resident_read_folio(struct file *file, struct folio *folio)
+{
+	struct mm_struct *mm = current->mm;
+
+	resident.reads++;
+	if (mmap_read_trylock(mm))
+		mmap_read_unlock(mm);
+	else
+		resident.locked++;
+	folio_zero_range(folio, 0, folio_size(folio));
+	folio_mark_uptodate(folio);
+	folio_unlock(folio);
+	return 0;
+}
+
+static const struct address_space_operations resident_aops = {
+	.read_folio = resident_read_folio,
+	.dirty_folio = noop_dirty_folio,
+};
+
+static vm_fault_t resident_mkwrite(struct vm_fault *vmf)
+{
+	return 0;
+}
+
+/* As a file system has them: with a part in writes to shared mappings, or without */
+static const struct vm_operations_struct resident_ops = {
+	.fault = filemap_fault,
+	.map_pages = filemap_map_pages,
+};
+
+static const struct vm_operations_struct resident_mkwrite_ops = {
+	.fault = filemap_fault,
+	.map_pages = filemap_map_pages,
+	.page_mkwrite = resident_mkwrite,
+};
+
+static void resident_put(void *unused)
+{
+	struct address_space *mapping = resident.file->f_mapping;
+
+	truncate_inode_pages(mapping, 0);
+	mapping->a_ops = resident.a_ops;
+	fput(resident.file);
+}
+
+static unsigned long resident_map(struct hmm_fake *fake, unsigned long flags,
+				  const struct vm_operations_struct *ops)
+{
+	struct kunit *test = fake->test;
+	struct vm_area_struct *vma;
+	unsigned long addr;
+
+	addr = hmm_fake_map_file(fake, SZ_512M, RESIDENT_PAGES * PAGE_SIZE, resident.file,
+				 flags);
+	mmap_write_lock(current->mm);
+	vma = vma_lookup(current->mm, addr);
+	vma->vm_ops = ops;
+	/* Who wants to know of writes maps pages read-only at first. */
+	vma_set_page_prot(vma);
+	mmap_write_unlock(current->mm);
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, RESIDENT_PAGES * PAGE_SIZE,
+					    MADV_RANDOM));
+	return addr;
+}
+
+static unsigned long resident_new(struct hmm_fake *fake, unsigned long flags,
+				  const struct vm_operations_struct *ops)
+{
+	struct kunit *test = fake->test;
+	struct file *file = shmem_file_setup("hmm_mirror_resident",
+					     RESIDENT_PAGES * PAGE_SIZE, VM_NORESERVE);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	resident = (struct resident_file){ .file = file, .a_ops = file->f_mapping->a_ops };
+	file->f_mapping->a_ops = &resident_aops;
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, resident_put, NULL));
+	return resident_map(fake, flags, ops);
+}
+
+static void resident_drop(unsigned long addr)
+{
+	do_madvise(current->mm, addr, RESIDENT_PAGES * PAGE_SIZE, MADV_DONTNEED);
+	truncate_inode_pages(resident.file->f_mapping, 0);
+}
+
+/* The walk of the slow path, for one page */
+static int fault_locked(struct hmm_fake *fake, unsigned long addr, bool write)
+{
+	unsigned long pfn = HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0);
+	struct hmm_range range = {
+		.mirror = &fake->mirror,
+		.start = addr,
+		.end = addr + PAGE_SIZE,
+		.hmm_pfns = &pfn,
+		.pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
+	};
+	int ret = hmm_range_begin(&range);
+
+	KUNIT_ASSERT_EQ(fake->test, 0, ret);
+	mmap_write_lock(current->mm);
+	ret = hmm_range_fault_locked(&range);
+	mmap_write_unlock(current->mm);
+	hmm_range_end(&range);
+	return ret;
+}
+
+/* The file is read without read-ahead: the fault would read it there and then. */
+static void file_without_readahead(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = resident_new(fake, MAP_SHARED, &resident_ops);
+
+	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, false));
+	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, true));
+	KUNIT_EXPECT_EQ(test, 0, resident.reads);
+	/* The usual way reads it, with no lock held; then memory will do. */
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, 1, resident.reads);
+	do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED);
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, false));
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, true));
+	KUNIT_EXPECT_EQ(test, 1, resident.reads);
+	KUNIT_EXPECT_EQ(test, 0, resident.locked);
+	resident_drop(addr);
+}
+
+/* A mark of read-ahead in the page cache, where that is done at all */
+static void readahead_mark(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = resident_new(fake, MAP_SHARED, &resident_ops);
+	struct folio *folio;
+
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
+	folio = filemap_get_folio(resident.file->f_mapping, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, folio);
+	folio_set_readahead(folio);
+	do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED);
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, false));
+	do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED);
+	do_madvise(current->mm, addr, RESIDENT_PAGES * PAGE_SIZE, MADV_NORMAL);
+	resident.file->f_ra.ra_pages = 4;
+	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, false));
+	resident.file->f_ra.ra_pages = 0;
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, false));
+	folio_clear_readahead(folio);
+	/* It may be under I/O. */
+	do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED);
+	folio_lock(folio);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, false));
+	folio_unlock(folio);
+	folio_put(folio);
+	resident_drop(addr);
+}
+
+/* The file system takes part in a write to a shared mapping, and not to a private one. */
+static void mkwrite(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = resident_new(fake, MAP_SHARED, &resident_mkwrite_ops);
+
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, true));
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, false));
+	do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, true));
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, true));
+	addr = resident_map(fake, MAP_PRIVATE, &resident_mkwrite_ops);
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, true));
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, true));
+	KUNIT_EXPECT_EQ(test, 1, resident.reads);
+	resident_drop(addr);
+}
+
+/* The page of a file is being migrated, which may take I/O. */
+static void migrating(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = resident_new(fake, MAP_SHARED, &resident_ops);
+	struct hmm_area a = { .test = test, .state = hmm_states, .addr = addr };
+	struct folio *folio;
+	swp_entry_t swp;
+
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
+	folio = filemap_lock_folio(resident.file->f_mapping, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, folio);
+	swp = make_readable_migration_entry(folio_pfn(folio));
+	hmm_area_put(&a, hmm_area_entry(&a, 0), pte_val(swp_entry_to_pte(swp)));
+	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, false));
+	hmm_area_restore(&a);
+	folio_unlock(folio);
+	folio_put(folio);
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 1));
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, false));
+	resident_drop(addr);
+}
+
+/* A fault handler of which nothing is known */
+static vm_fault_t unknown_fault(struct vm_fault *vmf)
+{
+	resident.reads++;
+	return filemap_fault(vmf);
+}
+
+static void unknown_handler(struct kunit *test)
+{
+	static const struct vm_operations_struct ops = { .fault = unknown_fault };
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = resident_new(fake, MAP_SHARED, &ops);
+
+	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, false));
+	KUNIT_EXPECT_EQ(test, 0, resident.reads);
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
+	resident_drop(addr);
+}
+
+/* What takes memory only is served. */
+static void memory_only(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	struct file *file = shmem_file_setup("hmm_mirror", PAGE_SIZE, VM_NORESERVE);
+
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, false));
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, true));
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, AT(addr, 1), true));
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	addr = hmm_fake_map_file(fake, SZ_256M, PAGE_SIZE, file, MAP_SHARED);
+	fput(file);
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, false));
+	do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED);
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, true));
+	file = hmm_fake_hugetlb(test, PMD_SIZE, PMD_ORDER);
+	addr = hmm_fake_map_file(fake, SZ_128M, PMD_SIZE, file, MAP_SHARED);
+	fput(file);
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, true));
+	addr = hmm_fake_map(fake, SZ_512M, PMD_SIZE);
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, true));
+}
+
+static struct kunit_case hmm_mirror_resident_cases[] = {
+	KUNIT_CASE(file_without_readahead),
+	KUNIT_CASE(readahead_mark),
+	KUNIT_CASE(mkwrite),
+	KUNIT_CASE(migrating),
+	KUNIT_CASE(unknown_handler),
+	KUNIT_CASE(memory_only),
+	{}
+};
+
+static struct kunit_suite hmm_mirror_resident_suite = {
+	.name = "hmm_mirror_resident",
+	.test_cases = hmm_mirror_resident_cases,
+};
+
+kunit_test_suite(hmm_mirror_resident_suite);

@@ -65,8 +65,10 @@ struct dmirror_access {
 
 static bool dmirror_permits(const struct dmirror_access *access, hmm_pte_t pte)
 {
-	if (access->need & HMM_FAULT_EXCLUSIVE && !hmm_pte_exclusive(pte))
-		return false;
+	/* The device's own memory is as good: the device alone accesses that. */
+	if (access->need & HMM_FAULT_EXCLUSIVE)
+		return hmm_pte_exclusive(pte) ||
+		       (hmm_pte_unaddressable(pte) && hmm_pte_write(pte));
 	return !(access->need & HMM_FAULT_WRITE) || hmm_pte_write(pte);
 }
 
@@ -270,6 +272,41 @@ static int dmirror_prefetch(struct dmirror *dm, void *arg)
 	return ret;
 }
 
+static void dmirror_prefetch_work(struct work_struct *work)
+{
+	struct dmirror *dm = container_of(work, struct dmirror, prefetch);
+
+	dm->prefetch_ret = dmirror_fault(dm, dm->prefetch_start, dm->prefetch_end,
+					 HMM_FAULT_WRITE);
+}
+
+static int dmirror_start_prefetch(struct dmirror *dm, void *arg)
+{
+	const struct hmm_dmirror_cmd *cmd = arg;
+
+	guard(mutex)(&dm->read_lock);
+	if (work_busy(&dm->prefetch))
+		return -EBUSY;
+	dm->prefetch_start = cmd->addr;
+	dm->prefetch_end = dmirror_cmd_end(cmd);
+	queue_work(system_unbound_wq, &dm->prefetch);
+	return 0;
+}
+
+static int dmirror_wait_prefetch(struct dmirror *dm, void *arg)
+{
+	flush_work(&dm->prefetch);
+	return dm->prefetch_ret;
+}
+
+static int dmirror_cancel(struct dmirror *dm, void *arg)
+{
+	struct hmm_dmirror_cmd *cmd = arg;
+
+	cmd->cpages = hmm_mirror_cancel_range(&dm->mirror, cmd->addr, dmirror_cmd_end(cmd));
+	return 0;
+}
+
 static int dmirror_exclusive(struct dmirror *dm, void *arg)
 {
 	void *buf __free(kvfree) = dmirror_alloc_buffer(arg);
@@ -352,6 +389,9 @@ static const struct dmirror_verb dmirror_verbs[] = {
 	{ HMM_DMIRROR_ATTRIBUTES,	.pages = true,	.run = dmirror_attributes },
 	{ HMM_DMIRROR_TABLE,		.pages = true,	.run = dmirror_table },
 	{ HMM_DMIRROR_PREFETCH,		.pages = true,	.run = dmirror_prefetch },
+	{ HMM_DMIRROR_PREFETCH_WORK,	.pages = true,	.run = dmirror_start_prefetch },
+	{ HMM_DMIRROR_CANCEL,		.pages = true,	.run = dmirror_cancel },
+	{ HMM_DMIRROR_WAIT_WORK,	.any_mm = true,	.run = dmirror_wait_prefetch },
 	{ HMM_DMIRROR_INVALIDATE,			.run = dmirror_invalidate },
 	{ HMM_DMIRROR_EVENTS,		.any_mm = true,	.run = dmirror_events },
 	{ HMM_DMIRROR_HOLD,		.any_mm = true,	.run = dmirror_hold },
@@ -426,6 +466,7 @@ static int dmirror_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	dm->mdevice = &dmirror_devices[iminor(inode)];
 	dmirror_log_init(dm);
+	INIT_WORK(&dm->prefetch, dmirror_prefetch_work);
 	dm->mirror.ops = &dmirror_mirror_ops;
 	dm->mirror.dev_private_owner = dm->mdevice;
 	ret = hmm_mirror_register(&dm->mirror, current->mm);

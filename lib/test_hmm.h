@@ -71,12 +71,20 @@ struct dmirror_log {
  * @mirror: of the process that opened it. Its page table stands for the device's TLB
  * @mdevice: the device
  * @holders: how many hold the lock of @mirror because of HMM_DMIRROR_HOLD
+ * @prefetch: the work item of HMM_DMIRROR_PREFETCH_WORK
+ * @prefetch_start: first address for that; constant while it is pending
+ * @prefetch_end: end address, exclusive
+ * @prefetch_ret: 0, or the errno of the last time
  * @log: what became of @mirror
  */
 struct dmirror {
 	struct hmm_mirror	mirror;
 	struct dmirror_device	*mdevice;
 	atomic_t		holders;
+	struct work_struct	prefetch;
+	unsigned long		prefetch_start;
+	unsigned long		prefetch_end;
+	int			prefetch_ret;
 	/** @read_lock: held by who reads @log, so that each event is read once */
 	struct mutex		read_lock;
 	struct dmirror_log	log;

@@ -116,6 +116,8 @@ static void dmirror_released(struct hmm_mirror *mirror)
 		.blockable = 1,
 	};
 
+	/* Its fault has been cancelled, and no other one can begin. */
+	flush_work(&dm->prefetch);
 	spin_lock(&dm->log.lock);
 	WARN_ON_ONCE(dm->log.released);
 	dm->log.released = true;

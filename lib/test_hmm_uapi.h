@@ -70,6 +70,15 @@ struct hmm_dmirror_cmd {
 #define HMM_DMIRROR_STATS		_IOR('H', 0x26, struct hmm_dmirror_stats)
 /* The device maps the pages, to read them later; there is no buffer */
 #define HMM_DMIRROR_PREFETCH		_IOWR('H', 0x27, struct hmm_dmirror_cmd)
+/*
+ * The device maps the pages to write them, by a work item: the ioctl does not wait for it.
+ * EBUSY: the work item of an earlier call is not done yet.
+ */
+#define HMM_DMIRROR_PREFETCH_WORK	_IOW('H', 0x28, struct hmm_dmirror_cmd)
+/* Cancel faults of the device in the pages; cpages: how many faults that were */
+#define HMM_DMIRROR_CANCEL		_IOWR('H', 0x29, struct hmm_dmirror_cmd)
+/* Wait for the work item of HMM_DMIRROR_PREFETCH_WORK; fails as that has failed */
+#define HMM_DMIRROR_WAIT_WORK		_IO('H', 0x2a)
 
 /*
  * HMM_DMIRROR_SNAPSHOT: what the device may do with a page (READ or WRITE), the size

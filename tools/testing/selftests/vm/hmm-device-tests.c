@@ -7,6 +7,7 @@
 #include "../kselftest_harness.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include "hmm-mirror.h"
 
@@ -313,20 +314,44 @@ TEST_F(hmm_pair, forked_on_the_device)
 	EXPECT_TRUE(witness_saw_no_change(&child));
 }
 
-/* There it stays: that the CPU does not reach it any more is enough. */
+/*
+ * There it stays. Private memory is not exclusive: the CPU does not reach it, and another
+ * mirror of the same device does.
+ */
 TEST_F(hmm_pair, exclusive_on_the_device)
 {
+	const long exclusive = variant->device == PRIVATE ? 0 : NPAGES;
+
 	stamp_write(self->mem, NPAGES, TAG_CPU);
 	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
 	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, self->mem, NPAGES));
 	EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_CPU));
-	EXPECT_EQ(NPAGES, dmirror_has_exclusive(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(exclusive, dmirror_has_exclusive(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_RW));
 	EXPECT_EQ(NPAGES, dmirror_maps_bits(&self->dev, self->mem, NPAGES,
 					    HMM_DMIRROR_PTE_DEVICE, HMM_DMIRROR_PTE_DEVICE));
 	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
 	dmirror_forget(&self->dev);
 	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
 	EXPECT_EQ(NPAGES, dmirror_told(&self->dev, self->mem, NPAGES, TOLD_MIGRATE));
+}
+
+/* Of two mirrors of one device never does one have for itself what the other may write. */
+TEST_F(hmm_pair, exclusive_of_one_device)
+{
+	struct dmirror second;
+
+	dmirror_open(_metadata, &second, variant->device, NPAGES);
+	stamp_write(self->mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_exclusive(&second, self->mem, NPAGES));
+	EXPECT_EQ(0, dmirror_has_exclusive(&second, self->mem, NPAGES) &&
+		     dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_RW));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(0, dmirror_has_exclusive(&second, self->mem, NPAGES) &&
+		     dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_RW));
+	close(second.fd);
 }
 
 /* All of the device's memory is taken from it. */
@@ -505,7 +530,7 @@ TEST_F(hmm_mirror, exclusive_of_swapped)
 	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_CPU));
 }
 
-/* The kernel cannot swap it out. */
+/* MADV_PAGEOUT is for memory that the CPU maps: it does not take the device's pages. */
 TEST_F(hmm_mirror, exclusive_then_pageout)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -517,6 +542,177 @@ TEST_F(hmm_mirror, exclusive_then_pageout)
 	give_back(_metadata, &self->dev, mem);
 	swap_out(_metadata, mem, NPAGES);
 	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+}
+
+/*
+ * Reclaim takes pages of the device as it takes others: those of a cgroup, which has room for some
+ * of them only.
+ */
+
+#define CGROUP_ROOT	"/sys/fs/cgroup/"
+#define CGROUP		CGROUP_ROOT "hmm_exclusive/"
+
+#define CGROUP_LIMIT	"12M"
+#define CGROUP_PAGES	2048	/* 8 MiB */
+
+FIXTURE(hmm_reclaim)
+{
+	struct dmirror dev;
+	char *mem;
+};
+
+static char *take_cgroup_pages(struct __test_metadata *_metadata, struct dmirror *dev)
+{
+	char *mem = map_small(_metadata, CGROUP_PAGES);
+
+	ASSERT_EQ(CGROUP_PAGES, dmirror_whole(dev, mem, CGROUP_PAGES, dmirror_exclusive));
+	ASSERT_EQ(CGROUP_PAGES, dmirror_whole(dev, mem, CGROUP_PAGES, dmirror_write_stamps));
+	return mem;
+}
+
+FIXTURE_SETUP(hmm_reclaim)
+{
+	ASSERT_TRUE(write_text(CGROUP_ROOT "cgroup.subtree_control", "+memory"));
+	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	ASSERT_TRUE(write_text(CGROUP "memory.max", CGROUP_LIMIT));
+	dmirror_open(_metadata, &self->dev, PRIVATE, NPAGES);
+	ASSERT_TRUE(write_text(CGROUP "cgroup.procs", "0\n"));
+	self->mem = take_cgroup_pages(_metadata, &self->dev);
+	ASSERT_EQ(CGROUP_PAGES, dmirror_has_exclusive(&self->dev, self->mem, CGROUP_PAGES));
+	dmirror_forget(&self->dev);
+}
+
+FIXTURE_TEARDOWN(hmm_reclaim)
+{
+	EXPECT_TRUE(write_text(CGROUP_ROOT "cgroup.procs", "0\n"));
+	EXPECT_EQ(0, rmdir(CGROUP));
+	close(self->dev.fd);
+}
+
+static long stamps_left(char *mem, long npages)
+{
+	long i;
+
+	for (i = 0; i < npages; i += NPAGES)
+		if (stamp_run(page_at(mem, i), NPAGES, TAG_DEVICE) != NPAGES)
+			break;
+	return i;
+}
+
+static long exclusive_left(struct dmirror *dev, char *mem, long npages)
+{
+	__u64 *entry = malloc(npages * sizeof(*entry));
+	long left = 0, done = dmirror_ioctl(dev->fd, HMM_DMIRROR_TABLE, mem, npages, entry);
+
+	for (long i = 0; i < done; i++)
+		left += !!(entry[i] & HMM_DMIRROR_PTE_EXCLUSIVE);
+	free(entry);
+	return done < 0 ? done : left;
+}
+
+/* How many pages the device keeps of them, when reclaim is asked until it has half of them */
+static long reclaim_half(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
+{
+	long left = CGROUP_PAGES;
+
+	for (int tries = 0; tries < 100 && left > CGROUP_PAGES / 2; tries++) {
+		drain_lru_batches(_metadata);
+		write_text(CGROUP "memory.reclaim", "1M");
+		left = exclusive_left(dev, mem, CGROUP_PAGES);
+	}
+	return left;
+}
+
+/* What the device has written is not lost. */
+TEST_F_TIMEOUT(hmm_reclaim, asked_for, 240)
+{
+	EXPECT_GE(CGROUP_PAGES / 2, reclaim_half(_metadata, &self->dev, self->mem));
+	EXPECT_EQ(CGROUP_PAGES, stamps_left(self->mem, CGROUP_PAGES));
+}
+
+/* The device takes more than there is room for. The process survives. */
+TEST_F_TIMEOUT(hmm_reclaim, needed, 240)
+{
+	char *more = take_cgroup_pages(_metadata, &self->dev);
+
+	EXPECT_EQ(CGROUP_PAGES, stamps_left(more, CGROUP_PAGES));
+	EXPECT_EQ(CGROUP_PAGES, stamps_left(self->mem, CGROUP_PAGES));
+}
+
+/* No page of locked memory is reclaimed. */
+TEST_F_TIMEOUT(hmm_reclaim, locked, 240)
+{
+	ASSERT_EQ(0, mlock2(self->mem, CGROUP_PAGES * PAGE_SIZE, MLOCK_ONFAULT));
+	drain_lru_batches(_metadata);
+	write_text(CGROUP "memory.reclaim", "1M");
+	EXPECT_EQ(CGROUP_PAGES, dmirror_has_exclusive(&self->dev, self->mem, CGROUP_PAGES));
+	EXPECT_TRUE(dmirror_told_nothing(&self->dev));
+	ASSERT_EQ(0, munlock(self->mem, CGROUP_PAGES * PAGE_SIZE));
+	EXPECT_GE(CGROUP_PAGES / 2, reclaim_half(_metadata, &self->dev, self->mem));
+}
+
+/* Memory that fails */
+
+/* The signal that the CPU gets for a touch, 0 for none */
+static int signal_of_touch(struct __test_metadata *_metadata, char *addr)
+{
+	int status;
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		stamp_write(addr, 1, TAG_CPU);
+		_exit(0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static bool write_number(const char *path, __u64 number)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%#llx", (unsigned long long)number);
+	return write_text(path, text);
+}
+
+TEST_F(hmm_mirror, exclusive_poisoned)
+{
+	char *mem = map_small(_metadata, NPAGES), *bad = page_at(mem, 3);
+	__u64 pfn;
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	pfn = pfn_of(_metadata, bad);
+	take_all(_metadata, &self->dev, mem);
+	drain_lru_batches(_metadata);
+	ASSERT_TRUE(write_number("/sys/kernel/debug/hwpoison/corrupt-pfn", pfn));
+	EXPECT_EQ(1, dmirror_told(&self->dev, bad, 1, TOLD_MIGRATE));
+	EXPECT_EQ(1, dmirror_maps(&self->dev, bad, 1, MAPS_NOTHING));
+	EXPECT_EQ(-EFAULT, dmirror_read(&self->dev, bad, 1));
+	EXPECT_EQ(-EFAULT, dmirror_exclusive(&self->dev, bad, 1));
+	EXPECT_EQ(SIGBUS, signal_of_touch(_metadata, bad));
+	EXPECT_EQ(3, stamp_run(mem, 3, TAG_DEVICE));
+	ASSERT_EQ(0, munmap(mem, SIZE));
+	page_unpoison(_metadata, pfn);
+}
+
+/* Memory that is about to fail: its content moves. */
+TEST_F(hmm_mirror, exclusive_soft_offlined)
+{
+	char *mem = map_small(_metadata, NPAGES), *bad = page_at(mem, 3);
+	__u64 pfn;
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	pfn = pfn_of(_metadata, bad);
+	take_all(_metadata, &self->dev, mem);
+	drain_lru_batches(_metadata);
+	ASSERT_TRUE(write_number("/sys/devices/system/memory/soft_offline_page",
+				 pfn * PAGE_SIZE));
+	EXPECT_EQ(1, dmirror_told(&self->dev, bad, 1, TOLD_MIGRATE));
+	EXPECT_EQ(1, dmirror_maps(&self->dev, bad, 1, MAPS_NOTHING));
+	EXPECT_NE(pfn, pfn_of(_metadata, bad));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+	page_unpoison(_metadata, pfn);
 }
 
 TEST_F(hmm_mirror, exclusive_then_fork)
@@ -636,6 +832,8 @@ TEST_F(hmm_mirror, bad_buffers)
 		if (page_verbs[v] == HMM_DMIRROR_MIGRATE_TO_SYS ||
 		    page_verbs[v] == HMM_DMIRROR_CHECK_EXCLUSIVE ||
 		    page_verbs[v] == HMM_DMIRROR_PREFETCH ||
+		    page_verbs[v] == HMM_DMIRROR_PREFETCH_WORK ||
+		    page_verbs[v] == HMM_DMIRROR_CANCEL ||
 		    page_verbs[v] == HMM_DMIRROR_RELEASE)
 			continue;	/* have no buffer */
 		EXPECT_EQ(-EFAULT, dmirror_ioctl(self->dev.fd, page_verbs[v], mem, 1, none))

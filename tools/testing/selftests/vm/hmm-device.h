@@ -194,7 +194,8 @@ static const unsigned long page_verbs[] = {
 	HMM_DMIRROR_READ, HMM_DMIRROR_WRITE, HMM_DMIRROR_MIGRATE_TO_DEV,
 	HMM_DMIRROR_MIGRATE_TO_SYS, HMM_DMIRROR_SNAPSHOT, HMM_DMIRROR_EXCLUSIVE,
 	HMM_DMIRROR_CHECK_EXCLUSIVE, HMM_DMIRROR_RELEASE, HMM_DMIRROR_ATTRIBUTES,
-	HMM_DMIRROR_TABLE, HMM_DMIRROR_PREFETCH,
+	HMM_DMIRROR_TABLE, HMM_DMIRROR_PREFETCH, HMM_DMIRROR_PREFETCH_WORK,
+	HMM_DMIRROR_CANCEL,
 };
 
 #define PAGE_VERBS	(sizeof(page_verbs) / sizeof(*page_verbs))
@@ -212,6 +213,22 @@ static inline long dmirror_write(struct dmirror *dev, void *addr, long npages)
 static inline long dmirror_prefetch(struct dmirror *dev, void *addr, long npages)
 {
 	return dmirror_ioctl(dev->fd, HMM_DMIRROR_PREFETCH, addr, npages, NULL);
+}
+
+static inline long dmirror_prefetch_work(struct dmirror *dev, void *addr, long npages)
+{
+	return dmirror_ioctl(dev->fd, HMM_DMIRROR_PREFETCH_WORK, addr, npages, NULL);
+}
+
+static inline long dmirror_wait_work(struct dmirror *dev)
+{
+	return ioctl(dev->fd, HMM_DMIRROR_WAIT_WORK) ? -errno : 0;
+}
+
+/* Returns how many faults it has cancelled. */
+static inline long dmirror_cancel(struct dmirror *dev, void *addr, long npages)
+{
+	return dmirror_ioctl(dev->fd, HMM_DMIRROR_CANCEL, addr, npages, NULL);
 }
 
 static inline long dmirror_read_stamps(struct dmirror *dev, void *addr, long npages, enum tag tag)

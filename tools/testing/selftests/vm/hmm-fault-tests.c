@@ -750,6 +750,60 @@ TEST_F(hmm_fault, uffd_unmapped)
 	close(waiter.uffd);
 }
 
+/* The fault of a work item, which gets no signals */
+static void work_waits(struct __test_metadata *_metadata, struct waiter *waiter,
+		       struct dmirror *dev)
+{
+	waiter->mem = map_apart(_metadata, NPAGES);
+	uffd_register(_metadata, waiter->uffd, waiter->mem, NPAGES,
+		      UFFDIO_REGISTER_MODE_MISSING);
+	ASSERT_EQ(0, dmirror_prefetch_work(dev, waiter->mem, NPAGES));
+	ASSERT_TRUE(has_fault(waiter->uffd));
+}
+
+/* By another thread, while other faults wait on; and later ones wait as well. */
+TEST_F(hmm_fault, cancelled)
+{
+	struct waiter worker, waiter;
+
+	waiter_start(_metadata, &waiter, &self->dev);
+	worker.uffd = uffd_open(_metadata, O_NONBLOCK, 0);
+	work_waits(_metadata, &worker, &self->dev);
+	EXPECT_EQ(-EBUSY, dmirror_prefetch_work(&self->dev, worker.mem, NPAGES));
+	EXPECT_EQ(1, dmirror_cancel(&self->dev, worker.mem + PAGE_SIZE, 1));
+	EXPECT_EQ(-ECANCELED, dmirror_wait_work(&self->dev));
+	EXPECT_EQ(0, dmirror_cancel(&self->dev, worker.mem, NPAGES));
+	ASSERT_EQ(0, dmirror_prefetch_work(&self->dev, worker.mem, NPAGES));
+	ASSERT_TRUE(has_fault(worker.uffd));
+	ASSERT_EQ(0, close(worker.uffd));
+	EXPECT_EQ(0, dmirror_wait_work(&self->dev));
+	EXPECT_EQ(1, dmirror_cancel(&self->dev, waiter.mem, NPAGES));
+	EXPECT_EQ(-ECANCELED, waiter_end(_metadata, &waiter));
+	close(waiter.uffd);
+}
+
+/*
+ * A process ends, whose device has a work item that waits for its userfaultfd: files are
+ * closed in the order in which they were not opened, the device's before the userfaultfd.
+ */
+TEST_F(hmm_fault, exit_while_work_waits)
+{
+	pid_t pid = fork();
+	int status;
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		struct waiter worker = { .uffd = uffd_open(_metadata, O_NONBLOCK, 0) };
+		struct dmirror dev;
+
+		dmirror_open(_metadata, &dev, PRIVATE, NPAGES);
+		work_waits(_metadata, &worker, &dev);
+		_exit(0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
 /* Other pages of the same mapping, and all that others do to mappings, go on. */
 TEST_F(hmm_fault, uffd_keeps_nobody)
 {

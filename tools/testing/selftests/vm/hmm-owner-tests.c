@@ -505,4 +505,99 @@ TEST_F_TIMEOUT(hmm_oom, callback_asleep, 120)
 	owner_dies(_metadata, owner);
 }
 
+/*
+ * A work item fills the memory of a process beyond the limit of its cgroup. Another process of
+ * the cgroup, which has inherited the device, is not to blame, and is not killed.
+ */
+
+#define EATEN_PAGES	((256L << 20) / PAGE_SIZE)
+#define INNOCENT_BYTES	(4L << 20)
+
+struct innocent {
+	pid_t owner;
+	int sock;
+};
+
+/* Answers when the work item is done, if it lives then. */
+static void innocent_run(struct dmirror *dev, int sock)
+{
+	char *mem = malloc(INNOCENT_BYTES), byte;
+
+	memset(mem, 1, INNOCENT_BYTES);
+	while (read(sock, &byte, 1) == 1) {
+		dmirror_wait_work(dev);
+		if (write(sock, &byte, 1) != 1)
+			break;
+	}
+	_exit(0);
+}
+
+static bool innocent_lives(const struct innocent *innocent)
+{
+	char byte = 1;
+
+	return send(innocent->sock, &byte, 1, MSG_NOSIGNAL) == 1 &&
+	       read(innocent->sock, &byte, 1) == 1;
+}
+
+static void innocent_start(struct __test_metadata *_metadata, struct innocent *innocent)
+{
+	int sock[2];
+
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, sock));
+	innocent->owner = fork();
+	ASSERT_LE(0, innocent->owner);
+	if (!innocent->owner) {
+		struct dmirror dev;
+		char *mem;
+
+		close(sock[0]);
+		dmirror_open(_metadata, &dev, PRIVATE, 1);
+		mem = map_small(_metadata, EATEN_PAGES);
+		if (!fork())
+			innocent_run(&dev, sock[1]);
+		close(sock[1]);
+		if (dmirror_prefetch_work(&dev, mem, EATEN_PAGES))
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(sock[1]);
+	innocent->sock = sock[0];
+}
+
+FIXTURE(hmm_worker)
+{
+	struct innocent innocent;
+};
+
+FIXTURE_SETUP(hmm_worker)
+{
+	ASSERT_TRUE(write_text(CGROUP_ROOT "cgroup.subtree_control", "+memory"));
+	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	ASSERT_TRUE(write_text(CGROUP "memory.max", OOM_LIMIT));
+	ASSERT_TRUE(write_text(CGROUP "memory.swap.max", "0"));
+	ASSERT_TRUE(cgroup_join(CGROUP "cgroup.procs"));
+	innocent_start(_metadata, &self->innocent);
+	ASSERT_TRUE(cgroup_join(CGROUP_ROOT "cgroup.procs"));
+}
+
+FIXTURE_TEARDOWN(hmm_worker)
+{
+	close(self->innocent.sock);
+	/* It ends, and is reaped by init. */
+	while (rmdir(CGROUP) && errno == EBUSY)
+		usleep(10000);
+}
+
+TEST_F_TIMEOUT(hmm_worker, oom, 120)
+{
+	struct innocent *innocent = &self->innocent;
+	int status;
+
+	ASSERT_EQ(innocent->owner, waitpid(innocent->owner, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	EXPECT_TRUE(innocent_lives(innocent));
+}
+
 TEST_HARNESS_MAIN

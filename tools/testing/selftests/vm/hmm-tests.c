@@ -1117,13 +1117,15 @@ TEST_F(hmm_device, exclusive_then_written)
 	EXPECT_EQ(0, dmirror_check_exclusive(&self->dev, mem, NPAGES));
 }
 
-/* What the CPU cannot address is the device's alone where it is. */
+/* Private memory is writable where it is, and not exclusive: the device may share it. */
 TEST_F(hmm_device, exclusive_of_devices)
 {
 	char *mem = map_on_device(_metadata, &self->dev);
+	const long exclusive = variant->id == PRIVATE ? 0 : NPAGES;
 
 	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_has_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(exclusive, dmirror_has_exclusive(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
 	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, variant->exclusive));
 	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
 	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));

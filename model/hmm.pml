@@ -2,73 +2,93 @@
 /*
  * The protocol between a mirror and the memory management, for spin.
  *
- * What is modelled, each piece under the name of the C function it stands for:
+ * Each part of the model has the name of the C function that it models:
  *
  *  - mm/mmu_notifier.c: the list of active ranges and the wait for some of them, the sequence that
- *    is odd while a window in the tree is concerned, insertion and removal that are deferred
- *    meanwhile, the way out when the interval tree or the hlist refuses;
+ *    is odd while an invalidation overlaps a window in the tree, insertion and removal that are
+ *    deferred meanwhile, the error path when the interval tree or the hlist refuses;
  *  - mm/hmm_mirror.c: windows and how they are inserted, their callback, begin / retry / end of a
- *    range, registration, RELEASE through the sentinel, unregistration and the users it waits for;
- *  - mm/hmm_fault.c: the fault loop, for reading or for writing; what it publishes, what the driver
- *    is told of it, and how that is taken back when the driver fails; blocks of the mirror page
- *    table, which are not cut; the progress path, after COLLISIONS_MAX collisions;
- *  - mm/hmm.c: which lock the walk takes, and how it goes on when a CPU fault has dropped that;
- *    what CPU faults of the walk invalidate, which is a collision only where it has looked before;
- *  - those who invalidate: with mmap_lock (zap, protection; also the OOM reaper, which may not
+ *    range, registration, RELEASE through the sentinel, unregistration: dying, dead, released,
+ *    the wait for the users, gone;
+ *  - mm/hmm_cancel.c: the list of calls, hmm_mirror_cancel() at any time, for one fault of two, and
+ *    a later call by the same task; the flag of the task that ends its wait for user space;
+ *  - mm/hmm_fault.c: the fault loop, for reading or for writing; what a fault publishes, the
+ *    callback of the driver for it, and how the entries are revoked when the driver fails; blocks
+ *    of the mirror page table, which are not cut; the progress path, after COLLISIONS_MAX
+ *    collisions;
+ *  - mm/hmm_exclusive.c: a fault that takes its page sends an invalidation, which collides with all
+ *    ranges except its own. It holds the lock of the folio until the commit;
+ *  - mm/hmm.c: which lock the walk takes, and how it continues when a CPU fault has dropped the
+ *    lock; the wait of a CPU fault for user space, with no lock held; what CPU faults of the walk
+ *    invalidate, which is a collision only where the walk, or an earlier walk, has read;
+ *  - the invalidating threads: with mmap_lock (zap, protection; also the OOM reaper, which must not
  *    sleep), with the lock of the VMA alone (CPU faults), with the folio's lock (migration), with
  *    none of them (truncation), nested, in parallel; and the CPU faults of the fault itself;
- *  - the driver, who may refuse where it may not sleep and may fail to map, with some of it done.
+ *  - the driver: it may refuse where it must not sleep, and it may fail to map after it has mapped
+ *    some of the pages; its release() may wait for the faults under way. With
+ *    HMM_MIRROR_OWN_TABLES it walks one range part by part, in any order and also twice, and
+ *    writes range->start and range->end for that.
  *
- * every_fault_ends says: when nobody invalidates any more, every fault ends. With the knob STORM
- * it says so beside storms that never end, for what is in memory; of truncation, which the
- * progress path does not keep out, only when that has ended.
+ * every_fault_ends says: when no thread invalidates any more, every fault ends, and with LIFE
+ * hmm_mirror_unregister() and release() end, too, although user space may never answer. With the
+ * knob STORM it says so for storms that never end, for pages that are in memory; for truncation,
+ * which the progress path does not keep out, only when the truncation has ended.
  *
- * Two pages are enough: whatever involves a third one involves two that are alike. A window is one
- * page or both, and so is a block. A pte is present or not, writable or not. Which page it maps has
- * no number: what a fault has read from it is marked when that page is freed.
+ * Two pages are enough: each case with a third page has two pages that are alike. A window is one
+ * page or both, and so is a block. A pte is present or not, writable or not. The page that it maps
+ * has no number: what a fault has read from the pte is marked when that page is freed.
  *
- * A sequence that grows for ever is infinitely many states. All that the code asks of one is "is
- * it still the value that I saw?". So whoever remembers a value has a bit here, and each step of
- * the sequence clears all of them. The same goes for the numbers of active ranges.
+ * A sequence that grows forever has infinitely many states. The code only asks whether a sequence
+ * still has the value that was read before. So each reader that remembers a value has a bit here,
+ * and each step of the sequence clears all of these bits. The numbers of active ranges are modelled
+ * in the same way.
  *
  * What is left out:
- *  - memory order. All that is shared is read and written under a lock of the kernel, the wait
- *    queues' conditions included, or the reader looks again under one;
+ *  - memory order. All shared data is read and written under a lock of the kernel, the conditions
+ *    of the wait queues included, or it is read again under a lock. Between TIF_NOTIFY_SIGNAL and
+ *    the state of the task, schedule() and wake_up_state() do that;
  *  - empty windows that go away, hmm_mirror_reap(): a range holds a reference on its windows, so
  *    that this is mmu_interval_notifier_remove() without a range, which unregistration shows. The
- *    tables that it frees make hmm_pt_publish() say -EAGAIN: one more way to begin again;
- *  - errors that end a fault before it walks or after (no memory, a signal, no way to reach the
- *    page by DMA), pieces that change their size, and runs: a fault has one piece, and that one
- *    stage. After the progress path that is the first page; the rest would be another fault;
- *  - HMM_FAULT_PRESENT, and HMM_MIRROR_OWN_TABLES, whose drivers begin, retry and end like faults;
- *  - the walk's own locks below mmap_lock, and the pagemap: they are never held while waiting;
- *  - exclusive access, mm/hmm_exclusive.c: nothing is taken from the CPU, so that no range is
- *    hmm_mirror_collide()'s taker's, none is kept by a fault, and no entry is of one page alone;
- *  - memory that is not resident: what reclaim takes away each time, and what user space has to
- *    bring, who is woken by unregistration, hmm_mirror_wake_faults(). That a CPU fault would have
- *    to wait for them, so that the progress path goes back to the usual one, is there (MAYFAIL);
- *  - who changes VMAs: without them one lock stands for those of all VMAs, and mmap_lock is held
- *    for writing only by faults.
+ *    tables that it frees make hmm_pt_publish() return -EAGAIN: one more reason to begin again;
+ *  - errors that end a fault before or after its walk (no memory, a signal, a page that DMA does
+ *    not reach), chunks that change their size, and runs: a fault has one chunk, which is one
+ *    stage. After the progress path the chunk is the first page; the rest would be another fault;
+ *  - HMM_FAULT_PRESENT;
+ *  - the walk's own locks below mmap_lock, and the pagemap: no task waits with them held;
+ *  - exclusive entries as such: the pte and the entry stay as they are, only what other faults have
+ *    read becomes out of date. An entry that is exclusive already, large folios that are split, and
+ *    a second mirror are not modelled; nor is hmm_range_make_exclusive(), which sends the same
+ *    invalidation as hmm_exclusive_take();
+ *  - real signals, and TIF_NOTIFY_SIGNAL that task work has set: they end a wait for user space
+ *    like hmm_mirror_cancel(). A process that exits without unregistration closes its userfaultfd;
+ *  - memory that is not resident. A CPU fault that would have to wait for it, so that the progress
+ *    path goes back to the usual path, is modelled (MAYFAIL, UFFD);
+ *  - threads that change VMAs: without them one lock stands for those of all VMAs, and only faults
+ *    hold mmap_lock for writing.
  *
- * Fairness is weak (who can always go on does). A lock that is taken again and again by others
- * needs more: beside a storm, locks have queues, as the kernel's hand-off gives them; who waits for
- * that of the VMA for writing keeps readers out. Without them each waiter may be overtaken for
- * ever, which is the wider model for safety. For folios this assumes more than hand-off: that who
- * finds a migration entry comes before the next migration, and that migrations pause for once from
- * the first look of the progress path until it has the folio's lock, even those of another folio at
- * the same address. Nothing in the code makes them: if each time one falls into that stretch the
- * fault begins again, as beside truncation, for which the stretch ends with the commit; or it finds
- * the folio locked, so that the usual path is next.
+ * Fairness is weak: a process that can always run does run. A lock that other threads take again
+ * and again needs more: with STORM locks have queues, as the kernel's hand-off provides, and a
+ * writer that waits for the lock of the VMA keeps readers out. Without STORM each waiter may be
+ * overtaken forever, which is the wider model for safety. For folios STORM assumes more than
+ * hand-off: a walk that finds a migration entry goes on before the next migration starts, and
+ * migrations pause once from the first walk of the progress path until the fault has the folio's
+ * lock, even migrations of another folio at the same address. No code enforces this. If a migration
+ * falls into that interval each time, the fault begins again, as it does with truncation, for which
+ * the interval lasts until the commit; or the fault finds the folio locked, and takes the usual
+ * path next.
  *
- * What no search asks: insertion of a window waits until the mm has not a single active
- * invalidation. That keeps out those who take mmap_lock, but two who do not (CPU faults under a VMA
- * lock that copy on write are some, migrations others) and who overlap for ever would keep a first
- * fault in a window waiting. Beside storms of two such kinds the windows are there (SUBSCRIBED).
+ * What no search covers: insertion of a window waits until the mm has no active invalidation at
+ * all. That keeps out the threads that take mmap_lock. But two threads that do not take it (some
+ * CPU faults under a VMA lock that copy on write, some migrations), and whose invalidations
+ * overlap forever, would keep a first fault in a window waiting. In the searches for storms of two
+ * such kinds the windows exist from the beginning (SUBSCRIBED).
  *
- * Knobs, set in hmm.runs: WINDOWS (1 or 2), SUBSCRIBED, FAULTS, BLOCKS, WHO0 and WHO1 (who
- * invalidates), OTHERS (who else listens), MAYFAIL (refusals), NEST, SELF (CPU faults of the fault
- * itself invalidate), LIFE (register, exit, unregister), LIVE (does every fault end?), STORM (with
- * LIVE: also beside storms that never end). MUTATE_x breaks one thing, where it stands.
+ * Knobs, set in hmm.runs: WINDOWS (1 or 2), SUBSCRIBED, FAULTS, BLOCKS, WHO0 and WHO1 (which
+ * threads invalidate), OTHERS (another subscriber exists), MAYFAIL (refusals), NEST, SELF (CPU
+ * faults of the fault itself invalidate), TAKES (the set of faults that take their page), UFFD
+ * (user space provides missing pages), CANCEL, OWN_TABLES (in place of the fault), LIFE (register,
+ * exit, unregister), LIVE (does every fault end?), STORM (with LIVE: storms never end). MUTATE_x
+ * breaks one thing, in place.
  */
 
 #ifndef WINDOWS
@@ -93,6 +113,12 @@
 #define COLLISIONS_MAX	1	/* HMM_FAULT_COLLISIONS_MAX */
 #define FRUITLESS_MAX	2	/* HMM_FAULT_FRUITLESS_MAX; HMM_RANGE_FRUITLESS_MAX is 1 */
 #define ALONE_MAX	2	/* HMM_FAULT_ALONE_MAX */
+#ifdef LIFE
+#define WALKS_MAX	1	/* of a driver with its own tables, until it begins again */
+#else
+#define WALKS_MAX	3
+#endif
+#define NAMED		0	/* the fault that hmm_mirror_cancel() names */
 
 /* Has someone else an interval notifier on all of this mm? Then insertions are deferred. */
 #ifndef OTHERS
@@ -102,6 +128,11 @@
 /* Are the windows there from the beginning? */
 #ifndef SUBSCRIBED
 #define SUBSCRIBED	false
+#endif
+
+/* Calls of hmm_mirror_fault() can be cancelled. */
+#if defined(LIFE) || defined(CANCEL)
+#define CALLS
 #endif
 
 /* Who invalidates, by what is held from start to end */
@@ -121,6 +152,7 @@
 #define CLEAR	0
 #define PROTECT	1
 #define RELEASE	2
+#define EXCLUSIVE	3
 
 /* Addresses are sets of pages: bit 0, bit 1, and the sentinel's page in bit 2. */
 #define PAGES		2
@@ -148,13 +180,16 @@ bool block;			/* the mirror has both pages in one block */
 #define covered(e, p)	(!((e) & STALE) && (!((e) & WRITE) || (pte[p] & WRITE)))
 
 /* struct mmu_notifier_subscriptions */
-#ifndef SELF
-#define SLOTS		5	/* two (nested) of each who invalidates, one of exit */
+#if defined(TAKES)
+#define SLOTS		(6 + FAULTS)	/* and one of each fault that takes pages */
+#elif defined(SELF)
+#define SLOTS		6	/* and one of the fault's own CPU faults */
 #else
-#define SLOTS		6	/* and one of the fault's own */
+#define SLOTS		5	/* two (nested) of each invalidating thread, one of exit */
 #endif
 #define SLOT_EXIT	4
 #define SLOT_SELF	5
+#define SLOT_TAKE(f)	(6 + (f))
 byte active_ranges[SLOTS];		/* the list of active ranges: the pages of each */
 bool started[SLOTS];		/* its start succeeded: only properties look */
 byte active_invalidate_ranges;
@@ -201,13 +236,35 @@ inline take_lock(free, locked)
 #define down_read()	take_lock(!lock_write, lock_read)
 
 /* struct hmm_mirror */
-bool dead, registered, freed;
+bool dying, dead, registered, freed;
 byte released, users = 1;
+bool over;			/* the mirror is unregistered, or never will be */
+byte working;			/* workers of the driver that are in hmm_mirror_fault() */
 bool have_window[WINDOWS] = SUBSCRIBED;
 byte range[FAULTS];		/* the list of ranges: the pages of each */
 bool collided[FAULTS];
+#ifdef OWN_TABLES
+/* range[] is begun_start and begun_end; these are start and end, which the driver writes. */
+byte part[FAULTS];
+byte read_pages[FAULTS];	/* seen_start and seen_end: what walks of the range have read */
+#endif
 bool faulting[FAULTS];		/* its own task is in a CPU fault of the walk, which */
 byte unseen[FAULTS];		/* has looked neither at this page nor behind it */
+#ifdef TAKES
+bool taking[FAULTS];		/* its own task is in make_device_exclusive_range() */
+#endif
+
+/* struct hmm_call, of each fault */
+bool in_calls[FAULTS];		/* the list of calls */
+byte call_error[FAULTS];
+bool notify[FAULTS];		/* TIF_NOTIFY_SIGNAL of its task */
+bool named[FAULTS];		/* hmm_mirror_cancel() found it: only properties look */
+#ifdef MUTATE_CANCEL_WAKES_SLEEPERS
+bool asleep[FAULTS];
+#endif
+
+/* User space answers without delay; its userfaultfd is closed. */
+bool in_haste, uffd_closed;
 
 byte mm_users = 1;
 byte ended;			/* faults that returned */
@@ -216,13 +273,16 @@ byte telling;			/* faults that published what the driver has not answered */
 #ifdef STORM
 byte storms = (WHO0 == IMMAP) + (WHO1 == IMMAP);
 #else
-byte storms = 1 + (WHO1 != NOBODY);
+byte storms = (WHO0 != NOBODY) + (WHO1 != NOBODY);
 #endif
 
 /* What functions return: 0 or */
 #define AGAIN		1	/* -EAGAIN */
 #define FAILED		2	/* any other errno */
 #define BUSY		3	/* -EBUSY */
+#define INTERRUPTED	4	/* -EINTR */
+#define DYING		5	/* -ESRCH, by which a call is cancelled */
+#define CANCELED	6	/* -ECANCELED */
 
 /* Who does something, as the local variable me: a fault by its number, or */
 #define NO_FAULT	FAULTS
@@ -233,7 +293,7 @@ byte storms = 1 + (WHO1 != NOBODY);
 hidden byte no_entry_survives, no_stale_commit, refusal_changes_nothing, not_touched_when_freed;
 hidden byte released_once, release_comes, mm_is_alive;
 hidden byte device_within_table, device_is_told, no_call_after_release, no_freed_folio;
-hidden byte blocks_are_whole;
+hidden byte blocks_are_whole, only_named_is_cancelled;
 
 #define touch()		assert(not_touched_when_freed || !freed)
 #define touch_mm()	assert(mm_is_alive || mm_users)
@@ -406,7 +466,8 @@ inline hmm_pt_drop_range(set, event)
 
 #define invalid(slot, q)	(started[slot] && has(active_ranges[slot], q))
 #define no_active(q)	(!invalid(0, q) && !invalid(1, q) && !invalid(2, q) && !invalid(3, q) && \
-			 !invalid(4, q) && !invalid(SLOTS - 1, q))
+			 !invalid(4, q) && !invalid(SLOTS - 3, q) && !invalid(SLOTS - 2, q) && \
+			 !invalid(SLOTS - 1, q))
 
 inline hmm_pt_publish(f)
 {
@@ -439,16 +500,37 @@ inline hmm_pt_publish(f)
 					 start_of((set) & range[f]) >= unseen[f])
 #endif
 
-inline hmm_mirror_collide(set)
+/* The range of the task that sends the event does not collide: hmm_mirror_taker(). */
+#if !defined(TAKES) || defined(MUTATE_TAKER_COLLIDES)
+#define hmm_range_takes(f, event)	false
+#elif defined(MUTATE_TAKEN_WITHOUT_COLLISION)
+#define hmm_range_takes(f, event)	((event) == EXCLUSIVE)
+#else
+#define hmm_range_takes(f, event)	((event) == EXCLUSIVE && (f) == me && taking[f])
+#endif
+
+#ifdef MUTATE_PART_COLLIDES
+#define begun(f)	(range[f] & part[f])
+#else
+#define begun(f)	range[f]
+#endif
+
+inline hmm_mirror_collide(set, event)
 {
 	for (j : 0 .. FAULTS - 1) {
-		collided[j] = collided[j] || ((range[j] & (set)) && !hmm_range_invalidates(j, set))
+		collided[j] = collided[j] || ((begun(j) & (set)) &&
+					      !hmm_range_invalidates(j, set) &&
+					      !hmm_range_takes(j, event))
 	}
 }
 
+#ifdef OWN_TABLES
+#define hmm_mirror_concerned(set, event)	true
+#else
 #define hmm_mirror_concerned(set, event)	\
 	(((event) == PROTECT && hmm_pt_writable(set)) || \
 	 ((event) != PROTECT && hmm_pt_occupied(set)))
+#endif
 
 /* What a driver does for an invalidation */
 inline hmm_mirror_sync(set, event)
@@ -473,11 +555,11 @@ inline hmm_mirror_invalidate(set, event, may_block)
 {
 #ifdef MUTATE_EMPTY_BEFORE_COLLISION
 	if
-	:: hmm_mirror_concerned(set, event) -> hmm_mirror_collide(set)
+	:: hmm_mirror_concerned(set, event) -> hmm_mirror_collide(set, event)
 	:: else
 	fi;
 #elif !defined(MUTATE_NO_COLLISION)
-	hmm_mirror_collide(set);
+	hmm_mirror_collide(set, event);
 #endif
 	if
 	:: hmm_mirror_concerned(set, event) ->
@@ -535,7 +617,70 @@ inline hmm_window_invalidate(w, set, event)
 	}
 }
 
-/* release() of the driver: after all callbacks, and once */
+/* ---------------------------------------------------------------- mm/hmm_cancel.c */
+
+/* At most once for a call. TIF_NOTIFY_SIGNAL stays set until the call ends. */
+inline hmm_call_cancel(c, error)
+{
+	if
+	:: !call_error[c] ->
+		call_error[c] = error;
+#ifdef MUTATE_CANCEL_WAKES_SLEEPERS
+		notify[c] = asleep[c]
+#else
+		notify[c] = true
+#endif
+	:: else
+	fi
+}
+
+/* Each function here is one step, because all of it is done under range_lock, a spinlock. */
+inline hmm_mirror_set_dying()
+{
+#ifdef LIFE
+	d_step {
+		touch();
+		dying = true;
+		for (j : 0 .. FAULTS - 1) {
+			if
+			:: in_calls[j] -> hmm_call_cancel(j, DYING)
+			:: else
+			fi
+		}
+		j = 0
+	}
+#else
+	skip
+#endif
+}
+
+/* With the cookie of fault f */
+inline hmm_mirror_cancel(f)
+{
+	d_step {
+		for (j : 0 .. FAULTS - 1) {
+			named[j] = (j == f && in_calls[j] && !call_error[j]);
+			if
+#if defined(MUTATE_CANCEL_ALL)
+			:: in_calls[j] -> hmm_call_cancel(j, CANCELED)
+#elif defined(MUTATE_CANCEL_STICKS)
+			:: j == f -> hmm_call_cancel(j, CANCELED)
+#else
+			:: j == f && in_calls[j] -> hmm_call_cancel(j, CANCELED)
+#endif
+			:: else
+			fi
+		}
+		j = 0
+	}
+}
+
+/* ------------------------------------------------------- and on with mm/hmm_mirror.c */
+
+/*
+ * The driver's release() is called once, after all callbacks. It may wait there until the driver's
+ * workers have returned from hmm_mirror_fault().
+ */
 inline hmm_mirror_release()
 {
 	atomic {
@@ -543,17 +688,23 @@ inline hmm_mirror_release()
 		touch();
 		released++
 	}
+	if
+	:: true -> !working
+	:: true
+	fi;
+	touch()
 }
 
 /*
- * Nobody's page is there; UNMAP of everything at exit comes along, too. All the windows have been
- * told before, so that nothing is left to be taken back.
+ * No page is mapped there. The callback also gets UNMAP of everything when the mm exits. All
+ * windows have had their callbacks before, so that nothing is left to be revoked.
  */
 inline hmm_sentinel_invalidate(event)
 {
 	touch();
 	if
 	:: event == RELEASE ->
+		hmm_mirror_set_dying();
 		down_write();
 		d_step {
 			same_seq[SENTINEL] = true;
@@ -864,6 +1015,10 @@ inline list_add_range(f, set)
 	d_step {
 		touch();
 		range[f] = set;
+#ifdef OWN_TABLES
+		part[f] = set;
+		read_pages[f] = NOTHING;
+#endif
 #ifndef MUTATE_RESET_AFTER_WAIT
 		collided[f] = false
 #endif
@@ -1017,6 +1172,16 @@ inline invalidate_self(q)
 	mn_itree_inv_end(SLOT_SELF)
 }
 
+/*
+ * Walks of the range may have read other parts before: max(addr, range->seen_end). A range of a
+ * fault is walked once.
+ */
+#if defined(OWN_TABLES) && !defined(MUTATE_OTHER_PARTS_UNSEEN)
+#define first_unseen(f, q)	(has(read_pages[f], 1) -> 2 : (has(read_pages[f], 0) -> 1 : (q)))
+#else
+#define first_unseen(f, q)	(q)
+#endif
+
 /* Without SELF no CPU fault invalidates, so that nobody asks who is in one. */
 inline hmm_range_cpu_fault(f, q)
 {
@@ -1027,7 +1192,7 @@ inline hmm_range_cpu_fault(f, q)
 		:: !served(q) ->
 			folio_next[q] = false;
 			faulting[f] = true;
-			unseen[f] = q;
+			unseen[f] = first_unseen(f, q);
 			if
 			:: own = 1 << q
 			:: own = BOTH		/* of a THP, or migrate_to_ram() around it */
@@ -1048,7 +1213,30 @@ inline hmm_range_cpu_fault(f, q)
 #endif
 }
 
-/* And hmm_range_check(). A second fault where the first has brought nothing is fruitless. */
+/* A cancelled call begins no new CPU fault, and gives up after each wait. */
+#ifdef CALLS
+#define cancelled(f)	call_error[f]
+#else
+#define cancelled(f)	false
+#endif
+
+inline hmm_range_check(f)
+{
+	if
+	:: cancelled(f) -> ret = INTERRUPTED
+	:: !cancelled(f) && collided[f] -> ret = BUSY
+	:: else
+	fi
+}
+
+/* Does the CPU fault wait for user space to provide the page? */
+#ifdef UFFD
+#define missing(q)	(!pte[q] && !uffd_closed)
+#else
+#define missing(q)	false
+#endif
+
+/* A second CPU fault at a page, after one that made no progress, is fruitless. */
 inline hmm_range_handle_fault(f, q)
 {
 #ifdef SELF
@@ -1061,10 +1249,7 @@ inline hmm_range_handle_fault(f, q)
 #else
 	hmm_range_cpu_fault(f, q);
 #endif
-	if
-	:: collided[f] -> ret = BUSY
-	:: else
-	fi
+	hmm_range_check(f)
 }
 
 /* Others than who locks it for writing can be the reason that the VMA's cannot be had. */
@@ -1104,11 +1289,57 @@ inline hmm_range_lost_lock(f)
 	hmm_range_renew(f, wide);
 	wide = 0;
 #endif
+	hmm_range_check(f)
+}
+
+#ifdef UFFD
+/*
+ * The fault waits with no lock held. The wait is interruptible: TIF_NOTIFY_SIGNAL wakes the task,
+ * and schedule() returns immediately if the flag is set before. User space answers at any time, or
+ * only when no other task can still cancel the fault: with LIFE, never.
+ */
+inline handle_userfault(f, q)
+{
+	atomic { hmm_range_unlock() }
 	if
-	:: collided[f] -> ret = BUSY			/* hmm_range_check() */
-	:: else
+	:: atomic { mmap_free -> pte[q] = PRESENT | WRITE }	/* UFFDIO_COPY */
+	:: true ->
+#ifdef MUTATE_CANCEL_WAKES_SLEEPERS
+		asleep[f] = true;
+#endif
+		atomic {
+			if
+#ifndef MUTATE_WAIT_UNINTERRUPTIBLE
+			:: notify[f]
+#endif
+			:: uffd_closed
+			:: in_haste && !call_error[f] -> pte[q] = PRESENT | WRITE
+			fi
+		}
+#ifdef MUTATE_CANCEL_WAKES_SLEEPERS
+		asleep[f] = false
+#endif
 	fi
 }
+
+/* VM_FAULT_RETRY, hmm_range_lost_lock(): walk->interrupted is from signal_pending(). */
+inline hmm_range_wait_for_user_space(f, q)
+{
+	handle_userfault(f, q);
+	atomic {
+		waited = (path == MMAP);
+		path = MMAP;
+		tried = false;
+		folio_next[q] = false
+	}
+#ifndef MUTATE_CHECK_BEFORE_WAIT_ONLY
+	if
+	:: notify[f] -> ret = INTERRUPTED
+	:: else -> hmm_range_check(f)
+	fi
+#endif
+}
+#endif
 
 #define walk_end(f)	(has(range[f], 1) -> 2 : 1)
 
@@ -1127,12 +1358,17 @@ inline hmm_range_walk_some(f)
 			tried = false;
 			waited = false
 		}
-	:: !ret && at < walk_end(f) && !served(at) ->
+	:: !ret && at < walk_end(f) && !served(at) && !missing(at) ->
 		queue(folio_next[at]);
 		if
 		:: hmm_range_handle_fault(f, at)
 		:: !waited -> hmm_range_lost_lock(f); break
 		fi
+#ifdef UFFD
+	:: !ret && at < walk_end(f) && missing(at) ->
+		hmm_range_wait_for_user_space(f, at);
+		break
+#endif
 #if defined(BLOCKS) || defined(MAYFAIL)
 	:: !ret && at < walk_end(f) -> atomic { failed = true; hmm_range_unlock() } break
 #endif
@@ -1147,7 +1383,7 @@ inline hmm_range_fault_entries(f)
 	atomic {
 		at = (has(range[f], 0) -> 0 : 1);
 		path = CPU;
-		ret = (collided[f] -> BUSY : 0)		/* hmm_range_check() */
+		hmm_range_check(f)
 	}
 	do
 	:: ret || failed || at == walk_end(f) -> break
@@ -1210,7 +1446,7 @@ inline hmm_fault_make_entries(f)
 inline hmm_fault_take_back(f, set)
 {
 #ifdef MUTATE_TAKE_BACK_WITHOUT_DRIVER
-	hmm_mirror_collide(set);
+	hmm_mirror_collide(set, CLEAR);
 	wide = hmm_pt_widen(set);
 	hmm_pt_drop_range(wide, CLEAR);
 	wide = 0;
@@ -1311,6 +1547,120 @@ inline hmm_fault_commit_stage(f)
 	fi
 }
 
+/* And hmm_fault_commit(), for faults that are not alone */
+inline hmm_fault_commit_runs(f)
+{
+	hmm_fault_make_entries(f);
+	if
+	:: ret
+	:: else -> hmm_fault_commit_stage(f)
+	fi
+}
+
+/* -------------------------------------------------------------- mm/hmm_exclusive.c */
+
+#ifdef TAKES
+#define takes(f)	has(TAKES, f)
+
+/*
+ * The CPU's entry becomes one that faults. The CPU gets the page back by an invalidation under the
+ * folio's lock, as for a migration. What other faults have read from the old entry is out of date.
+ */
+inline page_make_device_exclusive(f, q)
+{
+	atomic {
+		if
+		:: pte[q] && !(seen(f, q) & STALE) ->
+			check_gone(q);
+			for (j : 0 .. FAULTS - 1) {
+				seen(j, q) = (j != f && seen(j, q) -> seen(j, q) | STALE :
+							seen(j, q))
+			}
+			j = 0
+		/* Another page is mapped, or none. */
+		:: else -> folio[q] = false; ret = AGAIN
+		fi
+	}
+}
+
+/* For one page. GUP finds it again, or faults it in. There is no wait for the folio's lock. */
+inline make_device_exclusive_range(f, q)
+{
+	if
+	:: pte[q] & WRITE
+	:: !(pte[q] & WRITE) && !folio[q] -> handle_mm_fault(q)
+	:: !(pte[q] & WRITE) && folio[q] -> ret = AGAIN
+	fi;
+	if
+	:: atomic { !ret && pte[q] & WRITE && folio_free(q) ->
+			seen(f, q) = pte[q];
+			folio[q] = true
+		}
+		mn_itree_invalidate(SLOT_TAKE(f), 1 << q, EXCLUSIVE);
+		page_make_device_exclusive(f, q);
+		mn_itree_inv_end(SLOT_TAKE(f))
+	:: else -> ret = AGAIN
+	fi
+}
+
+inline hmm_exclusive_take_all(f, q)
+{
+	taking[f] = true;
+	make_device_exclusive_range(f, q);
+	taking[f] = false
+}
+
+inline hmm_exclusive_let_go(q)
+{
+	atomic {
+		folio[q] = false;
+		mmap_read = (alone -> mmap_read : mmap_read - 1)
+	}
+}
+
+/* And hmm_exclusive_survey(); hmm_exclusive_wait() comes last. */
+inline hmm_exclusive_take(f, q)
+{
+	atomic { down_read(); d_step {
+		touch();
+		ret = (hmm_range_retry(f) -> AGAIN : 0);
+		lock_read = false
+	} }
+	if
+	:: ret
+	:: else ->
+		atomic {
+			if
+			:: alone
+			:: !alone && mmap_free -> mmap_read++
+			fi
+		}
+		hmm_exclusive_take_all(f, q);
+		if
+		:: ret ->
+			atomic { mmap_read = (alone -> mmap_read : mmap_read - 1) }
+			!folio[q]
+		:: else
+		fi
+	fi
+}
+
+inline hmm_fault_take(f, q)
+{
+	hmm_exclusive_take(f, q);
+	if
+	:: ret
+	:: else ->
+		hmm_fault_commit_runs(f);
+		hmm_exclusive_let_go(q)
+	fi
+}
+#else
+#define takes(f)	false
+#endif
+
+/* ------------------------------------------------------------- and on with mm/hmm_fault.c */
+
 /* Of the piece, and whether the walk got as far, hmm_fault_walked() */
 #define first_page		(has(piece, 0) -> 0 : 1)
 #define served_all_before(f)	(has(piece, 0) || !has(range[f], 0) || seen(f, 0))
@@ -1334,11 +1684,14 @@ inline hmm_fault_try(f)
 		} }
 	:: !ret && failed && served_all_before(f) && !seen(f, first_page) -> ret = FAILED
 	:: else ->
-		hmm_fault_make_entries(f);
+#ifdef TAKES
 		if
-		:: ret
-		:: else -> hmm_fault_commit_stage(f)
+		:: takes(f) -> hmm_fault_take(f, first_page)
+		:: else -> hmm_fault_commit_runs(f)
 		fi
+#else
+		hmm_fault_commit_runs(f)
+#endif
 	fi
 }
 
@@ -1374,7 +1727,8 @@ inline hmm_fault_look(f, q)
 {
 	hmm_range_renew(f, piece);
 	if
-	:: collided[f] -> ret = AGAIN			/* hmm_range_check() */
+	:: cancelled(f) -> ret = INTERRUPTED		/* hmm_range_check() */
+	:: !cancelled(f) && collided[f] -> ret = AGAIN
 	:: else ->
 		atomic {
 			if
@@ -1396,10 +1750,13 @@ inline hmm_fault_look(f, q)
  */
 inline hmm_range_fault_locked(f, q)
 {
-	ret = (collided[f] -> BUSY : 0);		/* hmm_range_check() */
+	hmm_range_check(f);
 	do
 	:: atomic { !ret && served(q) -> pfn = pte[q]; seen(f, q) = pfn } break
-	:: !ret && !served(q) ->
+#ifdef UFFD
+	:: atomic { !ret && missing(q) -> ret = AGAIN }
+#endif
+	:: !ret && !served(q) && !missing(q) ->
 		queue(folio_next[q]);
 		hmm_range_handle_fault(f, q)
 	:: atomic { !ret && !served(q) && folio[q] -> ret = AGAIN }
@@ -1426,7 +1783,7 @@ inline hmm_fault_bring(f, q)
 		atomic {
 			if
 			:: ret == AGAIN -> collisions = COLLISIONS_MAX - 1
-			:: ret == FAILED
+			:: ret == FAILED || ret == INTERRUPTED
 			:: else ->
 				vain = (ret == BUSY && !collided[f]);
 				ret = (ret == BUSY || collided[f] -> AGAIN : 0)
@@ -1542,7 +1899,14 @@ inline hmm_fault_try_alone(f, q)
 	:: ret
 	:: else ->
 		alone = true;
+#ifdef TAKES
+		if
+		:: takes(f) -> hmm_fault_take(f, q)
+		:: else -> hmm_fault_commit_page(f, q)
+		fi;
+#else
 		hmm_fault_commit_page(f, q);
+#endif
 		alone = false
 	fi
 }
@@ -1606,14 +1970,54 @@ inline hmm_fault_progress(f)
 	fi
 }
 
+#ifdef MUTATE_CHECK_BEFORE_WAIT_ONLY
+#define hmm_fault_is_stopped(f)	false
+#else
+#define hmm_fault_is_stopped(f)	cancelled(f)
+#endif
+
 inline hmm_fault_piece(f)
 {
 	ret = AGAIN;
 	do
-	:: ret == AGAIN && usual -> ret = 0; hmm_fault_round(f)
-	:: ret == AGAIN && !usual -> ret = 0; hmm_fault_progress(f)
+	:: ret == AGAIN && hmm_fault_is_stopped(f) -> ret = INTERRUPTED; break
+	:: ret == AGAIN && !hmm_fault_is_stopped(f) && usual -> ret = 0; hmm_fault_round(f)
+	:: ret == AGAIN && !hmm_fault_is_stopped(f) && !usual -> ret = 0; hmm_fault_progress(f)
 	:: else -> break
 	od
+}
+
+/* mm/hmm_cancel.c: -ESRCH if the mirror is dying */
+inline hmm_call_begin(f)
+{
+	d_step {
+		touch();
+#ifndef MUTATE_CANCEL_STICKS
+		call_error[f] = 0;
+#endif
+#ifdef MUTATE_CALL_BEGINS_WHILE_DYING
+		in_calls[f] = true;
+#else
+		in_calls[f] = !dying;
+#endif
+		ret = (in_calls[f] -> 0 : FAILED)
+	}
+}
+
+inline hmm_call_end(f)
+{
+	d_step {
+		touch();
+		in_calls[f] = false;
+		ret = (call_error[f] -> call_error[f] : ret);
+		assert(only_named_is_cancelled || (ret == CANCELED) == named[f]);
+		assert(only_named_is_cancelled || ret != INTERRUPTED);
+		call_error[f] = 0;		/* is on the stack of the call */
+#ifndef MUTATE_CALL_LEAVES_FLAG
+		notify[f] = false;
+#endif
+		named[f] = false
+	}
 }
 
 proctype hmm_mirror_fault(byte f, piece; bool write)
@@ -1622,18 +2026,21 @@ proctype hmm_mirror_fault(byte f, piece; bool write)
 	byte at, path, now, pfn;
 	byte tries;
 	bool alone, vain, fits, failed, refused, waited, locked, tried;
-#ifdef SELF
+#ifdef CANCEL
+	bool later;
+#endif
+#if defined(SELF) || defined(TAKES)
 	byte w, hit, was, own;
 	bool blockable = true, found, skipped;
 #endif
 
 #ifdef LIFE
 end_without_mirror:
-	registered;
 	/*
-	 * The driver calls nothing after it unregistered: that is its part. Ours is that nobody
-	 * gets in whom unregistration, having waited for the others, does not know of.
+	 * The driver calls nothing after hmm_mirror_unregister() has returned. But a call may
+	 * have begun before, and not have its reference yet: it must not get one any more.
 	 */
+	atomic { registered -> working++ }
 	atomic {			/* hmm_mirror_get() */
 		if
 		:: freed -> goto out
@@ -1645,32 +2052,230 @@ end_without_mirror:
 #endif
 		fi
 	}
-#ifndef MUTATE_NO_MMGET
+#endif
+#ifdef CALLS
+call:	hmm_call_begin(f);
+	if
+	:: ret -> goto put
+	:: else
+	fi;
+#endif
+#if defined(LIFE) && !defined(MUTATE_NO_MMGET)
 	atomic {
 		touch();
 		if
 		:: mm_users -> mm_users++
-		:: else -> goto put
+		:: else -> goto end_call
 		fi
 	}
 #endif
-#endif
 	hmm_fault_piece(f);
-#ifdef LIFE
-#ifndef MUTATE_NO_MMGET
+#if defined(LIFE) && !defined(MUTATE_NO_MMGET)
 	mm_users--;			/* mmput_async() */
 #endif
-put:	atomic {			/* hmm_mirror_put() */
+#ifdef CALLS
+end_call:
+	hmm_call_end(f);
+put:
+	skip;
+#endif
+#ifdef CANCEL
+	/* Its task may call hmm_mirror_fault() again. */
+	if
+	:: f == NAMED && !later ->
+		atomic { later = true; ret = 0; collisions = 0; fruitless = 0 }
+		goto call
+	:: true
+	fi;
+#endif
+#ifdef LIFE
+	atomic {			/* hmm_mirror_put() */
 		touch();
 		users--
 	}
-out:
+out:	working--;
 #endif
 	atomic {
 		ended++;
 		assert(device_is_told || telling || (mpt[0] == dev[0] && mpt[1] == dev[1]))
 	}
 }
+
+#ifdef CANCEL
+/* At any time: before the call begins, after it has ended, or while it is under way */
+proctype canceller()
+{
+	byte j;
+
+	hmm_mirror_cancel(NAMED);
+	in_haste = true
+}
+#endif
+
+/* ------------------------------- a driver with tables of its own, HMM_MIRROR_OWN_TABLES */
+
+#ifdef OWN_TABLES
+/* What other walks have read counts, unless this walk reads all of it again. */
+inline hmm_range_walk_begin(f)
+{
+	d_step {
+		at = start_of(part[f]);
+		read_pages[f] = (read_pages[f] & ~part[f] -> read_pages[f] : NOTHING)
+	}
+}
+
+inline hmm_range_walk_end(f)
+{
+	read_pages[f] = read_pages[f] | part[f]
+}
+
+/* mmap_lock is held, and is not dropped. */
+inline hmm_range_fault(f)
+{
+	hmm_range_walk_begin(f);
+	hmm_range_check(f);
+	do
+	:: atomic { !ret && has(part[f], at) && served(at) ->
+			seen(f, at) = pte[at];
+			at++;
+			tried = false
+		}
+	:: !ret && has(part[f], at) && !served(at) -> hmm_range_handle_fault(f, at)
+	:: else -> break
+	od;
+	atomic {
+		hmm_range_walk_end(f);
+		at = 0;
+		tried = false
+	}
+}
+
+/* The driver walks one range of both pages part by part, in any order, and also twice. */
+inline own_tables_walk(f)
+{
+	do
+	:: atomic { !ret && walks < WALKS_MAX ->
+			walks++;
+#if WALKS_MAX == 1
+			set = BOTH;
+#else
+			select(set : 1 .. BOTH);
+#endif
+			part[f] = set;
+			set = 0
+		}
+		hmm_range_fault(f)
+	:: atomic { !ret && seen(f, 0) && seen(f, 1) } break
+	:: atomic { ret || walks == WALKS_MAX -> ret = (ret -> ret : AGAIN) } break
+	od;
+	walks = 0
+}
+
+/* The table of the driver is both mpt[] and dev[]. */
+inline own_tables_commit(f)
+{
+	atomic { down_write(); d_step {
+		if
+		:: hmm_range_retry(f) -> ret = AGAIN
+		:: else ->
+			stage = BOTH;
+			hmm_pt_publish(f);
+			driver_writes(BOTH);
+			stage = 0
+		fi;
+		lock_write = false
+	} }
+}
+
+/* hmm_range_begin() and a reference on mm_users, which the walk needs */
+inline hmm_range_begin(f)
+{
+#ifdef LIFE
+	atomic {			/* hmm_mirror_get() */
+		if
+		:: freed || !users -> ret = FAILED
+		:: else ->
+			users++;
+			if
+			:: mm_users -> mm_users++
+			:: else -> users--; ret = FAILED
+			fi
+		fi
+	}
+	if
+	:: ret
+	:: else ->
+		hmm_range_begin_alive(f, BOTH);
+		atomic {
+			if
+			:: ret -> users--; mm_users--
+			:: else
+			fi
+		}
+	fi
+#else
+	hmm_range_begin_alive(f, BOTH)
+#endif
+}
+
+inline hmm_range_end(f)
+{
+	hmm_range_end_alive(f);
+#ifdef LIFE
+	users--				/* hmm_mirror_put() */
+#endif
+}
+
+inline own_tables_once(f)
+{
+	atomic { mmap_free -> mmap_read++ }
+	own_tables_walk(f);
+	atomic {
+		mmap_read--;
+#ifdef LIFE
+		mm_users--
+#endif
+	}
+	if
+	:: ret
+	:: else -> own_tables_commit(f)
+	fi;
+	hmm_range_end(f);
+	ret = (ret -> AGAIN : 0)
+}
+
+/* The driver begins again until the range has not collided. */
+proctype own_tables(byte f; bool write)
+{
+	byte me = f, piece = BOTH, set, stage, wide, told, ret, j, p, at, walks;
+	bool refused, tried;
+	byte w, hit, was, own;
+	bool blockable = true, found, skipped, was_dead;
+
+#ifdef LIFE
+end_without_mirror:
+	atomic { registered -> working++ }
+#endif
+	do
+	:: true ->
+		hmm_range_begin(f);
+		if
+		:: ret -> break
+		:: else -> own_tables_once(f)
+		fi;
+		if
+		:: ret -> ret = 0
+		:: else -> break
+		fi
+	od;
+	atomic {
+#ifdef LIFE
+		working--;
+#endif
+		ended++
+	}
+}
+#endif
 
 /* ---------------------------------- registration of mm/hmm_mirror.c, exit of the mm */
 
@@ -1697,9 +2302,16 @@ proctype lifetime()
 	/* hmm_mirror_unregister() */
 	if
 	:: true
-	:: goto failed		/* never: exit comes alone */
+	/* Never. The process exits, and its userfaultfd is closed. */
+	:: uffd_closed = true; goto failed
 	fi;
+#ifndef MUTATE_RELEASE_BEFORE_CANCEL
+	hmm_mirror_set_dying();
 	hmm_mirror_kill();
+#else
+	hmm_mirror_kill();
+	hmm_mirror_set_dying();
+#endif
 	users--;		/* hmm_mirror_put() */
 #ifndef MUTATE_UNREGISTER_LEAVES_FAULTS
 	!users;
@@ -1725,7 +2337,7 @@ proctype lifetime()
 		freed = true
 	}
 failed:
-	skip
+	over = true
 }
 
 proctype exit_mm()
@@ -1756,9 +2368,13 @@ init {
 	bool write;
 
 	atomic {
+#ifndef UFFD
 		pte[0] = PRESENT | WRITE;
 		pte[1] = PRESENT | WRITE;
+#endif
+#if WHO0 != NOBODY
 		run invalidator(WHO0, 0);
+#endif
 #if WHO1 != NOBODY
 		run invalidator(WHO1, 2);
 #endif
@@ -1766,16 +2382,28 @@ init {
 		run lifetime();
 		run exit_mm();
 #endif
+#ifdef CANCEL
+		run canceller();
+#endif
 		select(write : 0 .. 1);
-		run hmm_mirror_fault(0, FIRST, write);
+#ifdef OWN_TABLES
+		run own_tables(0, write);
+#else
+		run hmm_mirror_fault(0, FIRST, write || takes(0));
 #if FAULTS == 2
-		run hmm_mirror_fault(1, SECOND, !write);
+		run hmm_mirror_fault(1, SECOND, !write || takes(1));
+#endif
 #endif
 		write = false
 	}
 }
 
 #define calm	(storms == 0)
+#ifdef LIFE
+#define all_ended	(over && (ended == FAULTS || !registered))
+#else
+#define all_ended	(ended == FAULTS)
+#endif
 #ifdef LIVE
-ltl every_fault_ends { (<> calm) -> (<> (ended == FAULTS)) }
+ltl every_fault_ends { (<> calm) -> (<> all_ended) }
 #endif

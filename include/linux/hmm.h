@@ -173,16 +173,9 @@ int hmm_range_begin(struct hmm_range *range);
 bool hmm_range_retry(const struct hmm_range *range);
 void hmm_range_end(struct hmm_range *range);
 
-#ifdef CONFIG_HMM_EXCLUSIVE
+/* Only with CONFIG_DEVICE_PRIVATE, which a driver that calls this selects */
 int hmm_range_make_exclusive(struct hmm_range *range, unsigned long start,
 			     unsigned long end, struct page **pages);
-#else
-static inline int hmm_range_make_exclusive(struct hmm_range *range, unsigned long start,
-					   unsigned long end, struct page **pages)
-{
-	return -EOPNOTSUPP;
-}
-#endif
 
 /*
  * How long, in milliseconds, a driver should go on retrying a range that

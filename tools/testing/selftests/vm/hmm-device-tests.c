@@ -346,11 +346,11 @@ TEST_F(hmm_pair, exclusive_of_one_device)
 	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
 	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
 	ASSERT_EQ(NPAGES, dmirror_exclusive(&second, self->mem, NPAGES));
-	EXPECT_EQ(0, dmirror_has_exclusive(&second, self->mem, NPAGES) &&
-		     dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_RW));
+	if (dmirror_has_exclusive(&second, self->mem, NPAGES))
+		EXPECT_EQ(0, dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_RW));
 	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
-	EXPECT_EQ(0, dmirror_has_exclusive(&second, self->mem, NPAGES) &&
-		     dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_RW));
+	if (dmirror_has_exclusive(&second, self->mem, NPAGES))
+		EXPECT_EQ(0, dmirror_maps(&self->dev, self->mem, NPAGES, MAPS_RW));
 	close(second.fd);
 }
 

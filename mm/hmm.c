@@ -108,8 +108,9 @@ static_assert(MAX_POSSIBLE_PHYSMEM_BITS - PAGE_SHIFT <= HMM_PFN_ATTR_SHIFT);
  * @range: what to walk
  * @mm: whose page table
  * @vma: the VMA that was entered last
- * @fault_flags: how to take faults: %FAULT_FLAG_VMA_LOCK if @vma alone is locked, and
- *	%FAULT_FLAG_ALLOW_RETRY if they may drop the lock
+ * @fault_flags: how to take faults: %FAULT_FLAG_VMA_LOCK if @vma alone is locked,
+ *	%FAULT_FLAG_ALLOW_RETRY if they may drop the lock, and
+ *	%FAULT_FLAG_INTERRUPTIBLE if they may wait for user space
  * @path: which lock the walk has taken; that of the mm if it was any use
  * @default_req: the request flags of every page
  * @input_req: which request flags of an input entry count as well
@@ -347,26 +348,30 @@ static bool hmm_range_may_wait_for_migration(const struct hmm_range_walk *walk)
 }
 
 /*
- * For @count pages with one request, which hmm_range_may_fault() lets pass. Only the
- * first fault makes an error: when another one fails, the walk comes to that page,
- * after it has stored those before it.
+ * May a fault that needs care be taken now? hmm_range_handle_faults() says which do. Then
+ * @folio has to be kept meanwhile, if there is one.
  */
-/* May a fault that needs care be taken now? See hmm_range_handle_faults(). */
 static int hmm_range_check_fault(const struct hmm_range_walk *walk, unsigned long addr,
-				 unsigned int flags)
+				 unsigned int flags, struct folio **folio)
 {
 	if (hmm_mm_is_killed(walk->mm))
 		return -EINTR;
 	if (flags & FAULT_FLAG_RETRY_NOWAIT &&
-	    !hmm_fault_needs_no_io(walk->vma, addr, flags & FAULT_FLAG_WRITE))
+	    !hmm_fault_needs_no_io(walk->vma, addr, flags & FAULT_FLAG_WRITE, folio))
 		return -EAGAIN;
 	return 0;
 }
 
+/*
+ * For @count pages with one request, which hmm_range_may_fault() lets pass. Only the
+ * first fault makes an error: when another one fails, the walk comes to that page,
+ * after it has stored those before it.
+ */
 static __always_inline int hmm_range_take_faults(struct hmm_range_walk *walk,
 						 unsigned long addr, unsigned int count,
 						 unsigned int flags, bool careful)
 {
+	struct folio *folio = NULL;
 	unsigned int done;
 	vm_fault_t fault;
 	int ret;
@@ -374,11 +379,13 @@ static __always_inline int hmm_range_take_faults(struct hmm_range_walk *walk,
 	for (done = 0; done < count; done++, addr += PAGE_SIZE) {
 		if (done && fatal_signal_pending(current))
 			break;
-		ret = careful ? hmm_range_check_fault(walk, addr, flags) : 0;
+		ret = careful ? hmm_range_check_fault(walk, addr, flags, &folio) : 0;
 		if (ret)
 			return done ? 0 : ret;
 		fault = hmm_range_cpu_fault(walk, addr, addr == walk->waited ?
 				flags | FAULT_FLAG_TRIED : flags);
+		if (careful && folio)
+			folio_put(folio);
 		if (unlikely(fault & (VM_FAULT_RETRY | VM_FAULT_COMPLETED) &&
 			     flags & FAULT_FLAG_ALLOW_RETRY))
 			return hmm_range_lost_lock(walk, addr, fault, flags);
@@ -429,12 +436,6 @@ static int hmm_range_handle_faults(struct hmm_range_walk *walk,
 
 	if (req & HMM_PFN_REQ_WRITE)
 		flags |= FAULT_FLAG_WRITE;
-	/*
-	 * A wait for user space can be ended by a signal, and by the cancellation of the
-	 * fault, which sends no real one.
-	 */
-	if (flags & FAULT_FLAG_KILLABLE && userfaultfd_armed(walk->vma))
-		flags |= FAULT_FLAG_INTERRUPTIBLE;
 
 	hmm_range_unpin(walk);
 	if (unlikely(walk->careful))
@@ -1298,6 +1299,14 @@ static int hmm_range_walk_vma(struct hmm_range_walk *walk,
 	walk->locked = walk->report & HMM_PFN_ATTRIBUTES ||
 		       (IS_ENABLED(CONFIG_PCI_P2PDMA) &&
 			vma->vm_flags & VM_MIXEDMAP);
+
+	/*
+	 * A wait for user space can be ended by a signal, and by the cancellation of the
+	 * fault, which sends no real one.
+	 */
+	walk->fault_flags &= ~FAULT_FLAG_INTERRUPTIBLE;
+	if (walk->fault_flags & FAULT_FLAG_KILLABLE && userfaultfd_armed(vma))
+		walk->fault_flags |= FAULT_FLAG_INTERRUPTIBLE;
 
 	walk->ahead = 1;
 	walk->expect = 0;

@@ -24,20 +24,22 @@
  *	reverse mapping: reclaim, migration, writeback, KSM	the lock of the folio
  *
  * What they have begun before is waited for: they need none of these locks to end. The
- * last one is taken after the CPU fault, which needs it itself, and after all that
- * allocates memory: then the page has to be there still.
+ * last one cannot be held over a CPU fault, which needs it itself, nor while memory is
+ * allocated. So the page is looked at with its folio locked; if it is not mapped, or what it
+ * takes to publish it is not there, that is done with the folio unlocked, and then it is
+ * locked and looked at again. A reference on the folio keeps it what is to be locked.
  *
- * So the last kind may win once more, and so may those who find a page by its file and
- * lock nothing of this: truncation, direct I/O, DAX. A CPU fault needs what they hold:
- * nothing can keep them out for as long as it takes. The fault ends when it is faster for
- * once, or when the file does.
+ * So the last kind may win once more, but hardly twice. Those who find a page by its file
+ * and lock nothing of this may, again and again: truncation, direct I/O, DAX. A CPU fault
+ * needs what they hold: nothing can keep them out for as long as it takes. The fault ends
+ * when it is faster for once, or when the file does.
  *
  * No CPU fault is taken meanwhile that may start I/O, or wait for it or for user space,
  * which may need mmap_lock: see mm/hmm_resident.c. Such a fault is taken in the usual way,
- * with no lock held, and brings the page into memory for the next time. A page of a shared
- * mapping becomes writable in the usual way only if the file system takes part in that
- * (->page_mkwrite()). What is left are faults that meet hole punching of shmem, and a page
- * that is reclaimed after it was looked for.
+ * with no lock held, and brings the page into memory for the next time. A reference keeps
+ * it there until it is mirrored. A page of a shared mapping becomes writable in the usual
+ * way only if the file system takes part in that (->page_mkwrite()). What is left are faults
+ * that meet hole punching of shmem.
  */
 #include <linux/hmm.h>
 #include <linux/pagemap.h>
@@ -59,10 +61,11 @@
 #define HMM_FAULT_FRUITLESS_MAX	100
 
 /*
- * How often to try while others are kept out. The first time may take away what another
- * fault has mirrored, or was about to.
+ * How many steps to take while others are kept out: two for a page that is mapped, two
+ * more each time that it goes. The first time may take away what another fault has
+ * mirrored, or was about to.
  */
-#define HMM_FAULT_ALONE_MAX		4
+#define HMM_FAULT_ALONE_MAX		8
 
 /* Faults of so many pages, the commonest, have their arrays on the stack. */
 #define HMM_FAULT_SMALL		4
@@ -95,6 +98,7 @@ struct hmm_fault_arrays {
  * @alone: others are kept out, as far as they are by mmap_lock and that of the VMA
  * @vain: why the page was not to be had while others were kept out, though nothing has
  *	collided; 0 if it was
+ * @held: has the page at @start, and a reference by which it stays in memory; or NULL
  * @empty: nothing is mapped in all of the window
  * @range: the piece, and all of the blocks that are mirrored and that it cuts
  * @exclusive: some of @range is mirrored with HMM_PTE_EXCLUSIVE
@@ -118,6 +122,7 @@ struct hmm_fault {
 	enum hmm_mirror_count path;
 	bool alone;
 	int vain;
+	struct folio *held;
 	bool empty;
 	struct hmm_range range;
 	bool exclusive;
@@ -535,81 +540,6 @@ static unsigned long hmm_fault_entry(const struct hmm_fault *fault)
 	return (pfn & need) == need ? pfn : 0;
 }
 
-/*
- * What is mapped at the page now? Nobody who began before is still changing it, and
- * who begins from now on collides.
- */
-static int hmm_fault_look(struct hmm_fault *fault, unsigned long *pfn)
-{
-	struct hmm_range *range = &fault->range;
-	int ret = hmm_range_renew(range);
-
-	if (ret)
-		return ret;
-	*range->hmm_pfns = 0;
-	ret = hmm_range_fault_locked(range);
-	*pfn = hmm_fault_entry(fault);
-	return ret == -EBUSY ? -EAGAIN : ret;
-}
-
-static struct folio *hmm_fault_get_folio(struct hmm_fault *fault, struct page *page)
-{
-	struct folio *folio;
-
-	/* Under the lock the page is what it was, and its struct page is there. */
-	guard(rwsem_read)(&fault->mirror->lock);
-	if (hmm_range_retry(&fault->range))
-		return NULL;
-	folio = page_folio(page);
-	return folio_try_get(folio) ? folio : NULL;
-}
-
-/* So that nobody comes to the page by the reverse mapping */
-static struct folio *hmm_fault_lock_folio(struct hmm_fault *fault, struct page *page)
-{
-	struct folio *folio = hmm_fault_get_folio(fault, page);
-
-	if (!folio)
-		return NULL;
-	if (folio_lock_killable(folio))
-		goto put;
-	/* Or it has been split. */
-	if (page_folio(page) == folio)
-		return folio;
-	folio_unlock(folio);
-put:
-	folio_put(folio);
-	return NULL;
-}
-
-/*
- * The last look, and the commit, with those kept out that can be. For hugetlb the look
- * takes a lock that belongs before that of the folio: who has it and waits for a folio
- * holds mmap_lock, or that of the VMA, and is kept out as well.
- */
-static int hmm_fault_commit_alone(struct hmm_fault *fault, struct hmm_pt_stage *stage)
-{
-	unsigned long pfn = *fault->range.hmm_pfns, now;
-	struct folio *folio;
-	int ret;
-
-	/*
-	 * Who migrates memory of a device comes once, and does not lock it. What is exclusive
-	 * is not mapped: nothing is to be seen there.
-	 */
-	if (pfn & (HMM_PFN_DEVICE | HMM_PTE_EXCLUSIVE))
-		return hmm_fault_commit_stage(fault, stage);
-	folio = hmm_fault_lock_folio(fault, hmm_pfn_to_page(pfn));
-	if (!folio)
-		return -EAGAIN;
-	ret = hmm_fault_look(fault, &now);
-	if (!ret)
-		ret = now == pfn ? hmm_fault_commit_stage(fault, stage) : -EAGAIN;
-	folio_unlock(folio);
-	folio_put(folio);
-	return ret;
-}
-
 /* Commit what is valid from @start to @end: less if DMA does not reach all of it. */
 static int hmm_fault_commit(struct hmm_fault *fault, unsigned long start,
 			    unsigned long *end)
@@ -625,8 +555,7 @@ static int hmm_fault_commit(struct hmm_fault *fault, unsigned long start,
 			     fault->maps ? fault->maps + first : NULL);
 		ret = hmm_pt_prepare(pt, &stage);
 		if (!ret) {
-			ret = fault->alone ? hmm_fault_commit_alone(fault, &stage) :
-					     hmm_fault_commit_stage(fault, &stage);
+			ret = hmm_fault_commit_stage(fault, &stage);
 			hmm_pt_unstage(pt, &stage);
 			break;
 		}
@@ -752,52 +681,176 @@ static long hmm_fault_round(struct hmm_fault *fault)
 	return ret;
 }
 
-/* Bring the page at the beginning. -EAGAIN: try again, or wait for what it takes. */
-static int hmm_fault_bring(struct hmm_fault *fault)
+static void hmm_fault_let_go(struct hmm_fault *fault)
 {
-	unsigned long pfn;
-	int ret = hmm_fault_look(fault, &pfn);
+	if (fault->held)
+		folio_put(fault->held);
+	fault->held = NULL;
+}
+
+/* Have the folio of the page at the beginning, by which it stays in memory. */
+static void hmm_fault_hold(struct hmm_fault *fault)
+{
+	struct mm_struct *mm = fault->mirror->mm;
+	struct folio *folio;
+
+	if (mmap_read_lock_killable(mm))
+		return;
+	folio = hmm_resident_folio(mm, fault->start);
+	mmap_read_unlock(mm);
+	if (!folio)
+		return;
+	hmm_fault_let_go(fault);
+	fault->held = folio;
+}
+
+/* What is mapped at the page now, and mirrored? Who began before has come to its end. */
+static int hmm_fault_look(struct hmm_fault *fault)
+{
+	struct hmm_range *range = &fault->range;
+	int ret = hmm_range_renew(range);
 
 	if (ret)
 		return ret;
+	*range->hmm_pfns = 0;
+	ret = hmm_range_fault_locked(range);
+	if (ret)
+		return ret == -EBUSY ? -EAGAIN : ret;
 	down_read(&fault->mirror->lock);
 	hmm_fault_remember(fault);
 	up_read(&fault->mirror->lock);
 	/* What the device has for itself is its own, also where the CPU does not say so. */
 	if (fault->exclusive)
-		*fault->range.hmm_pfns = *fault->words;
-	if (pfn || fault->exclusive || fault->flags & HMM_FAULT_PRESENT)
-		return 0;
+		*range->hmm_pfns = *fault->words;
+	return hmm_fault_entry(fault) ? hmm_fault_make_entries(fault, fault->start, fault->end) :
+					0;
+}
+
+/* Take the CPU fault. It may collide: what it has brought is looked at again. */
+static int hmm_fault_bring(struct hmm_fault *fault)
+{
+	int ret;
+
 	hmm_fault_request(fault);
 	ret = hmm_range_fault_locked(&fault->range);
+	/* The usual way waits, with no lock held. */
 	if (ret == -EAGAIN)
 		fault->collisions = HMM_FAULT_COLLISIONS_MAX - 1;
 	if (ret && ret != -EBUSY)
 		return ret;
-	return ret || !hmm_fault_entry(fault) ? hmm_fault_fruitless(fault, -EFAULT) : 0;
+	return ret || !hmm_fault_entry(fault) ? hmm_fault_fruitless(fault, -EFAULT) : -EAGAIN;
 }
 
-static long hmm_fault_commit_page(struct hmm_fault *fault)
+/*
+ * Is @folio what others would have to lock who come to the page by the reverse mapping?
+ * Who migrates memory of a device comes once, and does not lock it. What is exclusive is
+ * not mapped.
+ */
+static bool hmm_fault_is_alone(const struct hmm_fault *fault, const struct folio *folio)
 {
-	unsigned long end = fault->end;
+	unsigned long pfn = *fault->range.hmm_pfns;
 
-	return hmm_fault_commit(fault, fault->start, &end) ?: 1;
+	if (pfn & (HMM_PFN_DEVICE | HMM_PTE_EXCLUSIVE))
+		return true;
+	guard(rwsem_read)(&fault->mirror->lock);
+	return folio && !hmm_range_retry(&fault->range) &&
+	       page_folio(hmm_pfn_to_page(pfn)) == folio;
 }
 
-static long hmm_fault_try_alone(struct hmm_fault *fault)
+/* Have the folio of the page that was seen, and look again with it locked. */
+static int hmm_fault_keep(struct hmm_fault *fault)
 {
-	int ret = hmm_fault_bring(fault);
+	struct folio *folio;
 
-	if (ret || !hmm_fault_entry(fault))
+	hmm_fault_let_go(fault);
+	/* Under the lock the page is what it was, and its struct page is there. */
+	guard(rwsem_read)(&fault->mirror->lock);
+	if (hmm_range_retry(&fault->range))
+		return -EAGAIN;
+	folio = page_folio(hmm_pfn_to_page(*fault->range.hmm_pfns));
+	if (folio_try_get(folio))
+		fault->held = folio;
+	return -EAGAIN;
+}
+
+/**
+ * struct hmm_fault_alone - what is prepared for a page while others are kept out
+ * @stage: for hmm_pt_publish()
+ * @entry: what it is for; 0: for nothing
+ * @word: the same, as hmm_pt_prepare() has left it
+ */
+struct hmm_fault_alone {
+	struct hmm_pt_stage stage;
+	unsigned long entry;
+	unsigned long word;
+};
+
+static void hmm_fault_unprepare(struct hmm_fault *fault, struct hmm_fault_alone *alone)
+{
+	if (alone->entry)
+		hmm_pt_unstage(&fault->mirror->pt, &alone->stage);
+	alone->entry = 0;
+}
+
+/* This allocates memory, for which a folio that is locked might have to be waited. */
+static int hmm_fault_prepare(struct hmm_fault *fault, struct hmm_fault_alone *alone)
+{
+	hmm_fault_unprepare(fault, alone);
+	alone->entry = *fault->words;
+	alone->word = alone->entry;
+	hmm_pt_stage(&alone->stage, fault->start, fault->end, &alone->word, fault->maps);
+	return hmm_pt_prepare(&fault->mirror->pt, &alone->stage) ?: -EAGAIN;
+}
+
+/* The last look, and if all is prepared the commit: then the number of pages, or an errno */
+static long hmm_fault_finish(struct hmm_fault *fault, struct hmm_fault_alone *alone,
+			     const struct folio *folio, bool *is_alone)
+{
+	long ret = hmm_fault_look(fault);
+
+	*is_alone = !ret && hmm_fault_entry(fault) && hmm_fault_is_alone(fault, folio);
+	if (!*is_alone || !alone->entry || *fault->words != alone->entry)
 		return ret;
-	return fault->flags & HMM_FAULT_EXCLUSIVE ? hmm_fault_take(fault, fault->end) :
-						    hmm_fault_commit_page(fault);
+	ret = hmm_fault_commit_stage(fault, &alone->stage) ?: 1;
+	if (ret == -EAGAIN)
+		hmm_fault_unprepare(fault, alone);
+	return ret;
+}
+
+/*
+ * One step with mmap_lock held for writing: take the CPU fault, prepare what it takes to
+ * publish the page, or do that. It is done with the folio locked since before the last
+ * look, so that nobody comes by the reverse mapping. For hugetlb the look takes a lock
+ * that belongs before that of the folio: who has it and waits for a folio holds mmap_lock,
+ * or that of the VMA, and is kept out as well.
+ */
+static long hmm_fault_try_alone(struct hmm_fault *fault, struct hmm_fault_alone *alone)
+{
+	struct folio *folio = fault->held;
+	bool is_alone;
+	long ret;
+
+	if (folio && folio_lock_killable(folio))
+		return -EINTR;
+	ret = hmm_fault_finish(fault, alone, folio, &is_alone);
+	if (folio)
+		folio_unlock(folio);
+	if (ret)
+		return ret;
+	if (!hmm_fault_entry(fault))
+		return fault->flags & HMM_FAULT_PRESENT ? 0 : hmm_fault_bring(fault);
+	if (!(fault->flags & HMM_FAULT_EXCLUSIVE))
+		return is_alone ? hmm_fault_prepare(fault, alone) : hmm_fault_keep(fault);
+	/* A large folio with one reference more cannot be split. */
+	hmm_fault_let_go(fault);
+	return hmm_fault_take(fault, fault->end);
 }
 
 /* With mmap_lock held for writing */
 static long hmm_fault_progress_locked(struct hmm_fault *fault)
 {
 	struct vm_area_struct *vma = vma_lookup(fault->mirror->mm, fault->start);
+	struct hmm_fault_alone alone = {};
 	unsigned int tries;
 	long ret = -EAGAIN;
 
@@ -806,13 +859,14 @@ static long hmm_fault_progress_locked(struct hmm_fault *fault)
 	vma_start_write(vma);
 	fault->alone = true;
 	for (tries = 0; ret == -EAGAIN && tries < HMM_FAULT_ALONE_MAX; tries++) {
-		ret = hmm_fault_try_alone(fault);
+		ret = hmm_fault_try_alone(fault, &alone);
 		if (ret == -EAGAIN)
 			hmm_fault_count_collision(fault);
 		if (fault->vain || fault->collisions < HMM_FAULT_COLLISIONS_MAX)
 			break;
 	}
 	fault->alone = false;
+	hmm_fault_unprepare(fault, &alone);
 	return ret;
 }
 
@@ -828,6 +882,7 @@ static long hmm_fault_progress(struct hmm_fault *fault)
 	fault->end = fault->small_end;
 	fault->path = HMM_COUNT_PROGRESS;
 	fault->vain = 0;
+	hmm_fault_hold(fault);
 	range->start = fault->start;
 	range->end = fault->end;
 	ret = hmm_fault_make_room(fault);
@@ -861,12 +916,13 @@ static long hmm_fault_piece(struct hmm_fault *fault)
 	fault->fruitless = 0;
 	do {
 		if (hmm_fault_is_stopped(fault))
-			return -EINTR;
-		if (fault->collisions < HMM_FAULT_COLLISIONS_MAX)
+			ret = -EINTR;
+		else if (fault->collisions < HMM_FAULT_COLLISIONS_MAX)
 			ret = hmm_fault_round(fault);
 		else
 			ret = hmm_fault_progress(fault);
 	} while (ret == -EAGAIN);
+	hmm_fault_let_go(fault);
 	if (ret > 0)
 		hmm_mirror_count(fault->mirror, fault->path, 1);
 	/* After many collisions, little by little */
@@ -967,8 +1023,8 @@ static long hmm_fault_call(struct hmm_fault *fault)
  * are mirrored in blocks that can reach beyond the range, if they did before.
  *
  * While userfaultfd is waited for, and I/O, no lock is held. Faults of what is in memory
- * end beside others who invalidate the range by system calls and CPU faults, however often
- * they do; beside the reverse mapping and truncation, when they leave a gap.
+ * end beside others who invalidate the range by system calls, CPU faults and the reverse
+ * mapping, however often they do; beside truncation, when that leaves a gap.
  *
  * With %HMM_FAULT_EXCLUSIVE the CPU loses the pages, and what else is mirrored of them
  * goes from other mirrors. The entries are hmm_pte_exclusive(), and each is of one page:

@@ -175,7 +175,9 @@ static inline void hmm_range_saw(struct hmm_range *range, unsigned long start,
 	range->seen_end = max(range->seen_end, end);
 }
 
-bool hmm_fault_needs_no_io(struct vm_area_struct *vma, unsigned long addr, bool write);
+struct folio *hmm_resident_folio(struct mm_struct *mm, unsigned long addr);
+bool hmm_fault_needs_no_io(struct vm_area_struct *vma, unsigned long addr, bool write,
+			   struct folio **folio);
 
 int hmm_range_fault_locked(struct hmm_range *range);
 int hmm_range_fault_entries(struct hmm_range *range, enum hmm_mirror_count *path);

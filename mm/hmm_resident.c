@@ -11,13 +11,14 @@
  * the flag.
  *
  * So the page table entry is looked at before the fault, and what it takes to serve the
- * fault. The answer is a hint: the page may be reclaimed between this and the fault. The
- * caller has just seen it brought into memory, and whatever else changes the entry is
- * kept out by mmap_lock.
+ * fault. A page that is not mapped will do if it is in memory and stays there: the caller
+ * has a reference on it, by which it cannot be reclaimed. Truncation still can take it.
+ * Whatever else changes the entry is kept out by mmap_lock.
  */
 #include <linux/hmm.h>
 #include <linux/hugetlb.h>
 #include <linux/pagemap.h>
+#include <linux/pagewalk.h>
 #include <linux/shmem_fs.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
@@ -26,61 +27,58 @@
 #include "internal.h"
 #include "swap.h"
 
-/* Is a page in the page cache, or the swap cache, and has been read? */
-static bool hmm_cache_has(struct address_space *mapping, pgoff_t index)
+/* A folio that is in the page cache, or the swap cache, and has been read; or NULL */
+static struct folio *hmm_cache_get(struct address_space *mapping, pgoff_t index)
 {
 	struct folio *folio = filemap_get_folio(mapping, index);
-	bool has;
 
 	if (IS_ERR(folio))
-		return false;
-	has = folio_test_uptodate(folio);
+		return NULL;
+	if (folio_test_uptodate(folio))
+		return folio;
 	folio_put(folio);
-	return has;
+	return NULL;
 }
 
 /*
- * The same for a file of a file system, which may have the folio locked while it reads or
- * writes. A mark starts read-ahead, where that is done at all.
+ * The same for a file of a file system. A mark starts read-ahead, where that is done at
+ * all. A folio that is locked for I/O makes the fault give up.
  */
-static bool hmm_page_cache_has(const struct vm_area_struct *vma, pgoff_t index)
+static struct folio *hmm_page_cache_get(const struct vm_area_struct *vma, pgoff_t index)
 {
-	struct folio *folio = filemap_get_folio(vma->vm_file->f_mapping, index);
-	bool has;
+	struct folio *folio = hmm_cache_get(vma->vm_file->f_mapping, index);
 
-	if (IS_ERR(folio))
-		return false;
-	has = folio_test_uptodate(folio) && !folio_test_locked(folio);
-	if (folio_test_readahead(folio) && vma->vm_file->f_ra.ra_pages &&
-	    !(vma->vm_flags & VM_RAND_READ))
-		has = false;
+	if (!folio || !folio_test_readahead(folio) || !vma->vm_file->f_ra.ra_pages ||
+	    vma->vm_flags & VM_RAND_READ)
+		return folio;
 	folio_put(folio);
-	return has;
+	return NULL;
+}
+
+static struct folio *hmm_swap_cache_get(swp_entry_t swp)
+{
+	struct swap_info_struct *si = get_swap_device(swp);
+	struct folio *folio;
+
+	if (!si)
+		return NULL;
+	folio = hmm_cache_get(swap_address_space(swp), swap_cache_index(swp));
+	put_swap_device(si);
+	return folio;
 }
 
 /* A hole in a file of shmem takes memory only; NULL in the page cache stands for it. */
-static bool hmm_shmem_has(struct address_space *mapping, pgoff_t index)
+static bool hmm_shmem_has(struct address_space *mapping, pgoff_t index, struct folio **folio)
 {
-	struct folio *folio = filemap_get_entry(mapping, index);
+	struct folio *entry = filemap_get_entry(mapping, index);
 
-	if (xa_is_value(folio))
+	if (xa_is_value(entry))
 		return false;
-	if (!folio)
+	if (!entry)
 		return true;
-	folio_put(folio);
-	return hmm_cache_has(mapping, index);
-}
-
-static bool hmm_swap_cache_has(swp_entry_t swp)
-{
-	struct swap_info_struct *si = get_swap_device(swp);
-	bool has;
-
-	if (!si)
-		return false;
-	has = hmm_cache_has(swap_address_space(swp), swap_cache_index(swp));
-	put_swap_device(si);
-	return has;
+	folio_put(entry);
+	*folio = hmm_cache_get(mapping, index);
+	return *folio;
 }
 
 /* Does the file system take part when the page of a shared mapping becomes writable? */
@@ -91,23 +89,28 @@ static bool hmm_vma_notifies_write(const struct vm_area_struct *vma)
 }
 
 /* The page of a file that is not mapped. Only of these faults is it known what they do. */
-static bool hmm_file_has(struct vm_area_struct *vma, unsigned long addr)
+static bool hmm_file_has(struct vm_area_struct *vma, unsigned long addr, struct folio **folio)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 	pgoff_t index = linear_page_index(vma, addr);
 
 	/* A folio of shmem is locked by reclaim and migration, not for I/O. */
 	if (shmem_mapping(mapping))
-		return hmm_shmem_has(mapping, index);
-	return vma->vm_ops->fault == filemap_fault && hmm_page_cache_has(vma, index);
+		return hmm_shmem_has(mapping, index, folio);
+	if (vma->vm_ops->fault == filemap_fault)
+		*folio = hmm_page_cache_get(vma, index);
+	return *folio;
 }
 
-static bool hmm_swap_pte_needs_no_io(pte_t pte)
+static bool hmm_swap_pte_needs_no_io(pte_t pte, struct folio **folio)
 {
 	swp_entry_t swp = pte_to_swp_entry(pte);
 
 	/* Migration is waited for, or not, by the walk; poison is an error. */
-	return non_swap_entry(swp) || hmm_swap_cache_has(swp);
+	if (non_swap_entry(swp))
+		return true;
+	*folio = hmm_swap_cache_get(swp);
+	return *folio;
 }
 
 /* The pte at @addr, or none if there is no table or a larger entry */
@@ -137,16 +140,20 @@ static pte_t hmm_read_pte(struct vm_area_struct *vma, unsigned long addr, bool *
  * @vma: VMA
  * @addr: address in @vma
  * @write: the fault is for writing
+ * @folio: out: what the fault will map, with a reference for the caller to drop after the
+ *	fault; NULL if nothing has to be kept
  *
  * Context: mmap_lock is held for writing. Does not sleep.
  * Return: true if the fault starts no I/O and waits for none, as far as can be told now;
- * false if it may.
+ * false if it may, or may wait for user space.
  */
-bool hmm_fault_needs_no_io(struct vm_area_struct *vma, unsigned long addr, bool write)
+bool hmm_fault_needs_no_io(struct vm_area_struct *vma, unsigned long addr, bool write,
+			   struct folio **folio)
 {
 	bool huge;
 	pte_t pte;
 
+	*folio = NULL;
 	/* Pages come from the pool, and are in memory as long as they exist. */
 	if (is_vm_hugetlb_page(vma))
 		return true;
@@ -157,6 +164,49 @@ bool hmm_fault_needs_no_io(struct vm_area_struct *vma, unsigned long addr, bool 
 	if (huge || pte_present(pte))
 		return true;
 	if (!pte_none_mostly(pte))
-		return hmm_swap_pte_needs_no_io(pte);
-	return vma_is_anonymous(vma) || hmm_file_has(vma, addr);
+		return hmm_swap_pte_needs_no_io(pte, folio);
+	return vma_is_anonymous(vma) || hmm_file_has(vma, addr, folio);
+}
+
+/* With mmap_lock held. What is mapped; else what would be, if it is in memory */
+static struct folio *hmm_resident_in_vma(struct vm_area_struct *vma, unsigned long addr)
+{
+	struct folio_walk fw;
+	struct folio *folio = folio_walk_start(&fw, vma, addr, 0);
+	bool huge;
+	pte_t pte;
+
+	if (folio) {
+		folio_get(folio);
+		folio_walk_end(&fw, vma);
+		return folio;
+	}
+	if (is_vm_hugetlb_page(vma) || vma_is_dax(vma))
+		return NULL;
+	pte = hmm_read_pte(vma, addr, &huge);
+	if (huge || pte_present(pte))
+		return NULL;
+	if (!pte_none_mostly(pte))
+		hmm_swap_pte_needs_no_io(pte, &folio);
+	else if (vma->vm_file)
+		folio = hmm_cache_get(vma->vm_file->f_mapping, linear_page_index(vma, addr));
+	return folio;
+}
+
+/**
+ * hmm_resident_folio() - get the folio of a page that is in memory
+ * @mm: address space
+ * @addr: address
+ *
+ * A reference keeps a folio in the page cache or the swap cache, though not mapped.
+ *
+ * Context: mmap_lock is held. May sleep, but waits for no I/O.
+ * Return: The folio, with a reference; or NULL if there is none, or it is not to be had.
+ */
+struct folio *hmm_resident_folio(struct mm_struct *mm, unsigned long addr)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, addr);
+
+	mmap_assert_locked(mm);
+	return vma ? hmm_resident_in_vma(vma, addr) : NULL;
 }

@@ -281,17 +281,28 @@ static unsigned long own_access(struct kunit *test, struct own_driver *own)
 	return count;
 }
 
+static void own_zap(struct own_driver *own, unsigned long i)
+{
+	i %= OWN_PAGES;
+	do_madvise(own->mm, own->addr + i * PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
+	if (i % 4 == 0)
+		do_madvise(own->mm, own->addr, OWN_PAGES * PAGE_SIZE, MADV_DONTNEED);
+}
+
+/* These drivers have no other way but to be faster once: so it rests as long as it works. */
 static int own_zap_thread(void *arg)
 {
 	struct own_driver *own = arg;
-	unsigned long i = 0;
+	unsigned long begin, i = 0;
 
 	while (!kthread_should_stop()) {
-		i = (i + 7) % OWN_PAGES;
-		do_madvise(own->mm, own->addr + i * PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
-		if (i % 4 == 0)
-			do_madvise(own->mm, own->addr, OWN_PAGES * PAGE_SIZE, MADV_DONTNEED);
-		cond_resched();
+		begin = jiffies;
+		do {
+			own_zap(own, i);
+			i += 7;
+			cond_resched();
+		} while (time_before(jiffies, begin + 2));
+		schedule_timeout_idle(jiffies - begin);
 	}
 	return 0;
 }
@@ -417,7 +428,7 @@ static void fault_beside_zaps(struct kunit *test)
 	own->zapper = kthread_run(own_zap_thread, own, "hmm_own_zap");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, own->zapper);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, own_stop, own));
-	for (i = 0; i < 300 || ktime_before(ktime_get(), end); i++) {
+	for (i = 0; i < 50 || ktime_before(ktime_get(), end); i++) {
 		KUNIT_ASSERT_EQ(test, 0, kind->fault(own, i % 8, 1 + i % 9));
 		accesses += own_access(test, own);
 	}

@@ -160,6 +160,7 @@ struct path_file {
 	bool locked_alone;
 	bool may_retry;
 	bool killable;
+	bool interruptible;
 	bool lets_lock;
 	unsigned int locks;
 	unsigned int lock_seq;
@@ -270,6 +271,7 @@ static void path_note(struct vm_fault *vmf)
 	path_file.may_retry = fault_flag_allow_retry_first(vmf->flags) &&
 			      !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT);
 	path_file.killable = vmf->flags & FAULT_FLAG_KILLABLE;
+	path_file.interruptible = vmf->flags & FAULT_FLAG_INTERRUPTIBLE;
 	path_file.lets_lock = path_lets_lock(vmf->vma);
 	path_file.early |= READ_ONCE(path_file.active);
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT && path_file.lock_seq != seq) {
@@ -351,6 +353,8 @@ static void fault_waits(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, path_file.locked_alone);
 	KUNIT_EXPECT_TRUE(test, path_file.may_retry);
 	KUNIT_EXPECT_TRUE(test, path_file.killable);
+	/* That is for waits for user space. */
+	KUNIT_EXPECT_FALSE(test, path_file.interruptible);
 	expect_paths(fake, &before, 0, 1, 0);
 
 	/* The second wait was under mmap_lock: that was the one that is allowed. */
@@ -453,7 +457,7 @@ static void waits_in_progress(struct kunit *test)
 static void lets_others_in(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX + 6, PATH_IS_INVALIDATED);
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX + 10, PATH_IS_INVALIDATED);
 
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, 2, path_file.locks);
@@ -957,7 +961,7 @@ static void storm(struct kunit *test)
 	ktime_t end = ktime_add_ms(ktime_get(), MSEC_PER_SEC);
 	unsigned long i, before, worst = 0;
 
-	for (i = 0; i < 300 || ktime_before(ktime_get(), end); i++) {
+	for (i = 0; i < 50 || ktime_before(ktime_get(), end); i++) {
 		before = hmm_fake_stats(fake).collisions;
 		KUNIT_ASSERT_EQ(test, 1, hmm_fake_fault(fake, AT(storm->addr, i % STORM_PAGES),
 							1, HMM_FAULT_READ));

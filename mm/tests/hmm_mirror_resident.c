@@ -3,10 +3,13 @@
  * CPU faults that are taken with mmap_lock held for writing: none of them starts I/O or
  * waits for it.
  */
+#include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
+#include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/shmem_fs.h>
+#include <linux/swap.h>
 #include <linux/swapops.h>
 
 #include "hmm_mirror_test.h"
@@ -43,6 +46,8 @@ static int resident_read_folio(struct file *file, struct folio *folio)
 		resident.locked++;
 	folio_zero_range(folio, 0, folio_size(folio));
 	folio_mark_uptodate(folio);
+	/* A batch of new pages has a reference, too. */
+	lru_add_drain();
 	folio_unlock(folio);
 	return 0;
 }
@@ -247,6 +252,9 @@ static void unknown_handler(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, false));
 	KUNIT_EXPECT_EQ(test, 0, resident.reads);
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
+	/* In the page cache, too: the handler may do as it likes. */
+	do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, false));
 	resident_drop(addr);
 }
 
@@ -274,6 +282,63 @@ static void memory_only(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, true));
 }
 
+/* As reclaim does it, without a pause */
+static int reclaim_thread(void *arg)
+{
+	struct address_space *mapping = arg;
+	unsigned long i;
+
+	while (!kthread_should_stop()) {
+		for (i = 0; i < RESIDENT_PAGES; i++) {
+			struct folio *folio = filemap_lock_folio(mapping, i);
+
+			if (IS_ERR(folio))
+				continue;
+			try_to_unmap(folio, 0);
+			folio_unlock(folio);
+			folio_put(folio);
+		}
+		invalidate_mapping_pages(mapping, 0, -1);
+		cond_resched();
+	}
+	return 0;
+}
+
+static void stop_reclaim(void *arg)
+{
+	kthread_stop(arg);
+}
+
+/* What is reclaimed again and again is kept once others are kept out. */
+static void reclaimed(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = resident_new(fake, MAP_SHARED, &resident_ops);
+	ktime_t end = ktime_add_ms(ktime_get(), MSEC_PER_SEC);
+	struct task_struct *task;
+	unsigned long i, before, worst = 0;
+
+	hmm_fake_fault_all(fake, addr, RESIDENT_PAGES, HMM_FAULT_READ);
+	task = kthread_run(reclaim_thread, resident.file->f_mapping, "hmm_reclaim");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, stop_reclaim, task));
+	for (i = 0; i < 100 || ktime_before(ktime_get(), end); i++) {
+		before = hmm_fake_stats(fake).collisions;
+		KUNIT_ASSERT_EQ(test, 1, hmm_fake_fault(fake, AT(addr, i % RESIDENT_PAGES), 1,
+							HMM_FAULT_READ));
+		worst = max(worst, hmm_fake_stats(fake).collisions - before);
+	}
+	kunit_release_action(test, stop_reclaim, task);
+	kunit_info(test, "%lu faults, %u reads, %lu collisions, %lu at most, progress %lu", i,
+		   resident.reads, hmm_fake_stats(fake).collisions, worst,
+		   hmm_fake_stats(fake).progress);
+	KUNIT_EXPECT_GT(test, resident.reads, RESIDENT_PAGES);
+	/* The page may be gone before it is held: then it is read once more. */
+	KUNIT_EXPECT_LE(test, worst, 4 * HMM_FAULT_COLLISIONS_MAX);
+	KUNIT_EXPECT_EQ(test, 0, resident.locked);
+	resident_drop(addr);
+}
+
 static struct kunit_case hmm_mirror_resident_cases[] = {
 	KUNIT_CASE(file_without_readahead),
 	KUNIT_CASE(readahead_mark),
@@ -281,6 +346,7 @@ static struct kunit_case hmm_mirror_resident_cases[] = {
 	KUNIT_CASE(migrating),
 	KUNIT_CASE(unknown_handler),
 	KUNIT_CASE(memory_only),
+	KUNIT_CASE(reclaimed),
 	{}
 };
 

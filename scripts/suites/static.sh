@@ -137,7 +137,7 @@ spelling()
 
 	for file in *; do
 		[ "$file" = build ] || [ "$file" = COPYING ] || echo "$file"
-	done | xargs codespell
+	done | xargs codespell --ignore-words-list=damon
 }
 
 stale()

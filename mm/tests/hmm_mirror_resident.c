@@ -12,6 +12,7 @@
 #include <linux/swap.h>
 #include <linux/swapops.h>
 
+#include "../internal.h"
 #include "hmm_mirror_test.h"
 #include "hmm_range_states.h"
 
@@ -83,21 +84,27 @@ static void resident_put(void *unused)
 	fput(resident.file);
 }
 
-static unsigned long resident_map(struct hmm_fake *fake, unsigned long flags,
-				  const struct vm_operations_struct *ops)
+static void resident_set_ops(unsigned long addr, const struct vm_operations_struct *ops)
 {
-	struct kunit *test = fake->test;
 	struct vm_area_struct *vma;
-	unsigned long addr;
 
-	addr = hmm_fake_map_file(fake, SZ_512M, RESIDENT_PAGES * PAGE_SIZE, resident.file,
-				 flags);
 	mmap_write_lock(current->mm);
 	vma = vma_lookup(current->mm, addr);
 	vma->vm_ops = ops;
 	/* Who wants to know of writes maps pages read-only at first. */
 	vma_set_page_prot(vma);
 	mmap_write_unlock(current->mm);
+}
+
+static unsigned long resident_map(struct hmm_fake *fake, unsigned long flags,
+				  const struct vm_operations_struct *ops)
+{
+	struct kunit *test = fake->test;
+	unsigned long addr;
+
+	addr = hmm_fake_map_file(fake, SZ_512M, RESIDENT_PAGES * PAGE_SIZE, resident.file,
+				 flags);
+	resident_set_ops(addr, ops);
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, RESIDENT_PAGES * PAGE_SIZE,
 					    MADV_RANDOM));
 	return addr;
@@ -282,23 +289,135 @@ static void memory_only(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, true));
 }
 
-/* As reclaim does it, without a pause */
-static int reclaim_thread(void *arg)
+/* As reclaim does it: what nobody has a reference on goes. */
+static void reclaim(struct address_space *mapping)
 {
-	struct address_space *mapping = arg;
 	unsigned long i;
 
-	while (!kthread_should_stop()) {
-		for (i = 0; i < RESIDENT_PAGES; i++) {
-			struct folio *folio = filemap_lock_folio(mapping, i);
+	for (i = 0; i < RESIDENT_PAGES; i++) {
+		struct folio *folio = filemap_lock_folio(mapping, i);
 
-			if (IS_ERR(folio))
-				continue;
-			try_to_unmap(folio, 0);
-			folio_unlock(folio);
-			folio_put(folio);
-		}
-		invalidate_mapping_pages(mapping, 0, -1);
+		if (IS_ERR(folio))
+			continue;
+		try_to_unmap(folio, 0);
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	invalidate_mapping_pages(mapping, 0, -1);
+}
+
+/* Between the look and the fault, of which this is the beginning. It must not sleep. */
+static vm_fault_t reclaim_around(struct vm_fault *vmf, pgoff_t first, pgoff_t last)
+{
+	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
+	struct folio *folio;
+
+	if (!(vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
+		return 0;
+	folio = filemap_get_folio(mapping, vmf->pgoff);
+	if (IS_ERR(folio))
+		return 0;
+	if (folio_trylock(folio)) {
+		mapping_evict_folio(mapping, folio);
+		folio_unlock(folio);
+	}
+	folio_put(folio);
+	return 0;
+}
+
+static void kept_for_fault(struct kunit *test)
+{
+	static const struct vm_operations_struct ops = {
+		.fault = filemap_fault,
+		.map_pages = reclaim_around,
+	};
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = resident_new(fake, MAP_SHARED, &ops);
+
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
+	do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED);
+	/* Batches have references, too. */
+	lru_add_drain_all();
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, false));
+	KUNIT_EXPECT_EQ(test, 1, resident.reads);
+	KUNIT_EXPECT_EQ(test, 0, resident.locked);
+	resident_drop(addr);
+}
+
+/*
+ * A fault of two pages, of which the second one collides, again and again. When it waits for
+ * mmap_lock to keep others out, for the first one alone, that is reclaimed.
+ */
+static struct {
+	struct mmu_notifier_range range;
+	struct work_struct collide, reclaim;
+	struct completion locked;
+	unsigned int left;
+} waiting;
+
+static void waiting_collide(struct work_struct *work)
+{
+	mmu_notifier_invalidate_range_start(&waiting.range);
+	mmu_notifier_invalidate_range_end(&waiting.range);
+}
+
+static void waiting_reclaim(struct work_struct *work)
+{
+	struct mm_struct *mm = waiting.range.mm;
+
+	mmap_read_lock(mm);
+	complete(&waiting.locked);
+	while (!rwsem_is_contended(&mm->mmap_lock))
+		schedule_timeout_idle(1);
+	reclaim(resident.file->f_mapping);
+	mmap_read_unlock(mm);
+}
+
+static vm_fault_t waiting_fault(struct vm_fault *vmf)
+{
+	if (!waiting.left)
+		return filemap_fault(vmf);
+	schedule_work(&waiting.collide);
+	flush_work(&waiting.collide);
+	if (!--waiting.left) {
+		schedule_work(&waiting.reclaim);
+		wait_for_completion(&waiting.locked);
+	}
+	return VM_FAULT_NOPAGE;
+}
+
+static void kept_until_mirrored(struct kunit *test)
+{
+	static const struct vm_operations_struct ops = { .fault = waiting_fault };
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = AT(resident_new(fake, MAP_SHARED, &resident_ops),
+				RESIDENT_PAGES - 1);
+	struct hmm_mirror_stats before;
+
+	hmm_fake_map_file(fake, SZ_512M + RESIDENT_PAGES * PAGE_SIZE, PAGE_SIZE,
+			  resident.file, MAP_SHARED);
+	resident_set_ops(AT(addr, 1), &ops);
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
+	before = hmm_fake_stats(fake);
+	mmu_notifier_range_init(&waiting.range, MMU_NOTIFY_CLEAR, 0, current->mm, addr,
+				AT(addr, 2));
+	INIT_WORK(&waiting.collide, waiting_collide);
+	INIT_WORK(&waiting.reclaim, waiting_reclaim);
+	init_completion(&waiting.locked);
+	waiting.left = HMM_FAULT_COLLISIONS_MAX;
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 2, HMM_FAULT_READ));
+	flush_work(&waiting.reclaim);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress - before.progress);
+	/* That one, once; and the second page */
+	KUNIT_EXPECT_EQ(test, 2, resident.reads);
+	KUNIT_EXPECT_EQ(test, 0, resident.locked);
+	resident_drop(addr);
+}
+
+static int reclaim_thread(void *arg)
+{
+	while (!kthread_should_stop()) {
+		reclaim(arg);
 		cond_resched();
 	}
 	return 0;
@@ -346,6 +465,8 @@ static struct kunit_case hmm_mirror_resident_cases[] = {
 	KUNIT_CASE(migrating),
 	KUNIT_CASE(unknown_handler),
 	KUNIT_CASE(memory_only),
+	KUNIT_CASE(kept_for_fault),
+	KUNIT_CASE(kept_until_mirrored),
 	KUNIT_CASE(reclaimed),
 	{}
 };

@@ -12,6 +12,7 @@
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
+#include <linux/huge_mm.h>
 #include <linux/iommu.h>
 #include <linux/iommu-dma.h>
 
@@ -90,22 +91,8 @@ static enum dma_data_direction hmm_dma_direction(bool write)
 	return write ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
 }
 
-/**
- * hmm_dma_map() - let a device access a block of pages
- * @dev: device that hmm_dma_check() accepts
- * @pfn: the first page
- * @order: log2 of how many there are
- * @write: whether the device may write them
- * @map: out: the mapping, for hmm_dma_unmap()
- *
- * The pages need not be allocated any more: whoever maps them finds out later, and
- * before the device does.
- *
- * Context: May sleep.
- * Return: 0; -EOPNOTSUPP if the device does not reach the pages; -ENOMEM.
- */
-int hmm_dma_map(struct device *dev, unsigned long pfn, unsigned int order, bool write,
-		dma_addr_t *map)
+static int hmm_dma_map_pages(struct device *dev, unsigned long pfn, unsigned int order,
+			     bool write, dma_addr_t *map)
 {
 	size_t size = PAGE_SIZE << order;
 	dma_addr_t addr;
@@ -116,23 +103,106 @@ int hmm_dma_map(struct device *dev, unsigned long pfn, unsigned int order, bool 
 
 	addr = dma_map_page_attrs(dev, pfn_to_page(pfn), 0, size, hmm_dma_direction(write),
 				  HMM_DMA_ATTRS);
+	/* Why is not told. The IOMMU has run out of addresses, as a rule. */
 	if (dma_mapping_error(dev, addr))
-		return -ENOMEM;
+		return -ENOSPC;
 	*map = addr | (dma_addr_t)order << HMM_DMA_ORDER_SHIFT | HMM_DMA_MAPPED |
 	       (write ? HMM_DMA_WRITE : 0);
 	return 0;
 }
 
-/**
- * hmm_dma_unmap() - a device does not access a block of pages any more
- * @dev: device
- * @map: of hmm_dma_map()
- *
- * Context: Any. Does not sleep.
- */
-void hmm_dma_unmap(struct device *dev, dma_addr_t map)
+static void hmm_dma_unmap_pages(struct device *dev, dma_addr_t map)
 {
 	dma_unmap_page_attrs(dev, map & ~(dma_addr_t)HMM_DMA_FLAGS,
 			     PAGE_SIZE << hmm_dma_order(map),
 			     hmm_dma_direction(map & HMM_DMA_WRITE), HMM_DMA_ATTRS);
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+/* What a mm has got of it once it keeps: for that mm it is always the same. */
+static bool hmm_dma_is_huge_zero(unsigned long pfn)
+{
+	return (pfn & ~(BIT(PMD_ORDER) - 1)) == READ_ONCE(huge_zero_pfn);
+}
+#else
+static bool hmm_dma_is_huge_zero(unsigned long pfn)
+{
+	return false;
+}
+#endif
+
+/* Map a part of the zero page, or the huge one, which is mapped as a whole at @shared. */
+static int hmm_dma_map_zero(struct hmm_pt *pt, dma_addr_t *shared, unsigned int shared_order,
+			    unsigned long pfn, unsigned int order, dma_addr_t *map)
+{
+	unsigned long first = pfn & ~(BIT(shared_order) - 1);
+	int ret;
+
+	guard(mutex)(&pt->zero_lock);
+	if (!*shared) {
+		ret = hmm_dma_map_pages(pt->dma_dev, first, shared_order, false, shared);
+		if (ret)
+			return ret;
+	}
+	*map = (*shared & ~(dma_addr_t)HMM_DMA_FLAGS) + ((dma_addr_t)(pfn - first) << PAGE_SHIFT);
+	*map |= (dma_addr_t)order << HMM_DMA_ORDER_SHIFT | HMM_DMA_MAPPED | HMM_DMA_SHARED;
+	return 0;
+}
+
+/**
+ * hmm_dma_map() - let the device access a block of pages
+ * @pt: mirror page table, with a device that hmm_dma_check() accepts
+ * @pfn: the first page
+ * @order: log2 of how many there are
+ * @write: whether the device may write them
+ * @map: out: the mapping, for hmm_dma_unmap()
+ *
+ * Memory that was never written is one page, or one huge page, at any number of addresses.
+ * That is mapped once.
+ *
+ * The pages need not be allocated any more: whoever maps them finds out later, and
+ * before the device does.
+ *
+ * Context: May sleep.
+ * Return: 0; -EOPNOTSUPP if the device does not reach the pages; -ENOSPC if it does not get
+ * an address for them.
+ */
+int hmm_dma_map(struct hmm_pt *pt, unsigned long pfn, unsigned int order, bool write,
+		dma_addr_t *map)
+{
+	if (!write && is_zero_pfn(pfn))
+		return hmm_dma_map_zero(pt, &pt->zero_map, 0, pfn, order, map);
+	if (!write && hmm_dma_is_huge_zero(pfn) && order <= PMD_ORDER &&
+	    !hmm_dma_map_zero(pt, &pt->huge_zero_map, PMD_ORDER, pfn, order, map))
+		return 0;
+	return hmm_dma_map_pages(pt->dma_dev, pfn, order, write, map);
+}
+
+/**
+ * hmm_dma_unmap() - the device does not access a block of pages any more
+ * @pt: mirror page table
+ * @map: of hmm_dma_map()
+ *
+ * Context: Any. Does not sleep.
+ */
+void hmm_dma_unmap(const struct hmm_pt *pt, dma_addr_t map)
+{
+	if (!(map & HMM_DMA_SHARED))
+		hmm_dma_unmap_pages(pt->dma_dev, map);
+}
+
+/**
+ * hmm_dma_unmap_zero() - undo what hmm_dma_map() has mapped once
+ * @pt: mirror page table, of which nothing else is mapped any more
+ *
+ * Context: Any. Does not sleep.
+ */
+void hmm_dma_unmap_zero(struct hmm_pt *pt)
+{
+	if (pt->zero_map)
+		hmm_dma_unmap_pages(pt->dma_dev, pt->zero_map);
+	if (pt->huge_zero_map)
+		hmm_dma_unmap_pages(pt->dma_dev, pt->huge_zero_map);
+	pt->zero_map = 0;
+	pt->huge_zero_map = 0;
 }

@@ -497,6 +497,8 @@ static int hmm_fault_sync(struct hmm_fault *fault, const struct hmm_pt_stage *st
 	struct hmm_mirror *mirror = fault->mirror;
 	int ret;
 
+	if (!mirror->reg.ops->sync_cpu_device_pagetables)
+		return 0;
 	WRITE_ONCE(fault->range.syncing, current);
 	ret = mirror->reg.ops->sync_cpu_device_pagetables(mirror, &update);
 	WRITE_ONCE(fault->range.syncing, NULL);
@@ -931,6 +933,30 @@ static long hmm_fault_piece(struct hmm_fault *fault)
 	return ret;
 }
 
+/*
+ * Up to where the device has, from @start on, all that is asked for. Nothing is to be done
+ * for that: it stays as it is, also its DMA addresses.
+ */
+static unsigned long hmm_fault_sufficient(struct hmm_fault *fault, unsigned long start)
+{
+	unsigned long need = HMM_PTE_VALID;
+	struct hmm_pt_iter iter;
+
+	if (fault->flags & HMM_FAULT_EXCLUSIVE)
+		need |= HMM_PTE_EXCLUSIVE;
+	if (fault->flags & HMM_FAULT_WRITE)
+		need |= HMM_PTE_WRITE;
+	guard(rwsem_read)(&fault->mirror->lock);
+	if (fault->mirror->dead)
+		return start;
+	hmm_pt_for_each(&iter, fault->mirror, start, fault->limit) {
+		if (iter.addr != start || (iter.pte.pfn & need) != need)
+			break;
+		start = iter.end;
+	}
+	return start;
+}
+
 static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
 {
 	unsigned long size = fault->flags & HMM_FAULT_EXCLUSIVE ? HMM_FAULT_EXCLUSIVE_PIECE :
@@ -939,6 +965,11 @@ static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
 
 	fault->size = size;
 	for (; start < fault->limit; start = fault->end) {
+		fault->end = hmm_fault_sufficient(fault, start);
+		if (fault->end > start) {
+			pages += (fault->end - start) >> PAGE_SHIFT;
+			continue;
+		}
 		fault->start = start;
 		fault->small_end = min3(fault->limit, start + fault->size,
 					ALIGN_DOWN(start, size) + size);
@@ -960,6 +991,8 @@ static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
 	}
 	if (pages)
 		return pages;
+	if (fault->flags & HMM_FAULT_PRESENT && (fault->empty || !ret))
+		return 0;
 	return ret < 0 ? ret : -EFAULT;
 }
 
@@ -1020,7 +1053,9 @@ static long hmm_fault_call(struct hmm_fault *fault)
  *
  * Faults the pages in, mirrors them, and has the driver write its page table, see
  * %HMM_UPDATE_DEVICE_RFAULT. That is called a number of times for a large range. Pages
- * are mirrored in blocks that can reach beyond the range, if they did before.
+ * are mirrored in blocks that can reach beyond the range, if they did before. Pages that
+ * are mirrored already, as they are to be, stay so, with their DMA addresses; the driver
+ * is not called for them, unless others of their piece are lacking.
  *
  * While userfaultfd is waited for, and I/O, no lock is held. Faults of what is in memory
  * end beside others who invalidate the range by system calls, CPU faults and the reverse
@@ -1035,16 +1070,16 @@ static long hmm_fault_call(struct hmm_fault *fault)
  * the CPU cannot address stays where it is.
  *
  * Context: Process context, of any task, with no lock held. Sleeps.
- * Return: How many pages were mirrored, counted from @start; with %HMM_FAULT_PRESENT, of
- * the whole range. Less than all means that the next page fails. If there are none:
+ * Return: How many pages are mirrored, counted from @start; with %HMM_FAULT_PRESENT, of
+ * the whole range, which may be none. Otherwise less than all means that the next page
+ * fails. If there are none:
  *
  * * %-EINVAL: flags that do not exist or make no sense (%HMM_FAULT_EXCLUSIVE does not with
  *   %HMM_FAULT_PRESENT, nor without &hmm_mirror.dev_private_owner), a range that is empty,
  *   not page aligned, or not of user space, or a mirror whose driver has its own page
  *   tables
  * * %-EFAULT: nothing is mapped at @start, or it may not be read, or is special,
- *   poisoned, behind the end of its file, or memory whose driver is going away; with
- *   %HMM_FAULT_PRESENT also if no page is there
+ *   poisoned, behind the end of its file, or memory whose driver is going away
  * * %-EPERM: @start is mapped read-only, and was to be written
  * * %-ESRCH: the mm is gone, or the mirror is being unregistered, or has been; also if
  *   some pages were mirrored
@@ -1052,7 +1087,9 @@ static long hmm_fault_call(struct hmm_fault *fault)
  *   if some pages were mirrored
  * * %-EINTR: the task has a fatal signal pending, or one of any kind while userfaultfd is
  *   waited for; or the process that the mm belongs to is being killed
- * * %-ENOMEM: no memory for the page, for the page tables, or to map it for DMA
+ * * %-ENOMEM: no memory for the page, or for the page tables
+ * * %-ENOSPC: no DMA address is left for the page: an IOMMU translates, and its addresses
+ *   are all in use. hmm_mirror_zap() gives some back
  * * %-EOPNOTSUPP: the page is where &hmm_mirror.dma_dev reaches only a copy of it; or it
  *   was to be exclusive, and is not of private anonymous memory, or is of hugetlb, or the
  *   kernel has no CONFIG_DEVICE_PRIVATE

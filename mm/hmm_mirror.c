@@ -264,6 +264,9 @@ static bool hmm_mirror_sync(struct hmm_mirror *mirror, const struct hmm_update *
 {
 	int ret;
 
+	/* The device has no page table of its own. */
+	if (!mirror->reg.ops->sync_cpu_device_pagetables)
+		return true;
 	WRITE_ONCE(mirror->invalidating, current);
 	if (!update->blockable)
 		non_block_start();
@@ -331,10 +334,12 @@ static bool hmm_window_invalidate(struct mmu_interval_notifier *notifier,
 	};
 	bool done = true;
 
-	if (update.blockable)
+	if (update.blockable) {
 		down_write(&mirror->lock);
-	else if (!down_write_trylock(&mirror->lock))
+	} else if (!down_write_trylock(&mirror->lock)) {
+		hmm_mirror_count(mirror, HMM_COUNT_REFUSED, 1);
 		return false;
+	}
 
 	mmu_interval_set_seq(notifier, cur_seq);
 	if (!mirror->dead) {
@@ -810,7 +815,7 @@ static int hmm_mirror_init(struct hmm_mirror *mirror, struct mm_struct *mm)
  * writing. Sleeps.
  * Return: 0, or
  *
- * * %-EINVAL: no callback, or unknown flags
+ * * %-EINVAL: no &hmm_mirror.ops, no callback with %HMM_MIRROR_OWN_TABLES, or unknown flags
  * * %-ESRCH: nobody uses @mm any more
  * * %-EOPNOTSUPP: DMA of &hmm_mirror.dma_dev would bounce, or is not coherent, or its
  *   IOMMU does not map single pages
@@ -821,8 +826,10 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 {
 	int ret;
 
-	if (!mirror->ops || !mirror->ops->sync_cpu_device_pagetables ||
-	    mirror->flags & ~HMM_MIRROR_OWN_TABLES)
+	if (!mirror->ops || mirror->flags & ~HMM_MIRROR_OWN_TABLES)
+		return -EINVAL;
+	/* Only who looks into the mirror page table has nothing to be called for. */
+	if (!mirror->ops->sync_cpu_device_pagetables && mirror->flags & HMM_MIRROR_OWN_TABLES)
 		return -EINVAL;
 	if (!mmget_not_zero(mm))
 		return -ESRCH;
@@ -877,6 +884,67 @@ static void hmm_mirror_kill(struct hmm_mirror *mirror)
 	if (!was_dead)
 		hmm_mirror_release(mirror);
 }
+
+/* Zap what is mirrored next, up to the end of its window: that bounds what the lock holds up. */
+static int hmm_mirror_zap_window(struct hmm_mirror *mirror, unsigned long *addr,
+				 unsigned long end)
+{
+	struct hmm_update update = {
+		.event = HMM_UPDATE_MIGRATE,
+		.blockable = true,
+	};
+	struct hmm_pt_iter iter;
+
+	guard(rwsem_write)(&mirror->lock);
+	if (mirror->dead)
+		return -ESRCH;
+	hmm_pt_for_each(&iter, mirror, *addr, end) {
+		update.start = iter.addr;
+		update.end = min(end, ALIGN(iter.addr + 1, HMM_WINDOW_SIZE));
+		break;
+	}
+	*addr = update.end ?: end;
+	if (update.end)
+		hmm_mirror_invalidate(mirror, &update);
+	return 0;
+}
+
+/**
+ * hmm_mirror_zap() - let the device have nothing of a range any more
+ * @mirror: mirror without %HMM_MIRROR_OWN_TABLES
+ * @start: first address, page aligned
+ * @end: first address behind the range, page aligned
+ *
+ * The driver is called with %HMM_UPDATE_MIGRATE, as if the CPU took the pages away, and
+ * knows it by this being under way. Then the entries go, with the rest of blocks that the
+ * range cuts; so do their DMA mappings, and the tables that are empty. The next
+ * hmm_mirror_fault() brings pages back; so may one that is under way.
+ *
+ * Context: Process context, with no lock held that is taken in callbacks. Sleeps.
+ * Return: 0, or
+ *
+ * * %-EINVAL: a range that is empty, not page aligned, or not of user space, or a mirror
+ *   whose driver has its own page tables
+ * * %-ESRCH: the mirror is being unregistered, or has been
+ */
+int hmm_mirror_zap(struct hmm_mirror *mirror, unsigned long start, unsigned long end)
+{
+	unsigned long addr = start;
+	int ret = -EINVAL;
+
+	if (!hmm_mirror_get(mirror))
+		return -ESRCH;
+	if (!mirror->reg.own_tables && !hmm_mirror_bad_range(mirror, start, end)) {
+		do {
+			ret = hmm_mirror_zap_window(mirror, &addr, end);
+			cond_resched();
+		} while (!ret && addr < end);
+		hmm_pt_reclaim(&mirror->pt, start, end);
+	}
+	hmm_mirror_put(mirror);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_zap);
 
 /* Does the task hold the lock for reading, in the driver, because of a fault? */
 static bool hmm_mirror_syncs_fault(struct hmm_mirror *mirror)

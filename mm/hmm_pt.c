@@ -380,7 +380,7 @@ static void hmm_pt_drop_maps(const struct hmm_pt_drop *op, const struct hmm_pt_p
 		if (op->stage)
 			*hmm_pt_stage_map(op->stage, addr) = map;
 		else
-			hmm_dma_unmap(op->pt->dma_dev, map);
+			hmm_dma_unmap(op->pt, map);
 	}
 }
 
@@ -1158,25 +1158,95 @@ void hmm_pt_stage(struct hmm_pt_stage *stage, unsigned long start, unsigned long
 	hmm_pt_spare_init(&stage->spare);
 }
 
-/* Map each block that is not mapped yet, and that DMA can reach. */
-static int hmm_pt_stage_dma(const struct hmm_pt *pt, struct hmm_pt_stage *stage)
+/*
+ * Has the block that is to be published at @addr a mapping that will do? It is of the same
+ * pages then, all of them, and lets the device do as much.
+ */
+static bool hmm_pt_keeps_map(const struct hmm_pt *pt, unsigned long addr, unsigned long word)
+{
+	const struct hmm_pt_level *at;
+	unsigned long old;
+	struct page *page;
+	dma_addr_t map;
+
+	old = hmm_pt_find(pt, addr, &page, &at);
+	if (!(old & HMM_PTE_VALID) || (old ^ word) & ~HMM_PTE_FLAGS)
+		return false;
+	map = hmm_pt_maps(at, page)[hmm_pt_slot(at, addr)];
+	return map && hmm_dma_order(map) == hmm_pt_word_order(word) &&
+	       (map & HMM_DMA_WRITE || !(word & HMM_PTE_WRITE));
+}
+
+/* Which blocks keep their mappings, as things are now? */
+static void hmm_pt_stage_kept(const struct hmm_pt *pt, const struct hmm_pt_stage *stage)
 {
 	unsigned long addr, word;
 	dma_addr_t *map;
-	int ret;
 
+	lockdep_assert_held(pt->lock);
 	for (addr = stage->start; addr < stage->end; addr += PAGE_SIZE << hmm_pt_word_order(word)) {
 		word = *hmm_pt_stage_word(stage, addr);
 		map = hmm_pt_stage_map(stage, addr);
-		cond_resched();
-		if (*map || word & HMM_PTE_UNADDRESSABLE)
+		if (*map & HMM_DMA_MAPPED || word & HMM_PTE_UNADDRESSABLE)
 			continue;
-		ret = hmm_dma_map(pt->dma_dev, word & ~HMM_PTE_FLAGS, hmm_pt_word_order(word),
-				  word & HMM_PTE_WRITE, map);
+		*map = 0;
+		if (hmm_pt_keeps_map(pt, addr, word))
+			*map = HMM_DMA_KEPT |
+			       (dma_addr_t)hmm_pt_word_order(word) << HMM_DMA_ORDER_SHIFT;
+	}
+}
+
+/* Do those still have them that were to keep them? */
+static bool hmm_pt_stage_keeps(const struct hmm_pt *pt, const struct hmm_pt_stage *stage)
+{
+	unsigned long addr, word;
+
+	for (addr = stage->start; addr < stage->end; addr += PAGE_SIZE << hmm_pt_word_order(word)) {
+		word = *hmm_pt_stage_word(stage, addr);
+		if (*hmm_pt_stage_map(stage, addr) & HMM_DMA_KEPT &&
+		    !hmm_pt_keeps_map(pt, addr, word))
+			return false;
+	}
+	return true;
+}
+
+/* The block at @addr is to be two of half the size. */
+static void hmm_pt_stage_split(const struct hmm_pt_stage *stage, unsigned long addr)
+{
+	unsigned long *words = hmm_pt_stage_word(stage, addr);
+	unsigned long count = BIT(hmm_pt_word_order(*words));
+
+	for (; count; count--)
+		*words++ -= 1UL << HMM_PTE_ORDER_SHIFT;
+}
+
+/*
+ * Map each block that is not mapped yet, and that DMA can reach. Where there are no
+ * addresses in a row for a large block, smaller ones will do.
+ */
+static int hmm_pt_stage_dma(struct hmm_pt *pt, struct hmm_pt_stage *stage)
+{
+	unsigned long addr = stage->start, word;
+	dma_addr_t *map;
+	int ret;
+
+	while (addr < stage->end) {
+		word = *hmm_pt_stage_word(stage, addr);
+		map = hmm_pt_stage_map(stage, addr);
+		cond_resched();
+		ret = 0;
+		if (!*map && !(word & HMM_PTE_UNADDRESSABLE))
+			ret = hmm_dma_map(pt, word & ~HMM_PTE_FLAGS, hmm_pt_word_order(word),
+					  word & HMM_PTE_WRITE, map);
+		if (ret == -ENOSPC && hmm_pt_word_order(word)) {
+			hmm_pt_stage_split(stage, addr);
+			continue;
+		}
 		if (ret) {
 			stage->mapped = addr;
 			return ret;
 		}
+		addr += PAGE_SIZE << hmm_pt_word_order(word);
 	}
 	return 0;
 }
@@ -1210,11 +1280,15 @@ static int hmm_pt_stage_tables(struct hmm_pt *pt, struct hmm_pt_stage *stage)
  *	range and the words as they were. What has been walked again is to be staged
  *	anew, after hmm_pt_unstage(): there are DMA mappings of the old pages
  *
+ * A block that is mirrored as it is to be, but for permissions that its DMA mapping has,
+ * keeps that. The others are mapped, with the old mapping there as well, until
+ * hmm_pt_unstage().
+ *
  * Context: Takes pt->lock for reading, and allocates with it dropped, for the memcg
  * that the caller has set active. May sleep.
  * Return: 0; -EINVAL if the range is empty or not all of it valid; -EOPNOTSUPP if the
- * device does not reach some of it by DMA; -ENOMEM. In any case hmm_pt_unstage() is to
- * follow.
+ * device does not reach some of it by DMA; -ENOSPC if there is no DMA address left for some
+ * of it; -ENOMEM. In any case hmm_pt_unstage() is to follow.
  */
 int hmm_pt_prepare(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 {
@@ -1223,11 +1297,14 @@ int hmm_pt_prepare(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 	if (stage->start >= stage->end)
 		return -EINVAL;
 	ret = hmm_pt_stage_blocks(stage);
-	if (!ret)
-		ret = hmm_pt_stage_tables(pt, stage);
-	if (!ret && pt->dma_dev)
+	if (!ret && pt->dma_dev) {
+		down_read(pt->lock);
+		hmm_pt_stage_kept(pt, stage);
+		up_read(pt->lock);
 		ret = hmm_pt_stage_dma(pt, stage);
-	return ret;
+	}
+	/* How many depends on the blocks. */
+	return ret ?: hmm_pt_stage_tables(pt, stage);
 }
 
 /**
@@ -1246,8 +1323,8 @@ void hmm_pt_unstage(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 		dma_addr_t *map = hmm_pt_stage_map(stage, addr);
 
 		addr += PAGE_SIZE << hmm_dma_order(*map);
-		if (*map)
-			hmm_dma_unmap(pt->dma_dev, *map);
+		if (*map & HMM_DMA_MAPPED)
+			hmm_dma_unmap(pt, *map);
 		*map = 0;
 		cond_resched();
 	}
@@ -1280,6 +1357,11 @@ static dma_addr_t hmm_pt_take_map(const struct hmm_pt_stage *stage,
 		return maps[slot - 1] ? maps[slot - 1] + BIT(part->at->shift) : 0;
 	map = *staged;
 	*staged = 0;
+	if (!(map & HMM_DMA_KEPT))
+		return map;
+	/* So that it is not left in the stage. */
+	map = maps[slot];
+	maps[slot] = 0;
 	return map;
 }
 
@@ -1445,8 +1527,9 @@ static bool hmm_pt_stage_suffices(const struct hmm_pt *pt, const struct hmm_pt_s
  * @stage: what hmm_pt_prepare() has returned 0 for
  *
  * Entries that there are in the range give way to those of the stage. What they know
- * to be dirty stays dirty. Their DMA mappings are left in the stage: the device may use
- * them until it has been told of the new ones, and hmm_pt_unstage() be called then.
+ * to be dirty stays dirty. Their DMA mappings are left in the stage, but for those that are
+ * kept: the device may use them until it has been told of the new ones, and
+ * hmm_pt_unstage() be called then.
  *
  * Context: Under pt->lock, held for writing. Does not sleep.
  * Return: 0, with all of it published, or -EAGAIN, with nothing changed. While the lock
@@ -1463,6 +1546,8 @@ int hmm_pt_publish(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 	if (start != stage->start || end != stage->end)
 		return -EAGAIN;
 	if (!hmm_pt_stage_suffices(pt, stage))
+		return -EAGAIN;
+	if (pt->dma_dev && !hmm_pt_stage_keeps(pt, stage))
 		return -EAGAIN;
 	hmm_pt_fill(pt, stage, pt->root, pt->top, start, end - 1);
 	return 0;
@@ -1510,6 +1595,9 @@ int hmm_pt_init(struct hmm_pt *pt, struct rw_semaphore *lock, struct device *dma
 		return ret;
 	pt->lock = lock;
 	pt->dma_dev = dma_dev;
+	mutex_init(&pt->zero_lock);
+	pt->zero_map = 0;
+	pt->huge_zero_map = 0;
 	atomic_long_set(&pt->bytes, 0);
 	hmm_pt_geometry(pt);
 	pt->root = hmm_pt_alloc_table(pt, pt->top);
@@ -1538,6 +1626,8 @@ void hmm_pt_destroy(struct hmm_pt *pt)
 	hmm_pt_drop(&op, pt->root, pt->top, 0, hmm_pt_table_last(&pt->level[pt->top], 0));
 	hmm_pt_unlink(pt, pt->root, pt->top, &spare);
 	pt->root = NULL;
+	if (pt->dma_dev)
+		hmm_dma_unmap_zero(pt);
 	up_write(pt->lock);
 	hmm_pt_spare_free(pt, &spare);
 	WARN_ON(atomic_long_read(&pt->bytes));

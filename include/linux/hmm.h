@@ -379,6 +379,9 @@ struct hmm_pt {
 	/* private: */
 	struct page		*root;
 	atomic_long_t		bytes;
+	struct mutex		zero_lock;
+	dma_addr_t		zero_map;	/* of the zero page, under zero_lock; 0: none */
+	dma_addr_t		huge_zero_map;
 	unsigned int		top;
 	struct hmm_pt_level	level[HMM_PT_LEVELS];
 };
@@ -574,6 +577,9 @@ struct hmm_mirror_ops {
 	 * %HMM_UPDATE_DEVICE_WFAULT it returns 0 or an errno other than -EAGAIN, which
 	 * hmm_mirror_fault() returns after it has had the range invalidated by
 	 * %HMM_UPDATE_MIGRATE.
+	 *
+	 * NULL for a driver whose device has no page table, if &hmm_mirror.lock is held for
+	 * as long as the device accesses what was looked up.
 	 */
 	int (*sync_cpu_device_pagetables)(struct hmm_mirror *mirror,
 					  const struct hmm_update *update);
@@ -624,7 +630,8 @@ enum hmm_mirror_count {
  * @callbacks: invalidations that the driver was called for
  * @callbacks_skipped: those in a window of the mirror for which it was not, because
  *	nothing of the range was mirrored
- * @refused: callbacks that the driver refused because it was not to block
+ * @refused: invalidations that must not block and were refused: by the driver, or because
+ *	somebody had the lock of the mirror
  */
 struct hmm_mirror_stats {
 	unsigned long faults;
@@ -709,6 +716,7 @@ enum hmm_fault_flags {
 
 int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);
 void hmm_mirror_unregister(struct hmm_mirror *mirror);
+int hmm_mirror_zap(struct hmm_mirror *mirror, unsigned long start, unsigned long end);
 long hmm_mirror_fault_job(struct hmm_mirror *mirror, unsigned long start, unsigned long end,
 			  unsigned int flags, struct hmm_job *job);
 unsigned int hmm_mirror_cancel_job(struct hmm_mirror *mirror, struct hmm_job *job);

@@ -271,10 +271,106 @@ static void dma_upgrade(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, device->unmaps);
 	KUNIT_EXPECT_NULL(test, hmm_pt_device_find(device, dma));
 	expect_mapped(test, addr, order, DMA_BIDIRECTIONAL);
-	/* Down again, by publishing it read-only: so is its mapping. */
+	/* Down again, by publishing it read-only: its mapping will do. */
 	hmm_pt_test_map(test, addr, npages, hmm_pt_test_block(READ_FAR, order));
-	expect_mapped(test, addr, order, DMA_TO_DEVICE);
+	expect_mapped(test, addr, order, DMA_BIDIRECTIONAL);
 	KUNIT_EXPECT_EQ(test, 1, device->live);
+}
+
+/* What is mapped as it is to be keeps its address, and needs no other one meanwhile. */
+static void dma_kept(struct kunit *test)
+{
+	unsigned int order = size_order(test);
+	unsigned long npages = BIT(order), addr = BIT(39), start = addr, end = addr + PAGE_SIZE;
+	unsigned long *words = hmm_pt_test_words(test, npages);
+	unsigned long word = hmm_pt_test_block(WRITE_FAR, order);
+	struct hmm_pt_device *device = device_of(test);
+	struct hmm_pt_test *t = test->priv;
+	struct hmm_pt_stage stage;
+	dma_addr_t dma;
+
+	hmm_pt_test_map(test, addr, npages, word);
+	dma = hmm_pte_dma(hmm_pt_test_lookup(test, addr));
+	device->left = 0;
+	hmm_pt_test_map(test, addr, npages, word);
+	hmm_pt_test_map(test, addr, npages, hmm_pt_test_block(READ_FAR, order));
+	hmm_pt_test_map(test, addr, npages, word);
+	KUNIT_EXPECT_EQ(test, dma, hmm_pte_dma(hmm_pt_test_lookup(test, addr)));
+	expect_mapped(test, addr, order, DMA_BIDIRECTIONAL);
+	expect_mapped(test, addr + ((npages - 1) << PAGE_SHIFT), order, DMA_BIDIRECTIONAL);
+	KUNIT_EXPECT_EQ(test, 1, device->maps);
+	KUNIT_EXPECT_EQ(test, 0, device->unmaps);
+
+	/* It has gone when it is published: then another one is needed. */
+	hmm_pt_test_fill(words, npages, word);
+	hmm_pt_test_stage(test, &stage, addr, npages, words);
+	KUNIT_ASSERT_EQ(test, 0, hmm_pt_prepare(&t->pt, &stage));
+	hmm_pt_test_clear(test, &start, &end);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, hmm_pt_test_publish_staged(test, &stage));
+	device->left = -1;
+	KUNIT_ASSERT_EQ(test, 0, hmm_pt_prepare(&t->pt, &stage));
+	KUNIT_EXPECT_EQ(test, 0, hmm_pt_test_publish_staged(test, &stage));
+	hmm_pt_unstage(&t->pt, &stage);
+	KUNIT_EXPECT_EQ(test, 2, device->maps);
+	KUNIT_EXPECT_EQ(test, 1, device->live);
+	expect_mapped(test, addr, order, DMA_BIDIRECTIONAL);
+
+	/* Nor is one undone that is kept, when the stage is given up. */
+	hmm_pt_test_stage(test, &stage, addr, npages, words);
+	KUNIT_ASSERT_EQ(test, 0, hmm_pt_prepare(&t->pt, &stage));
+	hmm_pt_unstage(&t->pt, &stage);
+	expect_mapped(test, addr, order, DMA_BIDIRECTIONAL);
+	/* Another page is not kept. */
+	hmm_pt_test_map(test, addr, npages, word + npages);
+	KUNIT_EXPECT_EQ(test, 3, device->maps);
+	KUNIT_EXPECT_EQ(test, 1, device->live);
+	expect_mapped(test, addr, order, DMA_BIDIRECTIONAL);
+}
+
+/* Where there are no addresses in a row, smaller blocks will do. */
+static void dma_smaller(struct kunit *test)
+{
+	unsigned long addr = BIT(39), npages = BIT(PMD_ORDER), i;
+	unsigned long word = hmm_pt_test_block(WRITE_FAR, PMD_ORDER);
+	struct hmm_pt_device *device = device_of(test);
+
+	device->largest = PAGE_SIZE << 4;
+	hmm_pt_test_map(test, addr, npages, word);
+	KUNIT_EXPECT_EQ(test, npages >> 4, device->live);
+	for (i = 0; i < npages; i += 15)
+		expect_mapped(test, addr + i * PAGE_SIZE, 4, DMA_BIDIRECTIONAL);
+	device->largest = PAGE_SIZE;
+	hmm_pt_test_map(test, addr, npages, word + npages);
+	KUNIT_EXPECT_EQ(test, npages, device->live);
+	/* As soon as there are, they are taken. */
+	device->largest = 0;
+	hmm_pt_test_map(test, addr, npages, word);
+	KUNIT_EXPECT_EQ(test, 1, device->live);
+	expect_mapped(test, addr, PMD_ORDER, DMA_BIDIRECTIONAL);
+}
+
+/* The zero page is mapped once, however often it is mirrored. */
+static void dma_zero_page(struct kunit *test)
+{
+	unsigned long addr = BIT(39), start = addr, end = addr + BIT(30), i;
+	unsigned long zero = HMM_PTE_VALID | my_zero_pfn(0);
+	struct hmm_pt_device *device = device_of(test);
+	dma_addr_t dma;
+
+	for (i = 0; i < 1000; i++)
+		hmm_pt_test_map(test, addr + i * PMD_SIZE / 2, 1, zero);
+	KUNIT_EXPECT_EQ(test, 1, device->live);
+	KUNIT_EXPECT_EQ(test, 1, device->maps);
+	dma = hmm_pte_dma(hmm_pt_test_lookup(test, addr));
+	KUNIT_EXPECT_EQ(test, dma, hmm_pte_dma(hmm_pt_test_lookup(test, addr + 99 * PMD_SIZE)));
+	KUNIT_EXPECT_EQ(test, DMA_TO_DEVICE, hmm_pt_device_find(device, dma)->dir);
+	/* A page in its place is mapped by itself. */
+	hmm_pt_test_map(test, addr, 1, WRITE_FAR);
+	expect_mapped(test, addr, 0, DMA_BIDIRECTIONAL);
+	KUNIT_EXPECT_EQ(test, 2, device->live);
+	hmm_pt_test_clear(test, &start, &end);
+	KUNIT_EXPECT_EQ(test, 1, device->live);
+	KUNIT_EXPECT_EQ(test, 1, device->unmaps);
 }
 
 static const struct {
@@ -327,7 +423,8 @@ static void dma_replace(struct kunit *test)
 	for (i = 0; i < olds; i++)
 		dmas[i] = hmm_pte_dma(hmm_pt_test_lookup(test, addr + (i * PAGE_SIZE << by->from)));
 
-	hmm_pt_test_fill(words, npages, hmm_pt_test_block(READ_FAR, by->to));
+	/* By other pages: what stays the same is kept. */
+	hmm_pt_test_fill(words, npages, hmm_pt_test_block(READ_FAR, by->to) + npages);
 	hmm_pt_test_stage(test, &stage, addr, npages, words);
 	KUNIT_ASSERT_EQ(test, 0, hmm_pt_prepare(&t->pt, &stage));
 	KUNIT_ASSERT_EQ(test, 0, hmm_pt_test_publish_staged(test, &stage));
@@ -369,7 +466,7 @@ static void dma_map_fails(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, hmm_pt_test_occupied(test, addr + 12 * PAGE_SIZE,
 							      TASK_SIZE_MAX));
 		device->left = 0;
-		KUNIT_EXPECT_EQ(test, -ENOMEM, hmm_pt_test_publish(test, addr, 16, words));
+		KUNIT_EXPECT_EQ(test, -ENOSPC, hmm_pt_test_publish(test, addr, 16, words));
 	}
 	KUNIT_EXPECT_EQ(test, 16, fails);
 	KUNIT_EXPECT_EQ(test, 16, device->live);
@@ -447,6 +544,7 @@ static void dma_runs(struct kunit *test)
 	unsigned int order = size_order(test);
 	unsigned long size = PAGE_SIZE << order, addr = BIT(39) - 2 * size, pfn = BIT(order);
 	unsigned long word = hmm_pt_test_block(WRITE_FAR, order), i;
+	unsigned long start = addr, end = addr + 3 * size;
 	struct hmm_pt_device *device = device_of(test);
 	struct hmm_pt_test *t = test->priv;
 	struct hmm_pt_iter iter;
@@ -468,11 +566,15 @@ static void dma_runs(struct kunit *test)
 
 	/* For the device, too */
 	device->adjacent = true;
+	hmm_pt_test_clear(test, &start, &end);
 	for (i = 0; i < 3; i++)
 		hmm_pt_test_map(test, addr + i * size, BIT(order), word + i * pfn);
 	KUNIT_EXPECT_EQ(test, 1, count_runs(test, 0, TASK_SIZE_MAX));
 	KUNIT_EXPECT_EQ(test, 1, count_runs(test, addr + size, addr + 3 * size));
 	/* For the device only */
+	start = addr;
+	end = addr + 3 * size;
+	hmm_pt_test_clear(test, &start, &end);
 	for (i = 0; i < 3; i++)
 		hmm_pt_test_map(test, addr + i * size, BIT(order), word - i * pfn);
 	KUNIT_EXPECT_EQ(test, hmm_pte_dma(hmm_pt_test_lookup(test, addr)) + 2 * size,
@@ -533,6 +635,9 @@ static struct kunit_case hmm_dma_cases[] = {
 	KUNIT_CASE(dma_iommu_mask),
 	KUNIT_CASE_PARAM(dma_block, sizes_gen_params),
 	KUNIT_CASE_PARAM(dma_upgrade, sizes_gen_params),
+	KUNIT_CASE_PARAM(dma_kept, sizes_gen_params),
+	KUNIT_CASE(dma_smaller),
+	KUNIT_CASE(dma_zero_page),
 	KUNIT_CASE_PARAM(dma_replace, replacements_gen_params),
 	KUNIT_CASE(dma_map_fails),
 	KUNIT_CASE(dma_again),

@@ -140,6 +140,7 @@ static void cancels_what_it_names(struct kunit *test)
 	hmm_job_init(&jobs[0]);
 	KUNIT_EXPECT_EQ(test, 1, hmm_mirror_fault_job(&fake->mirror, addr, AT(addr, 1),
 						      HMM_FAULT_WRITE, &jobs[0]));
+	KUNIT_EXPECT_EQ(test, 0, hmm_mirror_zap(&fake->mirror, addr, AT(addr, 1)));
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_PTR_EQ(test, NULL, fake->fill.job);
 }

@@ -126,6 +126,110 @@ static void killed(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
 }
 
+/* What is mirrored as it is to be stays so, and the driver is not called. */
+static void sufficient(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 8), faults;
+	struct hmm_mirror_stats before;
+
+	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_WRITE);
+	hmm_fake_forget(fake);
+	before = hmm_fake_stats(fake);
+	faults = hmm_test_faults();
+	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8,
+						HMM_FAULT_WRITE | HMM_FAULT_PRESENT));
+	KUNIT_EXPECT_EQ(test, 0, fake->fills);
+	KUNIT_EXPECT_EQ(test, before.vma_lock, hmm_fake_stats(fake).vma_lock);
+	KUNIT_EXPECT_EQ(test, faults, hmm_test_faults());
+
+	/* Of some, the driver hears of what is from the first to the end of the piece. */
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, AT(addr, 5), PAGE_SIZE, MADV_DONTNEED));
+	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 1, fake->fills);
+	KUNIT_EXPECT_EQ(test, AT(addr, 5), fake->fill.start);
+	KUNIT_EXPECT_EQ(test, 8, hmm_fake_writable(fake, addr, 8));
+
+	/* And of all that can be read and is to be written */
+	hmm_fake_forget(fake);
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(addr, 2 * PAGE_SIZE, PROT_READ));
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(addr, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE));
+	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, 0, fake->fills);
+	hmm_fake_fault_all(fake, addr, 2, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, 1, fake->fills);
+	KUNIT_EXPECT_EQ(test, 8, hmm_fake_writable(fake, addr, 8));
+}
+
+/* A device that has no page table: its driver has nothing to be called for. */
+static void without_callback(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	struct hmm_mirror_ops ops = *fake->mirror.ops;
+
+	ops.sync_cpu_device_pagetables = NULL;
+	hmm_fake_set_ops(fake, &ops);
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 4, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, addr, 4));
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(addr, 2 * PAGE_SIZE, PROT_READ));
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_writable(fake, addr, 4));
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED));
+	KUNIT_EXPECT_EQ(test, 3, hmm_fake_valid(fake, addr, 4));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_stats(fake).callbacks);
+	hmm_fake_unregister(fake);
+	fake->mirror.flags = HMM_MIRROR_OWN_TABLES;
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_mirror_register(&fake->mirror, current->mm));
+}
+
+/* Who does not get the lock of the mirror, and must not wait, is refused by HMM: that counts. */
+static void refused_by_lock(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 1);
+	struct mmu_notifier_range range;
+
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, current->mm, addr, AT(addr, 1));
+	down_read(&fake->mirror.lock);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, mmu_notifier_invalidate_range_start_nonblock(&range));
+	up_read(&fake->mirror.lock);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).refused);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, addr, 1));
+}
+
+/* A driver may take a range from its device: entries, blocks that are cut, and tables go. */
+static void zap(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_huge(fake, 2), bytes;
+
+	bytes = atomic_long_read(&fake->mirror.pt.bytes);
+	hmm_test_write(test, addr);
+	hmm_fake_fault_all(fake, addr, 2 * PTRS_PER_PTE, HMM_FAULT_WRITE);
+	hmm_fake_forget(fake);
+	KUNIT_EXPECT_EQ(test, 0, hmm_mirror_zap(&fake->mirror, AT(addr, 5), AT(addr, 6)));
+	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, PTRS_PER_PTE));
+	KUNIT_EXPECT_EQ(test, PTRS_PER_PTE, hmm_fake_valid(fake, addr, 2 * PTRS_PER_PTE));
+	hmm_fake_forget(fake);
+	/* Nothing is mirrored there. */
+	KUNIT_EXPECT_EQ(test, 0, hmm_mirror_zap(&fake->mirror, AT(addr, 5), AT(addr, 6)));
+	hmm_fake_expect_none(fake);
+	KUNIT_EXPECT_EQ(test, 0, hmm_mirror_zap(&fake->mirror, 0, TASK_SIZE));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, 2 * PTRS_PER_PTE));
+	KUNIT_EXPECT_EQ(test, bytes, atomic_long_read(&fake->mirror.pt.bytes));
+	/* The CPU has lost nothing, and the device gets it back. */
+	hmm_fake_fault_all(fake, addr, 2 * PTRS_PER_PTE, HMM_FAULT_READ);
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_mirror_zap(&fake->mirror, addr, addr));
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_mirror_zap(&fake->mirror, addr + 1, AT(addr, 1)));
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_mirror_zap(&fake->mirror, addr, -PAGE_SIZE));
+	hmm_fake_unregister(fake);
+	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_mirror_zap(&fake->mirror, addr, AT(addr, 1)));
+}
+
 /* The driver could not write its table: it may have written some of it. */
 static void driver_fails(struct kunit *test)
 {
@@ -141,7 +245,7 @@ static void driver_fails(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
 	hmm_fake_forget(fake);
 	fake->fill_error = -ENOMEM;
-	KUNIT_EXPECT_EQ(test, -ENOMEM, hmm_fake_fault(fake, AT(addr, 2), 2, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, hmm_fake_fault(fake, AT(addr, 2), 2, HMM_FAULT_WRITE));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 2), AT(addr, 4));
 	KUNIT_EXPECT_EQ(test, 6, hmm_fake_valid(fake, addr, 8));
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_WRITE);
@@ -224,7 +328,7 @@ static void present(struct kunit *test)
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16), faults;
 
-	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, addr, 16, flags));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_fault(fake, addr, 16, flags));
 	hmm_test_write(test, AT(addr, 2));
 	hmm_test_write(test, AT(addr, 3));
 	hmm_test_read(test, AT(addr, 9));
@@ -400,7 +504,7 @@ static void fails_beside(struct kunit *test)
 	struct hmm_fake_call *call;
 
 	hmm_test_write(test, addr);
-	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(AT(addr, half), half * PAGE_SIZE, PROT_READ));
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(addr, half * PAGE_SIZE, PROT_READ));
 	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_READ);
 	KUNIT_ASSERT_EQ(test, PMD_ORDER, order_at(fake, addr));
 	hmm_fake_forget(fake);
@@ -408,7 +512,7 @@ static void fails_beside(struct kunit *test)
 	mmap_write_lock(current->mm);
 	vm_flags_clear(vma_lookup(current->mm, addr), VM_READ);
 	mmap_write_unlock(current->mm);
-	call = hmm_fake_call(fake, AT(addr, pages - 1), 1, HMM_FAULT_READ);
+	call = hmm_fake_call(fake, AT(addr, pages - 1), 1, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_call_ends(call));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, pages));
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, addr, pages));
@@ -521,8 +625,8 @@ static void dying_pagemap(struct kunit *test)
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 4, HMM_FAULT_WRITE));
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 2), 2, HMM_FAULT_WRITE));
-	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 2), 1, HMM_FAULT_READ |
-						      HMM_FAULT_PRESENT));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_fault(fake, AT(addr, 2), 1, HMM_FAULT_READ |
+						HMM_FAULT_PRESENT));
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_valid(fake, addr, 4));
 	hmm_area_restore(a);
 }
@@ -613,6 +717,10 @@ static struct kunit_case hmm_mirror_fault_cases[] = {
 	KUNIT_CASE(errors),
 	KUNIT_CASE(end_of_file),
 	KUNIT_CASE(killed),
+	KUNIT_CASE(sufficient),
+	KUNIT_CASE(without_callback),
+	KUNIT_CASE(refused_by_lock),
+	KUNIT_CASE(zap),
 	KUNIT_CASE(driver_fails),
 	KUNIT_CASE(driver_fails_later),
 	KUNIT_CASE(driver_fails_behind_hole),

@@ -140,7 +140,7 @@ static void register_fails(struct kunit *test)
 {
 	static const struct hmm_mirror_ops no_ops = {};
 	static const struct hmm_mirror_ops no_release = { .sync_cpu_device_pagetables = no_sync };
-	struct hmm_mirror mirror = { .ops = &no_ops };
+	struct hmm_mirror mirror = { .ops = &no_ops, .flags = HMM_MIRROR_OWN_TABLES };
 	struct mm_struct *mm = life_mm(test);
 	int ret;
 

@@ -516,7 +516,7 @@ static void block_in_progress(struct kunit *test)
 	before = hmm_fake_stats(fake);
 
 	path_file.left = HMM_FAULT_COLLISIONS_MAX;
-	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, page, 2, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, page, 2, HMM_FAULT_WRITE));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, huge, addr);
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_valid(fake, huge, PTRS_PER_PTE));
 	KUNIT_EXPECT_EQ(test, 0, hmm_pte_order(hmm_fake_entry(fake, page)));
@@ -598,6 +598,7 @@ static void exclusive_beside_collisions(struct kunit *test)
 
 	/* Had the device it before, and has lost it, then it is to be brought like any other. */
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, SZ_64K, MADV_DONTNEED));
+	KUNIT_ASSERT_EQ(test, 0, hmm_mirror_zap(&fake->mirror, page, addr));
 	path_file.left = HMM_FAULT_COLLISIONS_MAX;
 	path_file.from = page;
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, page, 2, HMM_FAULT_READ));
@@ -720,8 +721,8 @@ static void present_in_progress(struct kunit *test)
 	hmm_area_put(&a, hmm_area_entry(&a, 0), hmm_area_special(0, 1, PAGE_SHARED));
 	set_vm_ops(AT(addr, 3), &ops);
 	/* Nothing is there, but that has a window now. */
-	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 1), 1,
-						      HMM_FAULT_PRESENT | HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_fault(fake, AT(addr, 1), 1,
+						HMM_FAULT_PRESENT | HMM_FAULT_WRITE));
 	hmm_fake_stop_reaper(&fake->mirror);
 	for (first = 0; first < 3; first++) {
 		before = hmm_fake_stats(fake);
@@ -756,20 +757,33 @@ static void cancelled_in_io(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, path_file.done);
 }
 
-/* Page by page, too, what the device has for itself stays so. */
+static void take_work(struct work_struct *work)
+{
+	struct written *w = container_of(work, struct written, work);
+
+	hmm_fake_fault_all(w->fake, w->page, 1, HMM_FAULT_EXCLUSIVE);
+}
+
+/* Page by page, too, what the device has for itself, by another fault, stays so. */
 static void exclusive_in_progress(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, 0, PATH_IS_INVALIDATED);
+	struct written w = { .fake = fake, .page = addr };
 	struct hmm_mirror_stats before;
+	struct hmm_fake_call *call;
 
 	hmm_fake_map(fake, PATH_OFFSET, PAGE_SIZE);
 	hmm_test_write(test, addr);
-	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_EXCLUSIVE);
 	before = hmm_fake_stats(fake);
 	path_file.left = HMM_FAULT_COLLISIONS_MAX;
-	hmm_fake_fault_all(fake, addr, 2, HMM_FAULT_READ);
-	expect_paths(fake, &before, 1, 0, 1);
+	INIT_WORK_ONSTACK(&w.work, take_work);
+	path_file.also = &w.work;
+	call = hmm_fake_call(fake, addr, 2, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_call_ends(call));
+	destroy_work_on_stack(&w.work);
+	/* One piece is of the fault that has taken the page. */
+	expect_paths(fake, &before, 2, 0, 1);
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_count(fake, addr, 1, HMM_PTE_EXCLUSIVE));
 }
 

@@ -397,7 +397,9 @@ static void kept_until_mirrored(struct kunit *test)
 	hmm_fake_map_file(fake, SZ_512M + RESIDENT_PAGES * PAGE_SIZE, PAGE_SIZE,
 			  resident.file, MAP_SHARED);
 	resident_set_ops(AT(addr, 1), &ops);
-	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
+	/* The window */
+	hmm_fake_fault_all(fake, AT(addr, -1), 1, HMM_FAULT_READ);
+	resident.reads = 0;
 	before = hmm_fake_stats(fake);
 	mmu_notifier_range_init(&waiting.range, MMU_NOTIFY_CLEAR, 0, current->mm, addr,
 				AT(addr, 2));

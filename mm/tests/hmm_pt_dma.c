@@ -81,7 +81,8 @@ static dma_addr_t map_locked(struct hmm_pt_device *device, struct page *page,
 	if (offset || !is_power_of_2(size) || size < PAGE_SIZE ||
 	    page_to_pfn(page) & ((size >> PAGE_SHIFT) - 1))
 		complain(device, "mapping of what is no block");
-	mapping = device->left ? new_mapping(device->iommu) : NULL;
+	mapping = device->left && (!device->largest || size <= device->largest) ?
+		  new_mapping(device->iommu) : NULL;
 	if (!mapping)
 		return DMA_MAPPING_ERROR;
 

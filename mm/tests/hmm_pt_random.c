@@ -204,13 +204,26 @@ static void check_mapped(struct model *m)
 	KUNIT_ASSERT_STREQ_MSG(m->test, "", m->t->device->complaint ?: "", "at %lu", m->done);
 }
 
+/* Is the same block mapped for both directions already? It stays so. */
+static bool keeps_write(struct model *m, unsigned long page, unsigned long last,
+			unsigned long word)
+{
+	MA_STATE(mas, &m->blocks, page, page);
+	void *value = mas_walk(&mas);
+
+	return value && mas.index == page && mas.last == last &&
+	       order_of(from_value(value)) == order_of(word) &&
+	       !((from_value(value) | word) & HMM_PTE_UNADDRESSABLE) &&
+	       from_value(value) & MAPPED_WRITE;
+}
+
 /* What was dirty of it stays so, if it may be written, by the page or the huge entry. */
 static void add_block(struct model *m, unsigned long page, unsigned long word)
 {
 	unsigned long last = page + BIT(order_of(word)) - 1;
 	unsigned long step = BIT(unit_order(word));
 
-	word |= word & HMM_PTE_WRITE ? MAPPED_WRITE : 0;
+	word |= word & HMM_PTE_WRITE || keeps_write(m, page, last, word) ? MAPPED_WRITE : 0;
 	store(m, &m->blocks, page, last, to_value(word));
 	m->reached += !(word & HMM_PTE_UNADDRESSABLE);
 	if (!tell(m, page, last))

@@ -40,6 +40,7 @@ struct hmm_pt_mapping {
  * @next: where the next may be
  * @adjacent: whether that is right behind the one before, if it can be
  * @left: how many can be made before one fails; negative: any number
+ * @largest: how large one can be; 0: of any size
  * @maps: how many have been made
  * @unmaps: how many have been undone
  * @live: how many there are
@@ -54,6 +55,7 @@ struct hmm_pt_device {
 	dma_addr_t next;
 	bool adjacent;
 	long left;
+	size_t largest;
 	unsigned long maps;
 	unsigned long unmaps;
 	unsigned long live;

@@ -379,8 +379,8 @@ struct hmm_pt {
 	/* private: */
 	struct page		*root;
 	atomic_long_t		bytes;
-	struct mutex		zero_lock;
-	dma_addr_t		zero_map;	/* of the zero page, under zero_lock; 0: none */
+	struct mutex		zero_lock;	/* of the next two, while they are 0 */
+	dma_addr_t		zero_map;	/* of the zero page; 0: none */
 	dma_addr_t		huge_zero_map;
 	unsigned int		top;
 	struct hmm_pt_level	level[HMM_PT_LEVELS];

@@ -140,6 +140,7 @@ enum path_how {
  * @locked_alone: the last one held the lock of the VMA only
  * @may_retry: it might have waited with that dropped
  * @killable: it may be killed then
+ * @interruptible: any signal ends its wait
  * @lets_lock: it has not kept others from the lock of the VMA
  * @locks: how often mmap_lock was taken for those that must not wait
  * @lock_seq: of the last of these times
@@ -457,7 +458,8 @@ static void waits_in_progress(struct kunit *test)
 static void lets_others_in(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX + 10, PATH_IS_INVALIDATED);
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX + 10,
+					   PATH_IS_INVALIDATED);
 
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, 2, path_file.locks);

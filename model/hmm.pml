@@ -51,8 +51,9 @@
  *    that this is mmu_interval_notifier_remove() without a range, which unregistration shows. The
  *    tables that it frees make hmm_pt_publish() return -EAGAIN: one more reason to begin again;
  *  - errors that end a fault before or after its walk (no memory, a signal, a page that DMA does
- *    not reach), chunks that change their size, and runs: a fault has one chunk, which is one
- *    stage. After the progress path the chunk is the first page; the rest would be another fault;
+ *    not reach), what is allocated while no folio is locked, chunks that change their size, and
+ *    runs: a fault has one chunk, which is one stage. After the progress path the chunk is the
+ *    first page; the rest would be another fault;
  *  - HMM_FAULT_PRESENT;
  *  - the walk's own locks below mmap_lock, and the pagemap: no task waits with them held;
  *  - exclusive entries as such: the pte and the entry stay as they are, only what other faults have
@@ -62,7 +63,8 @@
  *  - real signals, and TIF_NOTIFY_SIGNAL that task work has set: they end a wait for user space
  *    like hmm_mirror_cancel(). A process that exits without unregistration closes its userfaultfd;
  *  - memory that is not resident. A CPU fault that would have to wait for it, so that the progress
- *    path goes back to the usual path, is modelled (MAYFAIL, UFFD);
+ *    path goes back to the usual path, is modelled (MAYFAIL, UFFD). That the reference of the
+ *    progress path keeps the folio in memory until then is not;
  *  - threads that change VMAs: without them one lock stands for those of all VMAs, and only faults
  *    hold mmap_lock for writing.
  *
@@ -70,12 +72,14 @@
  * and again needs more: with STORM locks have queues, as the kernel's hand-off provides, and a
  * writer that waits for the lock of the VMA keeps readers out. Without STORM each waiter may be
  * overtaken forever, which is the wider model for safety. For folios STORM assumes more than
- * hand-off: a walk that finds a migration entry goes on before the next migration starts, and
- * migrations pause once from the first walk of the progress path until the fault has the folio's
- * lock, even migrations of another folio at the same address. No code enforces this. If a migration
- * falls into that interval each time, the fault begins again, as it does with truncation, for which
- * the interval lasts until the commit; or the fault finds the folio locked, and takes the usual
- * path next.
+ * hand-off: a walk that finds a migration entry goes on before the next migration starts; and when
+ * the progress path looks at a page whose folio it has not locked, or finds none mapped, migrations
+ * pause until it has a reference on the folio, or its lock, even migrations of another folio at the
+ * same address. No code enforces this. If a migration falls into that interval each time, the fault
+ * begins again, as it does with truncation, for which the interval lasts until the commit; or the
+ * fault finds the folio locked, and takes the usual path next. What has a reference cannot be
+ * migrated. Reclaim can unmap it whenever the fault has not locked it: ALONE_MAX allows for that
+ * before the first lock of the folio, and between that and the second one.
  *
  * What no search covers: insertion of a window waits until the mm has no active invalidation at
  * all. That keeps out the threads that take mmap_lock. But two threads that do not take it (some
@@ -112,7 +116,11 @@
 #endif
 #define COLLISIONS_MAX	1	/* HMM_FAULT_COLLISIONS_MAX */
 #define FRUITLESS_MAX	2	/* HMM_FAULT_FRUITLESS_MAX; HMM_RANGE_FRUITLESS_MAX is 1 */
-#define ALONE_MAX	2	/* HMM_FAULT_ALONE_MAX */
+#ifdef MUTATE_ONE_STEP_LESS
+#define ALONE_MAX	5
+#else
+#define ALONE_MAX	6	/* HMM_FAULT_ALONE_MAX: the smallest by which the storms end */
+#endif
 #ifdef LIFE
 #define WALKS_MAX	1	/* of a driver with its own tables, until it begins again */
 #else
@@ -176,6 +184,8 @@ byte pte[PAGES], mpt[PAGES], dev[PAGES];
 /* pfns[] and words[] of a fault, by fault and page; STALE as soon as that page is freed */
 byte walked[FAULTS * PAGES];
 #define seen(f, p)	walked[(f) * PAGES + (p)]
+/* What is prepared for the page that a fault begins with, likewise */
+byte prepared[FAULTS];
 bool block;			/* the mirror has both pages in one block */
 #define covered(e, p)	(!((e) & STALE) && (!((e) & WRITE) || (pte[p] & WRITE)))
 
@@ -211,6 +221,20 @@ bool mmap_write, mmap_next;
 bool vma_write, vma_next;
 byte mmap_read, vma_read;
 bool folio[PAGES], folio_next[PAGES];
+/*
+ * What fault->held has to do with the page that the fault begins with: nothing, it is another
+ * folio, it is that of the page (which is mapped, or will be by the next CPU fault), and the fault
+ * has locked it, too.
+ */
+#define OTHER	1
+#define SAME	2
+#define LOCKED	3
+byte held[FAULTS];
+#if FAULTS == 1
+#define held_at(f)	start_of(FIRST)
+#else
+#define held_at(f)	((f) == 0 -> start_of(FIRST) : start_of(SECOND))
+#endif
 #ifdef STORM
 chan lock_queue = [3] of { byte };
 #define queue(next)	next = true
@@ -813,10 +837,22 @@ inline mn_itree_invalidate(slot, set, event)
 	}
 }
 
-inline page_freed(q)
+/*
+ * What has been read is out of date in any case. A folio that somebody has a reference on cannot be
+ * migrated, and what is reclaimed stays in its cache: the same is mapped here again.
+ */
+inline page_freed(q, stays)
 {
 	for (j : 0 .. FAULTS - 1) {
-		seen(j, q) = (seen(j, q) -> seen(j, q) | STALE : 0)
+		seen(j, q) = (seen(j, q) -> seen(j, q) | STALE : 0);
+		if
+		:: q != held_at(j) || (stays && held[j] >= SAME)
+		:: else ->
+			prepared[j] = (prepared[j] -> prepared[j] | STALE : 0);
+			/* What is locked is no longer the page here. */
+			folio[q] = folio[q] && held[j] != LOCKED;
+			held[j] = (held[j] -> OTHER : 0)
+		fi
 	}
 	j = 0
 }
@@ -829,7 +865,9 @@ inline change(q, event)
 {
 	atomic {
 		if
-		:: !pte[q]
+		:: !pte[q] && (who == RMAP || event == PROTECT)
+		:: !pte[q] && who != RMAP && event != PROTECT ->
+			page_freed(q, false)	/* what was in a cache */
 		:: else ->
 			if
 			:: event == PROTECT ->
@@ -838,11 +876,11 @@ inline change(q, event)
 			:: event == CLEAR ->	/* unmap */
 				check_gone(q);
 				pte[q] = 0;
-				page_freed(q)
+				page_freed(q, who == RMAP)
 			:: event == CLEAR ->	/* another page, COW or migration */
 				check_gone(q);
 				pte[q] = PRESENT | WRITE;
-				page_freed(q)
+				page_freed(q, who == RMAP)
 			fi
 		fi
 	}
@@ -1158,7 +1196,7 @@ inline invalidate_self(q)
 			:: has(own, p) && pte[p] ->
 				check_gone(p);
 				pte[p] = PRESENT | WRITE;
-				page_freed(p)
+				page_freed(p, false)
 			:: else
 			fi
 		}
@@ -1293,6 +1331,15 @@ inline hmm_range_lost_lock(f)
 }
 
 #ifdef UFFD
+/* Of what was there before, another fault may have the folio. */
+inline uffdio_copy(q)
+{
+	if
+	:: pte[q]
+	:: else -> pte[q] = PRESENT | WRITE; page_freed(q, false)
+	fi
+}
+
 /*
  * The fault waits with no lock held. The wait is interruptible: TIF_NOTIFY_SIGNAL wakes the task,
  * and schedule() returns immediately if the flag is set before. User space answers at any time, or
@@ -1302,7 +1349,7 @@ inline handle_userfault(f, q)
 {
 	atomic { hmm_range_unlock() }
 	if
-	:: atomic { mmap_free -> pte[q] = PRESENT | WRITE }	/* UFFDIO_COPY */
+	:: atomic { mmap_free -> uffdio_copy(q) }
 	:: true ->
 #ifdef MUTATE_CANCEL_WAKES_SLEEPERS
 		asleep[f] = true;
@@ -1313,7 +1360,7 @@ inline handle_userfault(f, q)
 			:: notify[f]
 #endif
 			:: uffd_closed
-			:: in_haste && !call_error[f] -> pte[q] = PRESENT | WRITE
+			:: in_haste && !call_error[f] -> uffdio_copy(q)
 			fi
 		}
 #ifdef MUTATE_CANCEL_WAKES_SLEEPERS
@@ -1720,9 +1767,24 @@ inline hmm_fault_round(f)
 /* ------------------------------------------------------ the progress path of mm/hmm_fault.c */
 
 /*
- * The walk requests nothing. The first look is what the entry is made of. The second one, alone,
- * finds another page, with the same entry or not, if the first has been freed: now has STALE.
+ * What is not mapped may be in a cache; or what is there is another folio than that which will be
+ * mapped, as when a page of a file is copied; or there is none.
  */
+inline hmm_fault_hold(f, q)
+{
+	atomic {
+		mmap_free ->
+		touch_mm();
+		if
+		:: pte[q] -> held[f] = SAME
+		:: !pte[q] && !missing(q) -> held[f] = SAME
+		:: !pte[q] && !missing(q) -> held[f] = OTHER
+		:: !pte[q]
+		fi
+	}
+}
+
+/* The walk requests nothing. */
 inline hmm_fault_look(f, q)
 {
 	hmm_range_renew(f, piece);
@@ -1730,17 +1792,25 @@ inline hmm_fault_look(f, q)
 	:: cancelled(f) -> ret = INTERRUPTED		/* hmm_range_check() */
 	:: !cancelled(f) && collided[f] -> ret = AGAIN
 	:: else ->
-		atomic {
-			if
-			:: alone -> now = (served(q) -> pte[q] | (seen(f, q) & STALE) : 0)
-			:: else ->
-				pfn = (served(q) -> pte[q] : 0);
-				seen(f, q) = pfn;
+		/*
+		 * And what is mirrored: as one step, because what is published between would as
+		 * well be there before, and what is revoked between is a collision.
+		 */
+		atomic { down_read(); d_step {
+			seen(f, q) = (served(q) -> pte[q] : 0);
 #ifdef MUTATE_PROGRESS_TAKES_ALL
-				seen(f, 1) = pte[1]
+			seen(f, 1) = pte[1];
 #endif
-			fi
-		}
+			if
+			:: seen(f, q) -> hmm_fault_remember_write(f)
+			:: else
+			fi;
+			lock_read = false
+		} }
+		if
+		:: seen(f, q) -> hmm_fault_make_entries(f)
+		:: else
+		fi
 	fi
 }
 
@@ -1752,7 +1822,7 @@ inline hmm_range_fault_locked(f, q)
 {
 	hmm_range_check(f);
 	do
-	:: atomic { !ret && served(q) -> pfn = pte[q]; seen(f, q) = pfn } break
+	:: !ret && served(q) -> break
 #ifdef UFFD
 	:: atomic { !ret && missing(q) -> ret = AGAIN }
 #endif
@@ -1770,107 +1840,145 @@ inline hmm_range_fault_locked(f, q)
 	tried = false
 }
 
+/* What it has brought is looked at again, whether that has collided or not. */
 inline hmm_fault_bring(f, q)
 {
-#ifdef MUTATE_FOLIO_BEFORE_FAULT
-	atomic { !folio[q] -> folio[q] = true; locked = true }
-#endif
-	hmm_fault_look(f, q);
-	if
-	:: ret || pfn
-	:: else ->
-		hmm_range_fault_locked(f, q);
-		atomic {
-			if
-			:: ret == AGAIN -> collisions = COLLISIONS_MAX - 1
-			:: ret == FAILED || ret == INTERRUPTED
-			:: else ->
-				vain = (ret == BUSY && !collided[f]);
-				ret = (ret == BUSY || collided[f] -> AGAIN : 0)
-			fi
-		}
-	fi
+	hmm_range_fault_locked(f, q);
+	atomic {
+		if
+		:: ret == AGAIN -> collisions = COLLISIONS_MAX - 1
+		:: ret == FAILED || ret == INTERRUPTED
+		:: else ->
+			vain = (ret == BUSY && !collided[f]);
+			ret = AGAIN
+		fi
+	}
 }
 
-/* The reference on the folio that is had afterwards has no trace here: see below. */
-inline hmm_fault_get_folio(f, q)
+/* And whether what is prepared is for the same entry */
+inline hmm_fault_is_alone(f, q)
 {
 	atomic { down_read(); d_step {
 		touch();
 		if
-#ifndef MUTATE_GET_FOLIO_WITHOUT_CHECK
-		:: hmm_range_retry(f) -> ret = AGAIN
+		:: !held[f]
+#ifndef MUTATE_ALONE_WITHOUT_CHECK
+		:: held[f] && hmm_range_retry(f)
 #endif
-		:: else -> assert(no_freed_folio || !(seen(f, q) & STALE))
+		:: else ->
+			assert(no_freed_folio || !(seen(f, q) & STALE));
+#ifndef MUTATE_OTHER_FOLIO_IS_ALONE
+			is_alone = (held[f] >= SAME)
+#else
+			is_alone = true
+#endif
 		fi;
-		lock_read = false
+#ifndef MUTATE_COMMITS_OTHER_ENTRY
+		ready = (is_alone && prepared[f] && prepared[f] == seen(f, q));
+#else
+		ready = (is_alone && prepared[f]);
+#endif
+		lock_read = false;
+		/* The folio is, or is taken for, one that is locked: nothing more is assumed. */
+		folio_next[q] = folio_next[q] && !is_alone
 	} }
 }
 
+inline hmm_fault_keep(f, q)
+{
+	atomic { held[f] = NOTHING; down_read(); d_step {
+		touch();
+		if
+#ifndef MUTATE_KEEP_WITHOUT_CHECK
+		:: hmm_range_retry(f)
+#endif
+		:: else ->
+			assert(no_freed_folio || !(seen(f, q) & STALE));
+			held[f] = SAME
+		fi;
+		lock_read = false;
+		folio_next[q] = false;
+		ret = AGAIN
+	} }
+}
+
+/* Of the folio that is held, even if the page has been unmapped meanwhile */
+inline hmm_fault_prepare(f, q)
+{
+	d_step {
+		prepared[f] = (held[f] >= SAME -> seen(f, q) & ~STALE : seen(f, q));
+		ret = AGAIN
+	}
+}
+
+/* What is assumed beside a storm, by those who look and have not locked the folio: see above */
+#ifdef STORM
+#define migrations_paused(q)	!folio[q]
+#define migrations_pause(f, q)	folio_next[q] = folio_next[q] || (!ret && !seen(f, q))
+#else
+#define migrations_paused(q)	true
+#define migrations_pause(f, q)	skip
+#endif
+
 /*
- * Since then that page may have gone from here: then its folio is split, or is not what is mapped
- * here, so that its lock keeps nobody out, or is mapped here again.
+ * Of another folio the lock has no trace here: nobody has that for ever. What was taken away may be
+ * mapped here again.
  */
-inline hmm_fault_lock_folio(f, q)
+inline folio_lock_killable(f, q)
 {
-	hmm_fault_get_folio(f, q);
+	queue(folio_next[q]);
 	atomic {
 		if
-		:: ret
 #ifndef MUTATE_PROGRESS_WITHOUT_FOLIO
-		:: !ret && !(seen(f, q) & STALE) && !folio[q] -> folio[q] = true; locked = true
-#else
-		:: !ret && !(seen(f, q) & STALE)
-#endif
-		:: !ret && seen(f, q) & STALE -> ret = AGAIN
-		:: !ret && seen(f, q) & STALE
-		:: !ret && seen(f, q) & STALE && pte[q] && !folio[q] ->
-			seen(f, q) = seen(f, q) & ~STALE;
+		:: held[f] == SAME && !folio[q] ->
 			folio[q] = true;
-			locked = true
-		fi;
-		folio_next[q] = false
+			held[f] = LOCKED;
+			folio_next[q] = false
+		:: held[f] == OTHER && pte[q] && !folio[q] ->
+			prepared[f] = prepared[f] & ~STALE;
+			folio[q] = true;
+			held[f] = LOCKED;
+			folio_next[q] = false
+#else
+		:: held[f] == SAME -> folio_next[q] = false
+#endif
+		:: held[f] < SAME && migrations_paused(q)
+		:: held[f] == LOCKED
+		fi
 	}
 }
 
-inline hmm_fault_unlock_folio(q)
+inline folio_unlock(f, q)
 {
 	atomic {
-		folio[q] = folio[q] && !locked;
-		locked = false
+		if
+#ifdef MUTATE_FOLIO_DURING_FAULT
+		:: held[f] == LOCKED && !ret && !seen(f, q)
+#endif
+		:: held[f] == LOCKED -> folio[q] = false; held[f] = SAME
+		:: else
+		fi;
+		migrations_pause(f, q)
 	}
 }
 
-#ifdef MUTATE_COMMITS_OTHER_FOLIO
-#define still_mapped	true
-#else
-#define still_mapped	(now == pfn)
-#endif
-
-inline hmm_fault_commit_alone(f, q)
+inline hmm_fault_finish(f, q)
 {
-	hmm_fault_lock_folio(f, q);
+	hmm_fault_look(f, q);
 	if
-	:: ret
+	:: ret || !seen(f, q)
 	:: else ->
-		hmm_fault_look(f, q);
+#ifdef MUTATE_FOLIO_AFTER_LOOK
+		folio_lock_killable(f, q);
+#endif
+		hmm_fault_is_alone(f, q);
 		if
-		:: ret
-		:: !ret && still_mapped -> hmm_fault_commit_stage(f)
-		:: else -> ret = AGAIN
-		fi;
-		hmm_fault_unlock_folio(q)
-	fi
-}
-
-/* And hmm_fault_commit() */
-inline hmm_fault_commit_page(f, q)
-{
-	atomic { down_read(); d_step { hmm_fault_remember_write(f); lock_read = false } }
-	hmm_fault_make_entries(f);
-	if
-	:: ret
-	:: else -> hmm_fault_commit_alone(f, q)
+		:: ready ->
+			seen(f, q) = prepared[f];
+			hmm_fault_commit_stage(f);
+			prepared[f] = (ret == AGAIN -> 0 : prepared[f])
+		:: else
+		fi
 	fi
 }
 
@@ -1885,29 +1993,24 @@ inline vma_start_write()
 #endif
 }
 
-/* What is assumed beside a storm, until the folio is locked: see above */
-#ifdef STORM
-#define migrations_pause(q)	folio_next[q] = true; !folio[q]
-#else
-#define migrations_pause(q)	skip
-#endif
+#define nothing_yet	(!ret && !ready)
 
 inline hmm_fault_try_alone(f, q)
 {
-	hmm_fault_bring(f, q);
-	if
-	:: ret
-	:: else ->
-		alone = true;
-#ifdef TAKES
-		if
-		:: takes(f) -> hmm_fault_take(f, q)
-		:: else -> hmm_fault_commit_page(f, q)
-		fi;
-#else
-		hmm_fault_commit_page(f, q);
+#ifndef MUTATE_FOLIO_AFTER_LOOK
+	folio_lock_killable(f, q);
 #endif
-		alone = false
+	hmm_fault_finish(f, q);
+	folio_unlock(f, q);
+	if
+	:: ret || ready
+	:: nothing_yet && !seen(f, q) -> hmm_fault_bring(f, q)
+#ifdef TAKES
+	:: atomic { nothing_yet && seen(f, q) && takes(f) -> held[f] = NOTHING }
+		hmm_fault_take(f, q)
+#endif
+	:: atomic { nothing_yet && seen(f, q) && !takes(f) && is_alone -> hmm_fault_prepare(f, q) }
+	:: atomic { nothing_yet && seen(f, q) && !takes(f) && !is_alone -> hmm_fault_keep(f, q) }
 	fi
 }
 
@@ -1917,28 +2020,58 @@ inline hmm_fault_try_alone(f, q)
 #define usual	(collisions < COLLISIONS_MAX)
 #endif
 
+/*
+ * How many steps these are matters only to when it ends, and only a storm takes the page away again
+ * and again: beside those who may end, for safety any number will do, and for liveness no end.
+ */
+#ifdef STORM
+#define more_steps	(tries < ALONE_MAX - 1)
+#define no_more_steps	!more_steps
+#define next_step	tries++
+#define no_steps	tries = 0
+#elif defined(LIVE)
+#define more_steps	true
+#define no_more_steps	false
+#define next_step	skip
+#define no_steps	skip
+#else
+#define more_steps	true
+#define no_more_steps	true
+#define next_step	skip
+#define no_steps	skip
+#endif
+
 inline hmm_fault_progress_locked(f, q)
 {
 	touch_mm();
 	vma_start_write();
-	migrations_pause(q);
+	alone = true;
 	do
 	:: true ->
 		hmm_fault_try_alone(f, q);
 		atomic {
 			keep = 0;
 			stage = 0;
-			now = 0;
-			pfn = 0;
-			tries++;
+			seen(f, q) = 0;
+			is_alone = false;
+			ready = false;
 			hmm_fault_count_collision(f);
 			if
-			:: ret == AGAIN && tries < ALONE_MAX && !vain && !usual -> ret = 0
-			:: else -> break
+			:: ret == AGAIN && !vain && !usual && more_steps -> ret = 0; next_step
+			:: ret != AGAIN || vain || usual || no_more_steps -> break
 			fi
 		}
 	od;
-	tries = 0
+	/*
+	 * hmm_fault_let_go() comes later. Until then the reference keeps the folio in memory only:
+	 * hmm_fault_hold() finds it again, or another one.
+	 */
+	atomic {
+		alone = false;
+		prepared[f] = 0;
+		held[f] = NOTHING;
+		no_steps
+	}
 }
 
 inline hmm_fault_progress(f)
@@ -1946,9 +2079,10 @@ inline hmm_fault_progress(f)
 #ifndef MUTATE_PROGRESS_TAKES_ALL
 	piece = 1 << first_page;
 #endif
+	hmm_fault_hold(f, first_page);
 	hmm_range_begin_alive(f, piece);
 	if
-	:: ret
+	:: ret -> held[f] = NOTHING
 	:: else ->
 #ifndef MUTATE_PROGRESS_WITHOUT_MMAP
 		mmap_write_lock();
@@ -2023,9 +2157,11 @@ inline hmm_call_end(f)
 proctype hmm_mirror_fault(byte f, piece; bool write)
 {
 	byte me = f, set, keep, stage, wide, told, ret, collisions, fruitless, j, p;
-	byte at, path, now, pfn;
+	byte at, path;
+#ifdef STORM
 	byte tries;
-	bool alone, vain, fits, failed, refused, waited, locked, tried;
+#endif
+	bool alone, is_alone, ready, vain, fits, failed, refused, waited, tried;
 #ifdef CANCEL
 	bool later;
 #endif

@@ -603,6 +603,13 @@ static long hmm_fault_commit_runs(struct hmm_fault *fault, unsigned long end)
 	return pages;
 }
 
+static void hmm_fault_let_go(struct hmm_fault *fault)
+{
+	if (fault->held)
+		folio_put(fault->held);
+	fault->held = NULL;
+}
+
 /*
  * Give the device for itself what was walked up to @end. What is not to be had, or not
  * yet, ends the piece, and begins the next one.
@@ -613,6 +620,8 @@ static long hmm_fault_take(struct hmm_fault *fault, unsigned long end)
 	long pages;
 	int ret;
 
+	/* A large folio with one reference more cannot be split. */
+	hmm_fault_let_go(fault);
 	fault->end = min(fault->end, end);
 	ret = hmm_exclusive_take(&taken, &fault->range, fault->start, &fault->end,
 				 fault->alone);
@@ -681,13 +690,6 @@ static long hmm_fault_round(struct hmm_fault *fault)
 		hmm_fault_count_collision(fault);
 	hmm_range_end_alive(&fault->range);
 	return ret;
-}
-
-static void hmm_fault_let_go(struct hmm_fault *fault)
-{
-	if (fault->held)
-		folio_put(fault->held);
-	fault->held = NULL;
 }
 
 /* Have the folio of the page at the beginning, by which it stays in memory. */
@@ -759,19 +761,24 @@ static bool hmm_fault_is_alone(const struct hmm_fault *fault, const struct folio
 	       page_folio(hmm_pfn_to_page(pfn)) == folio;
 }
 
-/* Have the folio of the page that was seen, and look again with it locked. */
+/*
+ * Have the folio of the page that was seen, and look again with it locked. After a collision
+ * it is not known what was seen: then the one that is held is as good as any.
+ */
 static int hmm_fault_keep(struct hmm_fault *fault)
 {
 	struct folio *folio;
 
-	hmm_fault_let_go(fault);
 	/* Under the lock the page is what it was, and its struct page is there. */
-	guard(rwsem_read)(&fault->mirror->lock);
-	if (hmm_range_retry(&fault->range))
-		return -EAGAIN;
-	folio = page_folio(hmm_pfn_to_page(*fault->range.hmm_pfns));
-	if (folio_try_get(folio))
-		fault->held = folio;
+	scoped_guard(rwsem_read, &fault->mirror->lock) {
+		if (hmm_range_retry(&fault->range))
+			return -EAGAIN;
+		folio = page_folio(hmm_pfn_to_page(*fault->range.hmm_pfns));
+		if (!folio_try_get(folio))
+			return -EAGAIN;
+	}
+	hmm_fault_let_go(fault);
+	fault->held = folio;
 	return -EAGAIN;
 }
 
@@ -841,11 +848,9 @@ static long hmm_fault_try_alone(struct hmm_fault *fault, struct hmm_fault_alone 
 		return ret;
 	if (!hmm_fault_entry(fault))
 		return fault->flags & HMM_FAULT_PRESENT ? 0 : hmm_fault_bring(fault);
-	if (!(fault->flags & HMM_FAULT_EXCLUSIVE))
-		return is_alone ? hmm_fault_prepare(fault, alone) : hmm_fault_keep(fault);
-	/* A large folio with one reference more cannot be split. */
-	hmm_fault_let_go(fault);
-	return hmm_fault_take(fault, fault->end);
+	if (fault->flags & HMM_FAULT_EXCLUSIVE)
+		return hmm_fault_take(fault, fault->end);
+	return is_alone ? hmm_fault_prepare(fault, alone) : hmm_fault_keep(fault);
 }
 
 /* With mmap_lock held for writing */

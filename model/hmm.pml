@@ -1886,7 +1886,7 @@ inline hmm_fault_is_alone(f, q)
 
 inline hmm_fault_keep(f, q)
 {
-	atomic { held[f] = NOTHING; down_read(); d_step {
+	atomic { down_read(); d_step {
 		touch();
 		if
 #ifndef MUTATE_KEEP_WITHOUT_CHECK

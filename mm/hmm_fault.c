@@ -939,12 +939,12 @@ static long hmm_fault_piece(struct hmm_fault *fault)
 }
 
 /*
- * Up to where the device has, from @start on, all that is asked for. Nothing is to be done
- * for that: it stays as it is, also its DMA addresses.
+ * Has the device all that is asked for of the piece? Then it stays as it is, also its DMA
+ * addresses. If not all of it is served, so that pages can become a larger block.
  */
-static unsigned long hmm_fault_sufficient(struct hmm_fault *fault, unsigned long start)
+static bool hmm_fault_suffices(const struct hmm_fault *fault)
 {
-	unsigned long need = HMM_PTE_VALID;
+	unsigned long need = HMM_PTE_VALID, addr = fault->start;
 	struct hmm_pt_iter iter;
 
 	if (fault->flags & HMM_FAULT_EXCLUSIVE)
@@ -953,13 +953,13 @@ static unsigned long hmm_fault_sufficient(struct hmm_fault *fault, unsigned long
 		need |= HMM_PTE_WRITE;
 	guard(rwsem_read)(&fault->mirror->lock);
 	if (fault->mirror->dead)
-		return start;
-	hmm_pt_for_each(&iter, fault->mirror, start, fault->limit) {
-		if (iter.addr != start || (iter.pte.pfn & need) != need)
+		return false;
+	hmm_pt_for_each(&iter, fault->mirror, fault->start, fault->end) {
+		if (iter.addr != addr || (iter.pte.pfn & need) != need)
 			break;
-		start = iter.end;
+		addr = iter.end;
 	}
-	return start;
+	return addr == fault->end;
 }
 
 static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
@@ -970,15 +970,14 @@ static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
 
 	fault->size = size;
 	for (; start < fault->limit; start = fault->end) {
-		fault->end = hmm_fault_sufficient(fault, start);
-		if (fault->end > start) {
-			pages += (fault->end - start) >> PAGE_SHIFT;
-			continue;
-		}
 		fault->start = start;
 		fault->small_end = min3(fault->limit, start + fault->size,
 					ALIGN_DOWN(start, size) + size);
 		fault->end = fault->small_end;
+		if (hmm_fault_suffices(fault)) {
+			pages += (fault->end - start) >> PAGE_SHIFT;
+			continue;
+		}
 		ret = hmm_fault_piece(fault);
 		if (fault->empty && fault->flags & HMM_FAULT_PRESENT) {
 			fault->end = min(fault->limit, ALIGN_DOWN(start, HMM_WINDOW_SIZE) +
@@ -1058,9 +1057,9 @@ static long hmm_fault_call(struct hmm_fault *fault)
  *
  * Faults the pages in, mirrors them, and has the driver write its page table, see
  * %HMM_UPDATE_DEVICE_RFAULT. That is called a number of times for a large range. Pages
- * are mirrored in blocks that can reach beyond the range, if they did before. Pages that
- * are mirrored already, as they are to be, stay so, with their DMA addresses; the driver
- * is not called for them, unless others of their piece are lacking.
+ * are mirrored in blocks that can reach beyond the range, if they did before. The driver is
+ * not called for a piece of which all is mirrored already as it is to be. Pages that are
+ * keep their DMA addresses in any case, unless they become part of a larger block.
  *
  * While userfaultfd is waited for, and I/O, no lock is held. Faults of what is in memory
  * end beside others who invalidate the range by system calls, CPU faults and the reverse

@@ -145,11 +145,11 @@ static void sufficient(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, before.vma_lock, hmm_fake_stats(fake).vma_lock);
 	KUNIT_EXPECT_EQ(test, faults, hmm_test_faults());
 
-	/* Of some, the driver hears of what is from the first to the end of the piece. */
+	/* If some are lacking, the driver hears of the piece. */
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, AT(addr, 5), PAGE_SIZE, MADV_DONTNEED));
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8, HMM_FAULT_WRITE));
 	KUNIT_EXPECT_EQ(test, 1, fake->fills);
-	KUNIT_EXPECT_EQ(test, AT(addr, 5), fake->fill.start);
+	KUNIT_EXPECT_EQ(test, addr, fake->fill.start);
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_writable(fake, addr, 8));
 
 	/* And of all that can be read and is to be written */
@@ -161,6 +161,37 @@ static void sufficient(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, 2, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, 1, fake->fills);
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_writable(fake, addr, 8));
+}
+
+/* One page of a huge mapping is one page; all of it is a block. */
+static void one_of_huge(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_huge(fake, 1);
+
+	hmm_test_write(test, addr);
+	hmm_fake_fault_all(fake, AT(addr, 7), 1, HMM_FAULT_READ);
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_valid(fake, addr, PTRS_PER_PTE));
+	KUNIT_EXPECT_EQ(test, 0, hmm_pte_order(hmm_fake_entry(fake, AT(addr, 7))));
+	hmm_fake_fault_all(fake, addr, PTRS_PER_PTE, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, PMD_ORDER, hmm_pte_order(hmm_fake_entry(fake, AT(addr, 7))));
+}
+
+/* Dirty may be set early. Faults that come later do not change it. */
+static void dirty_before_write(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+
+	hmm_fake_fault_all(fake, addr, 2, HMM_FAULT_WRITE);
+	down_read(&fake->mirror.lock);
+	hmm_mirror_range_dirty(&fake->mirror, addr, AT(addr, 1));
+	up_read(&fake->mirror.lock);
+	hmm_fake_fault_all(fake, addr, 2, HMM_FAULT_READ);
+	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_count(fake, addr, 4, HMM_PTE_DIRTY));
+	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_fake_entry(fake, addr)));
 }
 
 /* A device that has no page table: its driver has nothing to be called for. */
@@ -718,6 +749,8 @@ static struct kunit_case hmm_mirror_fault_cases[] = {
 	KUNIT_CASE(end_of_file),
 	KUNIT_CASE(killed),
 	KUNIT_CASE(sufficient),
+	KUNIT_CASE(one_of_huge),
+	KUNIT_CASE(dirty_before_write),
 	KUNIT_CASE(without_callback),
 	KUNIT_CASE(refused_by_lock),
 	KUNIT_CASE(zap),

@@ -215,22 +215,6 @@ static void without_callback(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_mirror_register(&fake->mirror, current->mm));
 }
 
-/* Who does not get the lock of the mirror, and must not wait, is refused by HMM: that counts. */
-static void refused_by_lock(struct kunit *test)
-{
-	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = hmm_fake_map_small(fake, 1);
-	struct mmu_notifier_range range;
-
-	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
-	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, current->mm, addr, AT(addr, 1));
-	down_read(&fake->mirror.lock);
-	KUNIT_EXPECT_EQ(test, -EAGAIN, mmu_notifier_invalidate_range_start_nonblock(&range));
-	up_read(&fake->mirror.lock);
-	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).refused);
-	KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, addr, 1));
-}
-
 /* A driver may take a range from its device: entries, blocks that are cut, and tables go. */
 static void zap(struct kunit *test)
 {
@@ -752,7 +736,6 @@ static struct kunit_case hmm_mirror_fault_cases[] = {
 	KUNIT_CASE(one_of_huge),
 	KUNIT_CASE(dirty_before_write),
 	KUNIT_CASE(without_callback),
-	KUNIT_CASE(refused_by_lock),
 	KUNIT_CASE(zap),
 	KUNIT_CASE(driver_fails),
 	KUNIT_CASE(driver_fails_later),

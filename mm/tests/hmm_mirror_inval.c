@@ -322,6 +322,8 @@ static void refused_by_lock(struct kunit *test)
 	complete(&reader.stop);
 	wait_for_completion(&reader.stopped);
 	hmm_fake_expect_none(fake);
+	/* It is HMM that has refused. */
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).refused);
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_writable(fake, addr, 16));
 	expect_works(fake, addr);
 }

@@ -119,7 +119,6 @@ static void hmm_dma_unmap_pages(struct device *dev, dma_addr_t map)
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-/* What a mm has got of it once it keeps: for that mm it is always the same. */
 static bool hmm_dma_is_huge_zero(unsigned long pfn)
 {
 	return (pfn & ~(BIT(PMD_ORDER) - 1)) == READ_ONCE(huge_zero_pfn);
@@ -131,20 +130,28 @@ static bool hmm_dma_is_huge_zero(unsigned long pfn)
 }
 #endif
 
-/* Map a part of the zero page, or the huge one, which is mapped as a whole at @shared. */
-static int hmm_dma_map_zero(struct hmm_pt *pt, dma_addr_t *shared, unsigned int shared_order,
+/*
+ * Map a part of the zero page, or of the huge one, which is mapped as a whole. The huge zero
+ * page that a mm maps stays the same while the mm lives. But a pfn that is out of date, and
+ * will not be published, may be that of another one: so it is compared.
+ */
+static int hmm_dma_map_zero(struct hmm_pt *pt, struct hmm_pt_zero *zero, unsigned int zero_order,
 			    unsigned long pfn, unsigned int order, dma_addr_t *map)
 {
-	unsigned long first = pfn & ~(BIT(shared_order) - 1);
+	unsigned long first = pfn & ~(BIT(zero_order) - 1);
 	int ret;
 
 	guard(mutex)(&pt->zero_lock);
-	if (!*shared) {
-		ret = hmm_dma_map_pages(pt->dma_dev, first, shared_order, false, shared);
+	if (!zero->map) {
+		ret = hmm_dma_map_pages(pt->dma_dev, first, zero_order, false, &zero->map);
 		if (ret)
 			return ret;
+		zero->pfn = first;
 	}
-	*map = (*shared & ~(dma_addr_t)HMM_DMA_FLAGS) + ((dma_addr_t)(pfn - first) << PAGE_SHIFT);
+	if (zero->pfn != first)
+		return -EBUSY;
+	*map = (zero->map & ~(dma_addr_t)HMM_DMA_FLAGS) +
+	       ((dma_addr_t)(pfn - first) << PAGE_SHIFT);
 	*map |= (dma_addr_t)order << HMM_DMA_ORDER_SHIFT | HMM_DMA_MAPPED | HMM_DMA_SHARED;
 	return 0;
 }
@@ -170,10 +177,10 @@ static int hmm_dma_map_zero(struct hmm_pt *pt, dma_addr_t *shared, unsigned int 
 int hmm_dma_map(struct hmm_pt *pt, unsigned long pfn, unsigned int order, bool write,
 		dma_addr_t *map)
 {
-	if (!write && is_zero_pfn(pfn))
-		return hmm_dma_map_zero(pt, &pt->zero_map, 0, pfn, order, map);
+	if (!write && is_zero_pfn(pfn) && !hmm_dma_map_zero(pt, &pt->zero, 0, pfn, order, map))
+		return 0;
 	if (!write && hmm_dma_is_huge_zero(pfn) && order <= PMD_ORDER &&
-	    !hmm_dma_map_zero(pt, &pt->huge_zero_map, PMD_ORDER, pfn, order, map))
+	    !hmm_dma_map_zero(pt, &pt->huge_zero, PMD_ORDER, pfn, order, map))
 		return 0;
 	return hmm_dma_map_pages(pt->dma_dev, pfn, order, write, map);
 }
@@ -199,10 +206,8 @@ void hmm_dma_unmap(const struct hmm_pt *pt, dma_addr_t map)
  */
 void hmm_dma_unmap_zero(struct hmm_pt *pt)
 {
-	if (pt->zero_map)
-		hmm_dma_unmap_pages(pt->dma_dev, pt->zero_map);
-	if (pt->huge_zero_map)
-		hmm_dma_unmap_pages(pt->dma_dev, pt->huge_zero_map);
-	pt->zero_map = 0;
-	pt->huge_zero_map = 0;
+	if (pt->zero.map)
+		hmm_dma_unmap_pages(pt->dma_dev, pt->zero.map);
+	if (pt->huge_zero.map)
+		hmm_dma_unmap_pages(pt->dma_dev, pt->huge_zero.map);
 }

@@ -913,12 +913,12 @@ static int hmm_mirror_zap_window(struct hmm_mirror *mirror, unsigned long *addr,
  * hmm_mirror_zap() - let the device have nothing of a range any more
  * @mirror: mirror without %HMM_MIRROR_OWN_TABLES
  * @start: first address, page aligned
- * @end: first address behind the range, page aligned
+ * @end: end address, exclusive, page aligned
  *
- * The driver is called with %HMM_UPDATE_MIGRATE, as if the CPU took the pages away, and
- * knows it by this being under way. Then the entries go, with the rest of blocks that the
- * range cuts; so do their DMA mappings, and the tables that are empty. The next
- * hmm_mirror_fault() brings pages back; so may one that is under way.
+ * The driver is called with %HMM_UPDATE_MIGRATE, as if the CPU took the pages away. Then the
+ * entries go, with the rest of the blocks that the range cuts, their DMA mappings, and the
+ * tables that are empty. The next hmm_mirror_fault() brings pages back; so may one that is
+ * under way.
  *
  * Context: Process context, with no lock held that is taken in callbacks. Sleeps.
  * Return: 0, or

@@ -1596,8 +1596,8 @@ int hmm_pt_init(struct hmm_pt *pt, struct rw_semaphore *lock, struct device *dma
 	pt->lock = lock;
 	pt->dma_dev = dma_dev;
 	mutex_init(&pt->zero_lock);
-	pt->zero_map = 0;
-	pt->huge_zero_map = 0;
+	pt->zero.map = 0;
+	pt->huge_zero.map = 0;
 	atomic_long_set(&pt->bytes, 0);
 	hmm_pt_geometry(pt);
 	pt->root = hmm_pt_alloc_table(pt, pt->top);

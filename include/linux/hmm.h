@@ -368,6 +368,12 @@ struct hmm_pt_level {
 	unsigned char		group_shift;
 };
 
+/* private: the zero page, or the huge one, which is mapped once; map is 0 if it is not */
+struct hmm_pt_zero {
+	dma_addr_t		map;
+	unsigned long		pfn;
+};
+
 /**
  * struct hmm_pt - the mirror page table
  * @lock: the lock of its mirror
@@ -379,9 +385,9 @@ struct hmm_pt {
 	/* private: */
 	struct page		*root;
 	atomic_long_t		bytes;
-	struct mutex		zero_lock;	/* of the next two, while they are 0 */
-	dma_addr_t		zero_map;	/* of the zero page; 0: none */
-	dma_addr_t		huge_zero_map;
+	struct mutex		zero_lock;	/* of the next two, until they are mapped */
+	struct hmm_pt_zero	zero;
+	struct hmm_pt_zero	huge_zero;
 	unsigned int		top;
 	struct hmm_pt_level	level[HMM_PT_LEVELS];
 };

@@ -355,6 +355,7 @@ static void dma_zero_page(struct kunit *test)
 	unsigned long addr = BIT(39), start = addr, end = addr + BIT(30), i;
 	unsigned long zero = HMM_PTE_VALID | my_zero_pfn(0);
 	struct hmm_pt_device *device = device_of(test);
+	struct hmm_pt_test *t = test->priv;
 	dma_addr_t dma;
 
 	for (i = 0; i < 1000; i++)
@@ -368,9 +369,16 @@ static void dma_zero_page(struct kunit *test)
 	hmm_pt_test_map(test, addr, 1, WRITE_FAR);
 	expect_mapped(test, addr, 0, DMA_BIDIRECTIONAL);
 	KUNIT_EXPECT_EQ(test, 2, device->live);
+	/* So is another zero page than the one that was mapped. */
+	t->pt.zero.pfn++;
+	hmm_pt_test_map(test, addr, 1, zero);
+	KUNIT_EXPECT_NE(test, dma, hmm_pte_dma(hmm_pt_test_lookup(test, addr)));
+	expect_mapped(test, addr, 0, DMA_TO_DEVICE);
+	KUNIT_EXPECT_EQ(test, 2, device->live);
+	t->pt.zero.pfn--;
 	hmm_pt_test_clear(test, &start, &end);
 	KUNIT_EXPECT_EQ(test, 1, device->live);
-	KUNIT_EXPECT_EQ(test, 1, device->unmaps);
+	KUNIT_EXPECT_EQ(test, 2, device->unmaps);
 }
 
 static const struct {

@@ -205,6 +205,23 @@ static void path_begin_work(struct work_struct *work)
 	schedule_delayed_work(&path_long_end, HZ / 5);
 }
 
+static void path_unlock(struct vm_fault *vmf)
+{
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
+		vma_end_read(vmf->vma);
+	else
+		mmap_read_unlock(vmf->vma->vm_mm);
+}
+
+/* The work is another fault, which takes locks of the mm: none is held meanwhile. */
+static vm_fault_t path_lets_work(struct vm_fault *vmf)
+{
+	path_unlock(vmf);
+	schedule_work(path_file.also);
+	flush_work(path_file.also);
+	return VM_FAULT_RETRY;
+}
+
 /* By somebody else, or by the fault itself */
 static vm_fault_t path_invalidate(struct vm_fault *vmf)
 {
@@ -225,10 +242,8 @@ static vm_fault_t path_invalidate(struct vm_fault *vmf)
 		flush_work(&w.work);
 	}
 	destroy_work_on_stack(&w.work);
-	if (!path_file.left && path_file.also) {
-		schedule_work(path_file.also);
-		flush_work(path_file.also);
-	}
+	if (!path_file.left && path_file.also)
+		return path_lets_work(vmf);
 	return VM_FAULT_NOPAGE;
 }
 
@@ -237,10 +252,7 @@ static vm_fault_t path_wait(struct vm_fault *vmf)
 {
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
-	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
-		vma_end_read(vmf->vma);
-	else
-		mmap_read_unlock(vmf->vma->vm_mm);
+	path_unlock(vmf);
 	return VM_FAULT_RETRY;
 }
 

@@ -750,7 +750,7 @@ static int hmm_fault_bring(struct hmm_fault *fault)
  * Who migrates memory of a device comes once, and does not lock it. What is exclusive is
  * not mapped.
  */
-static bool hmm_fault_is_alone(const struct hmm_fault *fault, const struct folio *folio)
+static bool hmm_fault_is_alone(struct hmm_fault *fault, const struct folio *folio)
 {
 	unsigned long pfn = *fault->range.hmm_pfns;
 

@@ -33,18 +33,30 @@
  *	range_lock dropped
  *						mmu_notifier_invalidate_range_start()
  *						  active range is linked
- *	walks, sees old entries			  callback: mirror->lock
+ *	walks, sees old entries			  callback:
  *						    range_lock: collided = true
- *						    clear; the driver is told
- *						  mirror->lock dropped
+ *						    nothing is mirrored here
  *						changes the entries
  *						mmu_notifier_invalidate_range_end()
  *	mirror->lock
  *	  hmm_range_retry(): collided
  *	mirror->lock dropped, again
  *
- * If the lock is taken by the commit first, what it publishes is cleared by the callback
- * that waits for it. One that began before is waited for:
+ * The callback takes mirror->lock only if something is mirrored in its range, or about to
+ * be: the holder may wait for a device. If hmm_range_retry() comes before the collision it
+ * marks the range as committed, under range_lock, and the callback finds that:
+ *
+ *	mirror->lock				mmu_notifier_invalidate_range_start()
+ *	  range_lock: committed = true		  callback:
+ *						    range_lock: is committed
+ *	  publishes				    mirror->lock, sleeps
+ *	mirror->lock dropped
+ *						    the driver is called, entries go
+ *						    mirror->lock dropped
+ *
+ * Nor does it look while another callback takes away what overlaps, see
+ * hmm_pt_begin_change(): entries go before their pages are told that they are dirty. An
+ * invalidation that began before a range is waited for:
  *
  *	begin					invalidation
  *	=====					============
@@ -78,7 +90,7 @@
  * - range->syncing, taking and faulting, of any range: only who has written them can find
  *   itself there. range->unseen is read by that task alone.
  * - range->collided, by the walker (hmm_range_check()): only to give up early. What
- *   counts is the read under mirror->lock, by which it was written.
+ *   counts is the read under range_lock, by hmm_range_retry().
  * - mirror->users, by hmm_mirror_unregister(): once 0 it stays so.
  * - mirror->dead, by hmm_range_begin() and by the walker: only so that it fails early, or
  *   who retries would do so for ever. What counts is the read under mirror->lock.
@@ -174,21 +186,27 @@ static bool hmm_range_invalidates(const struct hmm_range *range, unsigned long s
 	       max(start, range->begun_start) >= range->unseen;
 }
 
-/* Ranges in flight that overlap must not be committed, but for that of @taker. */
-static void hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
+/*
+ * Ranges in flight that overlap must not be committed, but for that of @taker. Return
+ * whether one is: what it has found is being published, or looked at, under mirror->lock.
+ */
+static bool hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
 			       unsigned long end, const struct task_struct *taker)
 {
 	struct hmm_range *range;
+	bool committed = false;
 
-	lockdep_assert_held_write(&mirror->lock);
 	spin_lock(&mirror->range_lock);
 	list_for_each_entry(range, &mirror->ranges, node) {
-		if (range->begun_start < end && start < range->begun_end &&
-		    !hmm_range_invalidates(range, start) &&
+		if (range->begun_start >= end || start >= range->begun_end)
+			continue;
+		committed |= range->committed;
+		if (!hmm_range_invalidates(range, start) &&
 		    (!taker || READ_ONCE(range->taking) != taker))
 			WRITE_ONCE(range->collided, true);
 	}
 	spin_unlock(&mirror->range_lock);
+	return committed;
 }
 
 /*
@@ -259,6 +277,17 @@ static bool hmm_mirror_concerned(struct hmm_mirror *mirror, const struct hmm_upd
 	return hmm_pt_occupied(&mirror->pt, update->start, update->end);
 }
 
+/*
+ * The same without mirror->lock, after ranges in flight have collided: is there surely
+ * nothing to take away? Who has that lock may wait for a device, for long.
+ */
+static bool hmm_mirror_unconcerned(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	return !mirror->reg.own_tables &&
+	       hmm_pt_has_none(&mirror->pt, update->start, update->end,
+			       hmm_update_protects(update));
+}
+
 /* Call the driver. Nothing is changed if it refuses, which only those may who must not block. */
 static bool hmm_mirror_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
@@ -295,6 +324,8 @@ static bool hmm_mirror_sync(struct hmm_mirror *mirror, const struct hmm_update *
  */
 static bool hmm_mirror_take_away(struct hmm_mirror *mirror, struct hmm_update *update)
 {
+	bool done;
+
 	lockdep_assert_held_write(&mirror->lock);
 
 	if (!hmm_mirror_concerned(mirror, update)) {
@@ -302,15 +333,16 @@ static bool hmm_mirror_take_away(struct hmm_mirror *mirror, struct hmm_update *u
 		return true;
 	}
 	hmm_pt_widen(&mirror->pt, &update->start, &update->end);
-	if (!hmm_mirror_sync(mirror, update))
-		return false;
-	if (hmm_update_protects(update)) {
+	hmm_pt_begin_change(&mirror->pt, update->start, update->end - 1);
+	done = hmm_mirror_sync(mirror, update);
+	if (done && hmm_update_protects(update)) {
 		hmm_pt_write_protect(&mirror->pt, &update->start, &update->end);
-	} else {
+	} else if (done) {
 		hmm_pt_clear(&mirror->pt, &update->start, &update->end);
 		hmm_mirror_reap_later(mirror);
 	}
-	return true;
+	hmm_pt_end_change(&mirror->pt);
+	return done;
 }
 
 /* The same, and ranges in flight do not bring it back. */
@@ -332,7 +364,16 @@ static bool hmm_window_invalidate(struct mmu_interval_notifier *notifier,
 		.end = min(range->end - 1, notifier->interval_tree.last) + 1,
 		.blockable = mmu_notifier_range_blockable(range),
 	};
-	bool done = true;
+	bool done = true, committed;
+
+	/* Nobody asks for the sequence of a window: ranges are what collides. */
+	update.event = hmm_mirror_event(mirror, range, update.start, update.end);
+	committed = hmm_mirror_collide(mirror, update.start, update.end,
+				       hmm_mirror_taker(mirror, range));
+	if (!committed && hmm_mirror_unconcerned(mirror, &update)) {
+		hmm_mirror_count(mirror, HMM_COUNT_SKIPPED, 1);
+		return true;
+	}
 
 	if (update.blockable) {
 		down_write(&mirror->lock);
@@ -340,14 +381,8 @@ static bool hmm_window_invalidate(struct mmu_interval_notifier *notifier,
 		hmm_mirror_count(mirror, HMM_COUNT_REFUSED, 1);
 		return false;
 	}
-
-	mmu_interval_set_seq(notifier, cur_seq);
-	if (!mirror->dead) {
-		update.event = hmm_mirror_event(mirror, range, update.start, update.end);
-		hmm_mirror_collide(mirror, update.start, update.end,
-				   hmm_mirror_taker(mirror, range));
+	if (!mirror->dead)
 		done = hmm_mirror_take_away(mirror, &update);
-	}
 	up_write(&mirror->lock);
 	return done;
 }
@@ -563,6 +598,7 @@ static int hmm_range_enlist(struct hmm_range *range)
 	struct hmm_mirror *mirror = range->begun;
 
 	range->collided = false;
+	range->committed = false;
 	range->syncing = NULL;
 	range->faulting = NULL;
 	range->taking = NULL;
@@ -694,10 +730,16 @@ EXPORT_SYMBOL_GPL(hmm_range_begin);
  * Context: Under &hmm_mirror.lock, held for reading or writing.
  * Return: true if what was found in the range since it began must not be used.
  */
-bool hmm_range_retry(const struct hmm_range *range)
+bool hmm_range_retry(struct hmm_range *range)
 {
-	lockdep_assert_held(&range->begun->lock);
-	return range->collided || range->begun->dead;
+	struct hmm_mirror *mirror = range->begun;
+
+	lockdep_assert_held(&mirror->lock);
+	guard(spinlock)(&mirror->range_lock);
+	if (range->collided || mirror->dead)
+		return true;
+	range->committed = true;
+	return false;
 }
 EXPORT_SYMBOL_GPL(hmm_range_retry);
 

@@ -39,6 +39,10 @@
  * - held for reading: nothing changes but HMM_PTE_DIRTY, which any number of
  *   threads may set at once in entries that have HMM_PTE_WRITE.
  *
+ * hmm_pt_has_none() looks without it, under change_lock. Who takes entries away, or tables,
+ * announces that before, and says when it is done, so that nobody looks meanwhile. A table
+ * that comes is complete before it is linked.
+ *
  * None of this allocates or frees memory, or sleeps. What is published was staged
  * by hmm_pt_prepare() with the lock not held; tables that become empty stay until
  * hmm_pt_reclaim() is called, which frees with the lock dropped.
@@ -137,7 +141,7 @@ static unsigned long *hmm_pt_groups(struct page *page, unsigned long flag)
 static bool hmm_pt_has(unsigned long word, unsigned long flag)
 {
 	if (hmm_pt_is_table(word))
-		return *hmm_pt_groups(pfn_to_page(word), flag);
+		return READ_ONCE(*hmm_pt_groups(pfn_to_page(word), flag));
 	return word & flag;
 }
 
@@ -228,8 +232,8 @@ static void hmm_pt_regroup(const struct hmm_pt_part *part, unsigned int group,
 
 	if (stop - first < BIT(part->at->group_shift))
 		held = hmm_pt_group_holds(part, group, first, stop, held);
-	*any = held & HMM_PTE_VALID ? *any | BIT(group) : *any & ~BIT(group);
-	*write = held & HMM_PTE_WRITE ? *write | BIT(group) : *write & ~BIT(group);
+	WRITE_ONCE(*any, held & HMM_PTE_VALID ? *any | BIT(group) : *any & ~BIT(group));
+	WRITE_ONCE(*write, held & HMM_PTE_WRITE ? *write | BIT(group) : *write & ~BIT(group));
 }
 
 static void hmm_pt_regroup_all(const struct hmm_pt_part *part, unsigned int group)
@@ -409,10 +413,12 @@ static noinline void hmm_pt_regroup_dropped(const struct hmm_pt_part *part, bool
 {
 	unsigned int first = __ffs(part->groups), last = __fls(part->groups);
 	unsigned long between = part->groups & ~(BIT(first) | BIT(last));
+	unsigned long *any = hmm_pt_groups(part->page, HMM_PTE_VALID);
+	unsigned long *write = hmm_pt_groups(part->page, HMM_PTE_WRITE);
 
-	*hmm_pt_groups(part->page, HMM_PTE_WRITE) &= ~between;
+	WRITE_ONCE(*write, *write & ~between);
 	if (all)
-		*hmm_pt_groups(part->page, HMM_PTE_VALID) &= ~between;
+		WRITE_ONCE(*any, *any & ~between);
 	/* These have slots that are not, or not all, in the range. */
 	hmm_pt_regroup_all(part, first);
 	if (last != first)
@@ -512,7 +518,7 @@ static bool hmm_pt_any_slots(struct page *page, const struct hmm_pt_level *at,
 			     unsigned int first, unsigned int stop, unsigned long flag)
 {
 	const unsigned long *slots = page_address(page);
-	unsigned long groups = *hmm_pt_groups(page, flag);
+	unsigned long groups = READ_ONCE(*hmm_pt_groups(page, flag));
 	unsigned int slot, behind;
 
 	if (first >= stop)
@@ -947,6 +953,61 @@ bool hmm_pt_writable(struct hmm_pt *pt, unsigned long start, unsigned long end)
 	       hmm_pt_any(pt, start, end - 1, HMM_PTE_WRITE);
 }
 
+/**
+ * hmm_pt_begin_change() - entries of a range are about to go, or tables
+ * @pt: mirror page table
+ * @start: first address, page aligned
+ * @last: last address
+ *
+ * hmm_pt_has_none() says nothing about the range until hmm_pt_end_change(): entries that
+ * have gone may still be in use, and their pages may not have been told that they are dirty.
+ *
+ * Context: Under pt->lock, held for writing until hmm_pt_end_change(). Does not sleep.
+ */
+void hmm_pt_begin_change(struct hmm_pt *pt, unsigned long start, unsigned long last)
+{
+	lockdep_assert_held_write(pt->lock);
+	guard(spinlock)(&pt->change_lock);
+	pt->change_start = start;
+	pt->change_last = last;
+	pt->changing = true;
+}
+
+/**
+ * hmm_pt_end_change() - what hmm_pt_begin_change() has announced is done
+ * @pt: mirror page table
+ *
+ * Context: Under pt->lock, held for writing. Does not sleep.
+ */
+void hmm_pt_end_change(struct hmm_pt *pt)
+{
+	lockdep_assert_held_write(pt->lock);
+	guard(spinlock)(&pt->change_lock);
+	pt->changing = false;
+}
+
+/**
+ * hmm_pt_has_none() - is surely nothing of a range mirrored?
+ * @pt: mirror page table
+ * @start: first address, page aligned
+ * @end: end address, exclusive, page aligned
+ * @write: only entries with %HMM_PTE_WRITE count
+ *
+ * It is for whoever must not wait for pt->lock. What hmm_pt_publish() is about to bring into
+ * the range, the caller has to know: that is not announced here.
+ *
+ * Context: With pt->lock held or not. Does not sleep.
+ * Return: true if there is no such entry, and the use of those that were there is over.
+ * false: perhaps; hmm_pt_occupied() and hmm_pt_writable() tell.
+ */
+bool hmm_pt_has_none(struct hmm_pt *pt, unsigned long start, unsigned long end, bool write)
+{
+	guard(spinlock)(&pt->change_lock);
+	if (pt->changing && start <= pt->change_last && end > pt->change_start)
+		return false;
+	return !hmm_pt_any(pt, start, end - 1, write ? HMM_PTE_WRITE : HMM_PTE_VALID);
+}
+
 /* The block that the page at @addr is mirrored in, if it is, is in the range, too. */
 static void hmm_pt_widen_to(struct hmm_pt *pt, unsigned long addr, unsigned long *start,
 			    unsigned long *end)
@@ -1046,7 +1107,10 @@ void hmm_pt_reclaim(struct hmm_pt *pt, unsigned long start, unsigned long end)
 		return;
 	hmm_pt_spare_init(&spare);
 	down_write(pt->lock);
+	/* A table that goes may be of more than the range. */
+	hmm_pt_begin_change(pt, 0, ULONG_MAX);
 	hmm_pt_unlink_empty(pt, pt->root, pt->top, start, end - 1, &spare);
+	hmm_pt_end_change(pt);
 	up_write(pt->lock);
 	hmm_pt_spare_free(pt, &spare);
 }
@@ -1426,7 +1490,8 @@ static unsigned long hmm_pt_publish_below(const struct hmm_pt *pt, struct hmm_pt
 	}
 	if (pt->dma_dev && old)
 		hmm_pt_put_map(&op, part, slot, addr, 0);
-	part->slots[slot] = page_to_pfn(below);
+	/* hmm_pt_has_none() looks into it for what is beside, without the lock. */
+	smp_store_release(&part->slots[slot], page_to_pfn(below));
 	return hmm_pt_holds(part->slots[slot]);
 }
 
@@ -1596,6 +1661,8 @@ int hmm_pt_init(struct hmm_pt *pt, struct rw_semaphore *lock, struct device *dma
 	pt->lock = lock;
 	pt->dma_dev = dma_dev;
 	mutex_init(&pt->zero_lock);
+	spin_lock_init(&pt->change_lock);
+	pt->changing = false;
 	pt->zero.map = 0;
 	pt->huge_zero.map = 0;
 	atomic_long_set(&pt->bytes, 0);

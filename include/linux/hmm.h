@@ -156,7 +156,8 @@ struct hmm_range {
 	unsigned long		begun_start;	/* constant while begun */
 	unsigned long		begun_end;
 	struct list_head	node;		/* begun->range_lock */
-	bool			collided;	/* written under begun->lock */
+	bool			collided;	/* begun->range_lock */
+	bool			committed;	/* the same */
 	struct task_struct	*syncing;	/* in the driver's fault callback */
 	struct task_struct	*faulting;	/* in a CPU fault of the walk */
 	struct task_struct	*taking;	/* in make_device_exclusive_range() */
@@ -170,7 +171,7 @@ int hmm_range_fault(struct hmm_range *range);
 int hmm_range_snapshot(struct hmm_range *range);
 
 int hmm_range_begin(struct hmm_range *range);
-bool hmm_range_retry(const struct hmm_range *range);
+bool hmm_range_retry(struct hmm_range *range);
 void hmm_range_end(struct hmm_range *range);
 
 /* Only with CONFIG_DEVICE_PRIVATE, which a driver that calls this selects */
@@ -388,6 +389,10 @@ struct hmm_pt {
 	struct mutex		zero_lock;	/* of the next two, until they are mapped */
 	struct hmm_pt_zero	zero;
 	struct hmm_pt_zero	huge_zero;
+	spinlock_t		change_lock;
+	unsigned long		change_start;	/* change_lock: what is being changed, */
+	unsigned long		change_last;	/* the last address of that */
+	bool			changing;	/* change_lock: is anything? */
 	unsigned int		top;
 	struct hmm_pt_level	level[HMM_PT_LEVELS];
 };

@@ -556,44 +556,18 @@ static void new_window_overlapping(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_writable(fake, addr, 16));
 }
 
-static int invalidator_thread(void *arg)
-{
-	struct hmm_fake_call *call = arg;
-
-	hmm_fake_invalidate(call->fake, MMU_NOTIFY_CLEAR, call->start, call->end);
-	complete(&call->done);
-	return 0;
-}
-
-/* It stays in the callback of the driver until it is let go. */
-static void hold_invalidator(struct hmm_fake_call *invalidator, struct hmm_fake *fake,
-			     unsigned long start, unsigned long end)
-{
-	*invalidator = (struct hmm_fake_call){ .fake = fake, .start = start, .end = end };
-	init_completion(&invalidator->done);
-	fake->hold = true;
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(fake->test, kthread_run(invalidator_thread, invalidator,
-							     "hmm_invalidator"));
-	wait_for_completion(&fake->held);
-}
-
-static void let_invalidator_go(struct hmm_fake_call *invalidator)
-{
-	complete(&invalidator->fake->go);
-	wait_for_completion(&invalidator->done);
-}
-
 /* While the driver is in its callback nobody makes the range valid again. */
 static void fault_during_callback(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_mirrored(fake);
-	struct hmm_fake_call invalidator, *call;
+	struct hmm_fake_other invalidator;
+	struct hmm_fake_call *call;
 
-	hold_invalidator(&invalidator, fake, addr, AT(addr, 8));
+	hmm_fake_hold(&invalidator, fake, addr, AT(addr, 8));
 	call = hmm_fake_call(fake, addr, 8, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
-	let_invalidator_go(&invalidator);
+	hmm_fake_let_go(&invalidator);
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_call_ends(call));
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_writable(fake, addr, 16));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, 8));
@@ -620,21 +594,21 @@ static void killed_in_begin(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_mirrored(fake);
-	struct hmm_fake_call invalidator;
+	struct hmm_fake_other invalidator;
 	struct hmm_range range = {
 		.mirror = &fake->mirror,
 		.start = addr,
 		.end = AT(addr, 16),
 	};
 
-	hold_invalidator(&invalidator, fake, range.start, range.end);
+	hmm_fake_hold(&invalidator, fake, range.start, range.end);
 	allow_signal(SIGKILL);
 	send_sig(SIGKILL, current, 1);
 	KUNIT_EXPECT_EQ(test, -EINTR, hmm_range_begin(&range));
 	flush_signals(current);
 	disallow_signal(SIGKILL);
 	KUNIT_EXPECT_TRUE(test, list_empty(&fake->mirror.ranges));
-	let_invalidator_go(&invalidator);
+	hmm_fake_let_go(&invalidator);
 	wait_until_reaped(fake);
 }
 

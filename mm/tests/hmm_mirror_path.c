@@ -938,8 +938,13 @@ static int storm_thread(void *arg)
 	struct storm *storm = arg;
 
 	while (!kthread_should_stop()) {
+		ktime_t began = ktime_get();
+
 		storm->kind->act(storm);
 		atomic_inc(&storm->rounds);
+		/* Nothing keeps it out: it leaves gaps, as long as what it does. */
+		if (storm->kind->unlocked)
+			fsleep(max_t(s64, 1, ktime_us_delta(ktime_get(), began)));
 		cond_resched();
 	}
 	return 0;

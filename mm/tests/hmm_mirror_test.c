@@ -302,21 +302,26 @@ struct hmm_fake_call *hmm_fake_call_job(struct hmm_fake *fake, unsigned long add
 }
 
 /*
- * Wait until the call sleeps, and see that it goes on sleeping: on a loaded machine that
+ * Wait until the task sleeps, and see that it goes on sleeping: on a loaded machine that
  * is the worse sign the longer it takes, but it never is a wrong one.
  */
-bool hmm_fake_call_blocks(struct hmm_fake_call *call)
+static bool fake_waits(struct task_struct *task, struct completion *done)
 {
 	unsigned long begin = jiffies;
 	unsigned int asleep = 0;
 
 	while (asleep < 30 && time_before(jiffies, begin + HMM_FAKE_STUCK)) {
-		if (completion_done(&call->done))
+		if (completion_done(done))
 			return false;
-		asleep = READ_ONCE(call->task->__state) & TASK_UNINTERRUPTIBLE ? asleep + 1 : 0;
+		asleep = READ_ONCE(task->__state) & TASK_UNINTERRUPTIBLE ? asleep + 1 : 0;
 		usleep_range(1000, 2000);
 	}
-	return !completion_done(&call->done);
+	return !completion_done(done);
+}
+
+bool hmm_fake_call_blocks(struct hmm_fake_call *call)
+{
+	return fake_waits(call->task, &call->done);
 }
 
 long hmm_fake_call_ends(struct hmm_fake_call *call)
@@ -405,6 +410,71 @@ int hmm_fake_invalidate_nonblock(struct hmm_fake *fake, enum mmu_notifier_event 
 		mmu_notifier_invalidate_range_end(&range);
 	mmap_read_unlock(mm);
 	return ret;
+}
+
+static int fake_other_thread(void *arg)
+{
+	struct hmm_fake_other *other = arg;
+	struct mmu_notifier_range range;
+
+	/* As the reverse mapping does, without mmap_lock */
+	hmm_fake_range(other->fake, &range, other->event, other->start, other->end);
+	if (other->nonblock)
+		other->ret = mmu_notifier_invalidate_range_start_nonblock(&range);
+	else
+		mmu_notifier_invalidate_range_start(&range);
+	if (!other->ret)
+		mmu_notifier_invalidate_range_end(&range);
+	complete_all(&other->done);
+	return 0;
+}
+
+void hmm_fake_other_start(struct hmm_fake_other *other, struct hmm_fake *fake,
+			  unsigned long start, unsigned long end)
+{
+	other->fake = fake;
+	other->start = start;
+	other->end = end;
+	other->ret = 0;
+	init_completion(&other->done);
+	if (other->nonblock)
+		hmm_fake_stop_reaper(&fake->mirror);
+	other->task = kthread_create(fake_other_thread, other, "hmm_fake_other");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(fake->test, other->task);
+	get_task_struct(other->task);
+	wake_up_process(other->task);
+}
+
+bool hmm_fake_other_waits(struct hmm_fake_other *other)
+{
+	return fake_waits(other->task, &other->done);
+}
+
+/* If not it is stuck, and the test has to let it go first. */
+bool hmm_fake_other_ends(struct hmm_fake_other *other)
+{
+	if (!wait_for_completion_timeout(&other->done, HMM_FAKE_STUCK))
+		return false;
+	put_task_struct(other->task);
+	return true;
+}
+
+/* Take something away, and stay in the callback of the driver until let go. */
+void hmm_fake_hold(struct hmm_fake_other *held, struct hmm_fake *fake, unsigned long start,
+		   unsigned long end)
+{
+	held->event = MMU_NOTIFY_CLEAR;
+	held->nonblock = false;
+	fake->hold = true;
+	hmm_fake_other_start(held, fake, start, end);
+	wait_for_completion(&fake->held);
+}
+
+void hmm_fake_let_go(struct hmm_fake_other *held)
+{
+	complete(&held->fake->go);
+	wait_for_completion(&held->done);
+	put_task_struct(held->task);
 }
 
 void hmm_fake_forget(struct hmm_fake *fake)

@@ -113,6 +113,28 @@ struct hmm_fake_call {
 	struct task_struct *task;
 };
 
+/**
+ * struct hmm_fake_other - somebody who invalidates a range, in a thread of its own
+ * @event: why; set by the test
+ * @nonblock: it must not wait; set by the test
+ * @fake: whose mm
+ * @start: first address
+ * @end: end address, exclusive
+ * @ret: what came of that: 0 or -EAGAIN
+ * @done: it has
+ * @task: the thread
+ */
+struct hmm_fake_other {
+	enum mmu_notifier_event event;
+	bool nonblock;
+	struct hmm_fake *fake;
+	unsigned long start;
+	unsigned long end;
+	int ret;
+	struct completion done;
+	struct task_struct *task;
+};
+
 struct hmm_fake *hmm_fake_new(struct kunit *test, unsigned int flags);
 struct hmm_fake *hmm_fake_beside(struct hmm_fake *fake, unsigned int flags);
 void hmm_fake_init(struct hmm_fake *fake);
@@ -155,6 +177,13 @@ void hmm_fake_invalidate(struct hmm_fake *fake, enum mmu_notifier_event event,
 void hmm_fake_stop_reaper(struct hmm_mirror *mirror);
 int hmm_fake_invalidate_nonblock(struct hmm_fake *fake, enum mmu_notifier_event event,
 				 unsigned long start, unsigned long end);
+void hmm_fake_other_start(struct hmm_fake_other *other, struct hmm_fake *fake,
+			  unsigned long start, unsigned long end);
+bool hmm_fake_other_waits(struct hmm_fake_other *other);
+bool hmm_fake_other_ends(struct hmm_fake_other *other);
+void hmm_fake_hold(struct hmm_fake_other *held, struct hmm_fake *fake, unsigned long start,
+		   unsigned long end);
+void hmm_fake_let_go(struct hmm_fake_other *held);
 void hmm_fake_forget(struct hmm_fake *fake);
 void hmm_fake_expect(struct hmm_fake *fake, unsigned int nr, enum hmm_update_event event,
 		     unsigned long start, unsigned long end);

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Invalidations of what is not mirrored: they wait for nobody, and so for no device. But
+ * they wait for what is about to be mirrored, and until what was mirrored is not used.
+ */
+#include "hmm_mirror_test.h"
+
+#define AT(addr, page)		((addr) + (page) * PAGE_SIZE)
+
+/* 8 pages that are mirrored for writing, and 8 more that are not mirrored */
+static unsigned long map_half(struct hmm_fake *fake)
+{
+	unsigned long addr = hmm_fake_map_small(fake, 16);
+
+	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_WRITE);
+	hmm_fake_forget(fake);
+	return addr;
+}
+
+static void beside_driver(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_half(fake), skipped;
+	struct hmm_fake_other held, other = { .event = MMU_NOTIFY_CLEAR };
+
+	hmm_fake_hold(&held, fake, addr, AT(addr, 1));
+	skipped = hmm_fake_stats(fake).callbacks_skipped;
+	hmm_fake_other_start(&other, fake, AT(addr, 8), AT(addr, 16));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	other.nonblock = true;
+	hmm_fake_other_start(&other, fake, AT(addr, 8), AT(addr, 16));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	KUNIT_EXPECT_EQ(test, 0, other.ret);
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_stats(fake).callbacks_skipped - skipped);
+	hmm_fake_let_go(&held);
+	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, 1));
+	KUNIT_EXPECT_EQ(test, 7, hmm_fake_writable(fake, addr, 16));
+}
+
+/* What the device cannot write is not write-protected. */
+static void read_beside_driver(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_half(fake);
+	struct hmm_fake_other held, other = { .event = MMU_NOTIFY_PROTECTION_PAGE };
+
+	hmm_test_write(test, AT(addr, 8));
+	hmm_fake_fault_all(fake, AT(addr, 8), 8, HMM_FAULT_READ);
+	hmm_fake_hold(&held, fake, addr, AT(addr, 1));
+	hmm_fake_other_start(&other, fake, AT(addr, 8), AT(addr, 16));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	/* But it is taken away. */
+	other.event = MMU_NOTIFY_CLEAR;
+	hmm_fake_other_start(&other, fake, AT(addr, 8), AT(addr, 16));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
+	hmm_fake_let_go(&held);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	KUNIT_EXPECT_EQ(test, 7, hmm_fake_valid(fake, addr, 16));
+}
+
+/* A driver looks into the mirror page table, for long. */
+static void beside_reader(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_half(fake);
+	struct hmm_fake_other other = { .event = MMU_NOTIFY_CLEAR };
+
+	down_read(&fake->mirror.lock);
+	hmm_fake_other_start(&other, fake, AT(addr, 8), AT(addr, 16));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	hmm_fake_other_start(&other, fake, AT(addr, 7), AT(addr, 9));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
+	up_read(&fake->mirror.lock);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 7), AT(addr, 9));
+}
+
+/* A block goes as a whole: until the driver is done with it, all of it is in use. */
+static void rest_of_block(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_huge(fake, 1);
+	struct hmm_fake_other held, other = { .event = MMU_NOTIFY_CLEAR };
+
+	hmm_fake_fault_all(fake, addr, HPAGE_PMD_NR, HMM_FAULT_WRITE);
+	hmm_fake_hold(&held, fake, addr, AT(addr, 1));
+	hmm_fake_other_start(&other, fake, AT(addr, 100), AT(addr, 101));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
+	hmm_fake_let_go(&held);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, HPAGE_PMD_NR));
+}
+
+/* Entries that have gone, of which the driver, or the page, does not know yet */
+static void change_announced(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_half(fake);
+	struct hmm_pt *pt = &fake->mirror.pt;
+	unsigned long start = addr, end = AT(addr, 4);
+
+	down_write(&fake->mirror.lock);
+	hmm_pt_begin_change(pt, start, end - 1);
+	hmm_pt_clear(pt, &start, &end);
+	KUNIT_EXPECT_FALSE(test, hmm_pt_has_none(pt, addr, AT(addr, 1), false));
+	KUNIT_EXPECT_FALSE(test, hmm_pt_has_none(pt, AT(addr, 3), AT(addr, 4), true));
+	KUNIT_EXPECT_FALSE(test, hmm_pt_has_none(pt, AT(addr, 4), AT(addr, 5), false));
+	KUNIT_EXPECT_TRUE(test, hmm_pt_has_none(pt, AT(addr, 8), AT(addr, 9), false));
+	KUNIT_EXPECT_TRUE(test, hmm_pt_has_none(pt, addr - PAGE_SIZE, addr, false));
+	hmm_pt_end_change(pt);
+	KUNIT_EXPECT_TRUE(test, hmm_pt_has_none(pt, addr, AT(addr, 4), false));
+	/* The driver of the test has nothing to do. */
+	up_write(&fake->mirror.lock);
+}
+
+/* What was found, and is about to be published or looked at, is as good as mirrored. */
+static void committed(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 16);
+	struct hmm_range range = {
+		.mirror = &fake->mirror,
+		.start = addr,
+		.end = AT(addr, 8),
+	};
+	struct hmm_fake_other other = { .event = MMU_NOTIFY_CLEAR };
+
+	KUNIT_ASSERT_EQ(test, 0, hmm_range_begin(&range));
+	down_read(&fake->mirror.lock);
+	KUNIT_EXPECT_FALSE(test, hmm_range_retry(&range));
+	hmm_fake_other_start(&other, fake, AT(addr, 8), AT(addr, 16));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	hmm_fake_other_start(&other, fake, AT(addr, 7), AT(addr, 16));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
+	up_read(&fake->mirror.lock);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	down_read(&fake->mirror.lock);
+	KUNIT_EXPECT_TRUE(test, hmm_range_retry(&range));
+	up_read(&fake->mirror.lock);
+	hmm_range_end(&range);
+}
+
+/* Collisions need no lock either: the range is out of date, though nothing has waited. */
+static void collides_beside_driver(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_half(fake);
+	struct hmm_range range = {
+		.mirror = &fake->mirror,
+		.start = AT(addr, 8),
+		.end = AT(addr, 16),
+	};
+	struct hmm_fake_other held, other = { .event = MMU_NOTIFY_CLEAR };
+
+	KUNIT_ASSERT_EQ(test, 0, hmm_range_begin(&range));
+	hmm_fake_hold(&held, fake, addr, AT(addr, 1));
+	hmm_fake_other_start(&other, fake, AT(addr, 15), AT(addr, 16));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	hmm_fake_let_go(&held);
+	down_read(&fake->mirror.lock);
+	KUNIT_EXPECT_TRUE(test, hmm_range_retry(&range));
+	up_read(&fake->mirror.lock);
+	hmm_range_end(&range);
+}
+
+/* HMM does not know what such a driver has: it is asked each time, and in order. */
+static void own_tables(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, HMM_MIRROR_OWN_TABLES);
+	unsigned long addr = hmm_fake_map_small(fake, 16);
+	struct hmm_range range = {
+		.mirror = &fake->mirror,
+		.start = addr,
+		.end = AT(addr, 8),
+	};
+	struct hmm_fake_other held, other = { .event = MMU_NOTIFY_CLEAR };
+
+	KUNIT_ASSERT_EQ(test, 0, hmm_range_begin(&range));
+	hmm_range_end(&range);
+	hmm_fake_hold(&held, fake, addr, AT(addr, 1));
+	hmm_fake_other_start(&other, fake, AT(addr, 8), AT(addr, 16));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
+	hmm_fake_let_go(&held);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	KUNIT_EXPECT_EQ(test, 2, fake->count);
+}
+
+static struct kunit_case hmm_mirror_unmirrored_cases[] = {
+	KUNIT_CASE(beside_driver),
+	KUNIT_CASE(read_beside_driver),
+	KUNIT_CASE(beside_reader),
+	KUNIT_CASE(rest_of_block),
+	KUNIT_CASE(change_announced),
+	KUNIT_CASE(committed),
+	KUNIT_CASE(collides_beside_driver),
+	KUNIT_CASE(own_tables),
+	{}
+};
+
+static struct kunit_suite hmm_mirror_unmirrored_suite = {
+	.name = "hmm_mirror_unmirrored",
+	.test_cases = hmm_mirror_unmirrored_cases,
+};
+
+kunit_test_suite(hmm_mirror_unmirrored_suite);

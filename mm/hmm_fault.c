@@ -99,6 +99,8 @@ struct hmm_fault_arrays {
  * @vain: why the page was not to be had while others were kept out, though nothing has
  *	collided; 0 if it was
  * @held: has the page at @start, and a reference by which it stays in memory; or NULL
+ * @access: to begin when the first page is mirrored, or NULL
+ * @accessed: how many pages that is of; 0: it has not begun
  * @empty: nothing is mapped in all of the window
  * @range: the piece, and all of the blocks that are mirrored and that it cuts
  * @exclusive: some of @range is mirrored with HMM_PTE_EXCLUSIVE
@@ -123,6 +125,8 @@ struct hmm_fault {
 	bool alone;
 	int vain;
 	struct folio *held;
+	struct hmm_access *access;
+	long accessed;
 	bool empty;
 	struct hmm_range range;
 	bool exclusive;
@@ -466,10 +470,24 @@ static bool hmm_fault_loses_write(struct hmm_fault *fault, const struct hmm_pt_s
 	return false;
 }
 
+/* DMA mappings that give way to others must not be in use. The lock may be dropped. */
+static void hmm_fault_settle(struct hmm_mirror *mirror, const struct hmm_pt_stage *stage)
+{
+	unsigned long addr = stage->start, next;
+
+	while (hmm_pt_stage_next_map(stage, &addr, &next)) {
+		if (hmm_access_is_under_way(mirror, addr, next - 1, false))
+			return hmm_access_wait(mirror, stage->start, stage->end - 1, false);
+		addr = next;
+	}
+}
+
 static int hmm_fault_publish(struct hmm_fault *fault, struct hmm_pt_stage *stage)
 {
 	unsigned long start = stage->start, end = stage->end;
 
+	if (stage->maps && hmm_access_is_under_way(fault->mirror, start, end - 1, false))
+		hmm_fault_settle(fault->mirror, stage);
 	if (fault->mirror->dead)
 		return -ESRCH;
 	if (hmm_range_retry(&fault->range))
@@ -508,6 +526,18 @@ static int hmm_fault_sync(struct hmm_fault *fault, const struct hmm_pt_stage *st
 	return ret;
 }
 
+/* The first page is mirrored, and cannot have gone yet. */
+static int hmm_fault_begin_access(struct hmm_fault *fault, const struct hmm_pt_stage *stage)
+{
+	const struct hmm_call *call = &fault->call;
+
+	if (!fault->access || call->start < stage->start || call->start >= stage->end)
+		return 0;
+	fault->accessed = hmm_access_hold(fault->access, fault->mirror, call->start, call->end,
+					  fault->flags);
+	return min(fault->accessed, 0);
+}
+
 static int hmm_fault_commit_stage(struct hmm_fault *fault, struct hmm_pt_stage *stage)
 {
 	struct hmm_mirror *mirror = fault->mirror;
@@ -520,7 +550,7 @@ static int hmm_fault_commit_stage(struct hmm_fault *fault, struct hmm_pt_stage *
 		return ret;
 	}
 	downgrade_write(&mirror->lock);
-	ret = hmm_fault_sync(fault, stage);
+	ret = hmm_fault_sync(fault, stage) ?: hmm_fault_begin_access(fault, stage);
 	up_read(&mirror->lock);
 	if (!ret)
 		return 0;
@@ -597,7 +627,8 @@ static long hmm_fault_commit_runs(struct hmm_fault *fault, unsigned long end)
 			return pages && ret != -EAGAIN ? pages : ret;
 		if (done > fault->start && addr < fault->end)
 			pages += (min(done, fault->end) - max(addr, fault->start)) >> PAGE_SHIFT;
-		if (done != behind)
+		/* Nothing is to be waited for any more when an access has begun. */
+		if (done != behind || fault->accessed)
 			break;
 	}
 	return pages;
@@ -944,36 +975,38 @@ static long hmm_fault_piece(struct hmm_fault *fault)
  */
 static bool hmm_fault_suffices(const struct hmm_fault *fault)
 {
-	unsigned long need = HMM_PTE_VALID, addr = fault->start;
+	unsigned long addr = fault->start;
 	struct hmm_pt_iter iter;
 
-	if (fault->flags & HMM_FAULT_EXCLUSIVE)
-		need |= HMM_PTE_EXCLUSIVE;
-	if (fault->flags & HMM_FAULT_WRITE)
-		need |= HMM_PTE_WRITE;
 	guard(rwsem_read)(&fault->mirror->lock);
 	if (fault->mirror->dead)
 		return false;
 	hmm_pt_for_each(&iter, fault->mirror, fault->start, fault->end) {
-		if (iter.addr != addr || (iter.pte.pfn & need) != need)
+		if (iter.addr != addr || !hmm_pte_serves(iter.pte, fault->flags))
 			break;
 		addr = iter.end;
 	}
 	return addr == fault->end;
 }
 
-static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
+/* Which is the next piece, from @start on? */
+static void hmm_fault_cut(struct hmm_fault *fault, unsigned long start)
 {
 	unsigned long size = fault->flags & HMM_FAULT_EXCLUSIVE ? HMM_FAULT_EXCLUSIVE_PIECE :
 								   HMM_FAULT_PIECE;
+
+	fault->start = start;
+	fault->small_end = min3(fault->limit, start + fault->size,
+				ALIGN_DOWN(start, size) + size);
+	fault->end = fault->small_end;
+}
+
+static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
+{
 	long pages = 0, ret = 0;
 
-	fault->size = size;
 	for (; start < fault->limit; start = fault->end) {
-		fault->start = start;
-		fault->small_end = min3(fault->limit, start + fault->size,
-					ALIGN_DOWN(start, size) + size);
-		fault->end = fault->small_end;
+		hmm_fault_cut(fault, start);
 		if (hmm_fault_suffices(fault)) {
 			pages += (fault->end - start) >> PAGE_SHIFT;
 			continue;
@@ -1000,7 +1033,31 @@ static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
 	return ret < 0 ? ret : -EFAULT;
 }
 
-static bool hmm_fault_bad_flags(const struct hmm_mirror *mirror, unsigned int flags)
+/*
+ * What is mirrored, or is then, and held before it can go: one commit will do. It is only
+ * begun again if somebody waits to take the page away, which then happens.
+ */
+static long hmm_fault_access(struct hmm_fault *fault)
+{
+	struct hmm_mirror *mirror = fault->mirror;
+	unsigned long start = fault->call.start;
+	long ret;
+
+	for (;;) {
+		ret = hmm_access_try(fault->access, mirror, start, fault->limit, fault->flags);
+		if (!ret)
+			ret = hmm_access_wait_allowed(mirror, start,
+						      fault->flags & HMM_FAULT_WRITE);
+		if (ret)
+			return ret;
+		hmm_fault_cut(fault, start);
+		ret = hmm_fault_piece(fault);
+		if (ret < 0 || fault->accessed)
+			return ret < 0 ? ret : fault->accessed;
+	}
+}
+
+bool hmm_fault_bad_flags(const struct hmm_mirror *mirror, unsigned int flags)
 {
 	const unsigned int access = HMM_FAULT_READ | HMM_FAULT_WRITE | HMM_FAULT_EXCLUSIVE;
 
@@ -1016,8 +1073,12 @@ static long hmm_fault_run(struct hmm_fault *fault)
 {
 	struct mm_struct *mm = fault->mirror->mm, *old_mm = set_remote_mm(mm);
 	struct mem_cgroup *old = hmm_charge_begin(mm);
-	long ret = hmm_fault_pieces(fault, fault->call.start);
+	long ret;
 
+	fault->size = fault->flags & HMM_FAULT_EXCLUSIVE ? HMM_FAULT_EXCLUSIVE_PIECE :
+							    HMM_FAULT_PIECE;
+	ret = fault->access ? hmm_fault_access(fault) :
+			      hmm_fault_pieces(fault, fault->call.start);
 	hmm_charge_end(old);
 	set_remote_mm(old_mm);
 	hmm_fault_free(fault);
@@ -1030,16 +1091,59 @@ static long hmm_fault_call(struct hmm_fault *fault)
 {
 	struct hmm_mirror *mirror = fault->mirror;
 	long ret;
+	int error;
 
 	if (!mmget_not_zero(mirror->mm))
 		return -ESRCH;
 	ret = hmm_call_begin(mirror, &fault->call);
 	if (!ret) {
 		ret = hmm_fault_run(fault);
-		ret = hmm_call_end(mirror, &fault->call) ?: ret;
+		error = hmm_call_end(mirror, &fault->call);
+		if (error && fault->access && ret > 0)
+			hmm_access_end(fault->access);
+		ret = error ?: ret;
 	}
 	/* The mm may die here: that must not cancel a fault which is done. */
 	mmput_async(mirror->mm);
+	return ret;
+}
+
+static long hmm_fault_serve(struct hmm_mirror *mirror, unsigned long start, unsigned long end,
+			    unsigned int flags, struct hmm_job *job, struct hmm_access *access)
+{
+	struct hmm_fault_arrays small;
+	struct hmm_fault fault = {
+		.mirror = mirror,
+		.small = &small,
+		.call = { .start = start, .end = end, .job = job },
+		.flags = flags & HMM_FAULT_EXCLUSIVE ? flags | HMM_FAULT_WRITE : flags,
+		.limit = end,
+		.access = access,
+		.range = {
+			.mirror = mirror,
+			.call = &fault.call,
+			.pfn_flags_mask = flags & HMM_FAULT_PRESENT ? 0 :
+					  HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
+		},
+	};
+	long ret = -EINVAL;
+
+	if (!hmm_mirror_get(mirror))
+		return -ESRCH;
+	if (hmm_fault_bad_flags(mirror, flags) || mirror->reg.own_tables ||
+	    hmm_mirror_bad_range(mirror, start, end))
+		goto put;
+	fault.range.dev_private_owner = mirror->reg.owner;
+	ret = hmm_fault_call(&fault);
+	/* What was mirrored already is no fault, but an access. */
+	if (access && ret > 0 && !fault.accessed)
+		goto put;
+	trace_hmm_fault(mirror, start, end, flags, ret);
+	hmm_mirror_count(mirror, HMM_COUNT_FAULTS, 1);
+	if (ret > 0)
+		hmm_mirror_count(mirror, HMM_COUNT_PAGES, ret);
+put:
+	hmm_mirror_put(mirror);
 	return ret;
 }
 
@@ -1105,35 +1209,46 @@ static long hmm_fault_call(struct hmm_fault *fault)
 long hmm_mirror_fault_job(struct hmm_mirror *mirror, unsigned long start, unsigned long end,
 			  unsigned int flags, struct hmm_job *job)
 {
-	struct hmm_fault_arrays small;
-	struct hmm_fault fault = {
-		.mirror = mirror,
-		.small = &small,
-		.call = { .start = start, .end = end, .job = job },
-		.flags = flags & HMM_FAULT_EXCLUSIVE ? flags | HMM_FAULT_WRITE : flags,
-		.limit = end,
-		.range = {
-			.mirror = mirror,
-			.call = &fault.call,
-			.pfn_flags_mask = flags & HMM_FAULT_PRESENT ? 0 :
-					  HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
-		},
-	};
-	long ret = -EINVAL;
-
-	if (!hmm_mirror_get(mirror))
-		return -ESRCH;
-	if (hmm_fault_bad_flags(mirror, flags) || mirror->reg.own_tables ||
-	    hmm_mirror_bad_range(mirror, start, end))
-		goto put;
-	fault.range.dev_private_owner = mirror->reg.owner;
-	ret = hmm_fault_call(&fault);
-	trace_hmm_fault(mirror, start, end, flags, ret);
-	hmm_mirror_count(mirror, HMM_COUNT_FAULTS, 1);
-	if (ret > 0)
-		hmm_mirror_count(mirror, HMM_COUNT_PAGES, ret);
-put:
-	hmm_mirror_put(mirror);
-	return ret;
+	return hmm_fault_serve(mirror, start, end, flags, job, NULL);
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_fault_job);
+
+/**
+ * hmm_access_begin() - serve a device fault, and keep the pages until the access has ended
+ * @access: to be filled in; it exists until hmm_access_end()
+ * @mirror: mirror without %HMM_MIRROR_OWN_TABLES
+ * @start: first address, page aligned
+ * @end: end address, exclusive, page aligned
+ * @flags: %HMM_FAULT_READ, %HMM_FAULT_WRITE or both, or %HMM_FAULT_EXCLUSIVE
+ * @job: as for hmm_mirror_fault_job(), or NULL
+ *
+ * Mirrors the pages that are not mirrored so yet, as hmm_mirror_fault_job() does. Until
+ * hmm_access_end() nothing takes away from the device what the access is of: invalidations,
+ * hmm_mirror_zap() and the end of the mirror wait, or are refused if they must not block.
+ * The driver is called for them after that. What the access only reads can be
+ * write-protected meanwhile. Its pages stay mirrored at their DMA addresses, which
+ * hmm_pt_for_each() tells. Pages of an access that writes are marked dirty. A reference keeps
+ * the driver of another device, whose memory the pages are of, from going away.
+ *
+ * So a driver needs no device page table and no callback to run transfers in the address
+ * space of a process; a software device makes progress by each call.
+ *
+ * The access can be of less than was asked for: at least of one page, at most of what is
+ * mirrored already and 2 MiB more. Before it ends nothing may be waited for, by the caller or
+ * by what ends it, that an invalidation may hold, or hold up: mmap_lock, the lock of a folio,
+ * memory (other than by %GFP_NOWAIT and %GFP_ATOMIC), a fault, another call of this function.
+ * For accesses of several ranges at once see hmm_access_try().
+ *
+ * Context: Process context, of any task, with no lock held. Sleeps.
+ * Return: How many pages the access is of, from @start on; or, and then there is no access,
+ * what hmm_mirror_fault_job() returns; -EINVAL with %HMM_FAULT_PRESENT.
+ */
+long hmm_access_begin(struct hmm_access *access, struct hmm_mirror *mirror,
+		      unsigned long start, unsigned long end, unsigned int flags,
+		      struct hmm_job *job)
+{
+	if (flags & HMM_FAULT_PRESENT)
+		return -EINVAL;
+	return hmm_fault_serve(mirror, start, end, flags, job, access);
+}
+EXPORT_SYMBOL_GPL(hmm_access_begin);

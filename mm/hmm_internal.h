@@ -50,6 +50,8 @@ void hmm_pt_stage(struct hmm_pt_stage *stage, unsigned long start, unsigned long
 int hmm_pt_prepare(struct hmm_pt *pt, struct hmm_pt_stage *stage);
 int hmm_pt_publish(struct hmm_pt *pt, struct hmm_pt_stage *stage);
 void hmm_pt_unstage(struct hmm_pt *pt, struct hmm_pt_stage *stage);
+bool hmm_pt_stage_next_map(const struct hmm_pt_stage *stage, unsigned long *addr,
+			   unsigned long *next);
 
 hmm_pte_t hmm_pt_load(struct hmm_pt *pt, unsigned long addr);
 bool hmm_pt_occupied(struct hmm_pt *pt, unsigned long start, unsigned long end);
@@ -185,6 +187,27 @@ static inline void hmm_range_saw(struct hmm_range *range, unsigned long start,
 	range->seen_start = range->seen_end ? min(range->seen_start, start) : start;
 	range->seen_end = max(range->seen_end, end);
 }
+
+/*
+ * Does an entry let the device do what @flags of &enum hmm_fault_flags say? Private memory
+ * of the device itself is as good as exclusive.
+ */
+static inline bool hmm_pte_serves(hmm_pte_t pte, unsigned int flags)
+{
+	if (flags & HMM_FAULT_EXCLUSIVE && !hmm_pte_exclusive(pte) && !hmm_pte_unaddressable(pte))
+		return false;
+	return hmm_pte_write(pte) || !(flags & (HMM_FAULT_WRITE | HMM_FAULT_EXCLUSIVE));
+}
+
+void hmm_access_init(struct hmm_mirror *mirror);
+bool hmm_access_is_under_way(struct hmm_mirror *mirror, unsigned long start,
+			     unsigned long last, bool write);
+void hmm_access_wait(struct hmm_mirror *mirror, unsigned long start, unsigned long last,
+		     bool write);
+int hmm_access_wait_allowed(struct hmm_mirror *mirror, unsigned long addr, bool write);
+long hmm_access_hold(struct hmm_access *access, struct hmm_mirror *mirror,
+		     unsigned long start, unsigned long end, unsigned int flags);
+bool hmm_fault_bad_flags(const struct hmm_mirror *mirror, unsigned int flags);
 
 struct folio *hmm_resident_folio(struct mm_struct *mm, unsigned long addr);
 bool hmm_fault_needs_no_io(struct vm_area_struct *vma, unsigned long addr, bool write,

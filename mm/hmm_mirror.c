@@ -318,7 +318,32 @@ static bool hmm_mirror_sync(struct hmm_mirror *mirror, const struct hmm_update *
 }
 
 /*
- * Take from the device what it has of a range, by the event that @update says.
+ * What does the update hit? Let accesses of that end, which only who may block waits for;
+ * meanwhile the lock is dropped, and everything may change.
+ *
+ * Return: whether there is anything; if not, *@refused says whether that is not known.
+ */
+static bool hmm_mirror_settle(struct hmm_mirror *mirror, struct hmm_update *update,
+			      bool *refused)
+{
+	bool write = hmm_update_protects(update);
+
+	*refused = false;
+	while (!mirror->dead && hmm_mirror_concerned(mirror, update)) {
+		hmm_pt_widen(&mirror->pt, &update->start, &update->end);
+		if (!hmm_access_is_under_way(mirror, update->start, update->end - 1, write))
+			return true;
+		*refused = !update->blockable;
+		if (*refused)
+			break;
+		hmm_access_wait(mirror, update->start, update->end - 1, write);
+	}
+	return false;
+}
+
+/*
+ * Take from the device what it has of a range, by the event that @update says. The lock may
+ * be dropped before.
  *
  * Return: whether that is so now. If not nothing has changed.
  */
@@ -328,11 +353,10 @@ static bool hmm_mirror_take_away(struct hmm_mirror *mirror, struct hmm_update *u
 
 	lockdep_assert_held_write(&mirror->lock);
 
-	if (!hmm_mirror_concerned(mirror, update)) {
-		hmm_mirror_count(mirror, HMM_COUNT_SKIPPED, 1);
-		return true;
+	if (!hmm_mirror_settle(mirror, update, &done)) {
+		hmm_mirror_count(mirror, done ? HMM_COUNT_REFUSED : HMM_COUNT_SKIPPED, 1);
+		return !done;
 	}
-	hmm_pt_widen(&mirror->pt, &update->start, &update->end);
 	hmm_pt_begin_change(&mirror->pt, update->start, update->end - 1);
 	done = hmm_mirror_sync(mirror, update);
 	if (done && hmm_update_protects(update)) {
@@ -834,6 +858,7 @@ static int hmm_mirror_init(struct hmm_mirror *mirror, struct mm_struct *mm)
 	spin_lock_init(&mirror->range_lock);
 	INIT_LIST_HEAD(&mirror->ranges);
 	INIT_LIST_HEAD(&mirror->calls);
+	hmm_access_init(mirror);
 	refcount_set(&mirror->users, 1);
 	mutex_init(&mirror->window_mutex);
 	xa_init(&mirror->windows);
@@ -908,6 +933,9 @@ static void hmm_mirror_kill(struct hmm_mirror *mirror)
 	bool was_dead;
 
 	down_write(&mirror->lock);
+	/* Before the windows are gone through: they come and go while the lock is dropped. */
+	if (hmm_access_is_under_way(mirror, 0, ULONG_MAX, false))
+		hmm_access_wait(mirror, 0, ULONG_MAX, false);
 	was_dead = mirror->dead;
 	if (!was_dead) {
 		xa_for_each(&mirror->windows, index, window) {

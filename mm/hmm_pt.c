@@ -1572,6 +1572,26 @@ static void hmm_pt_fill(const struct hmm_pt *pt, struct hmm_pt_stage *stage,
 	}
 }
 
+/**
+ * hmm_pt_stage_next_map() - the next block that is going to have a new DMA mapping
+ * @stage: what hmm_pt_prepare() has returned 0 for
+ * @addr: where to begin; out: first address of the block
+ * @next: out: end address of it, exclusive
+ *
+ * Context: Any.
+ * Return: false if there is none.
+ */
+bool hmm_pt_stage_next_map(const struct hmm_pt_stage *stage, unsigned long *addr,
+			   unsigned long *next)
+{
+	for (; *addr < stage->end; *addr = *next) {
+		*next = *addr + (PAGE_SIZE << hmm_pt_word_order(*hmm_pt_stage_word(stage, *addr)));
+		if (*hmm_pt_stage_map(stage, *addr) & HMM_DMA_MAPPED)
+			return true;
+	}
+	return false;
+}
+
 /* Does everything that is needed wait in the stage? */
 static bool hmm_pt_stage_suffices(const struct hmm_pt *pt, const struct hmm_pt_stage *stage)
 {

@@ -13,6 +13,7 @@
 #define _LINUX_HMM_H
 
 #include <linux/dma-mapping.h>
+#include <linux/interval_tree.h>
 #include <linux/lockdep.h>
 #include <linux/list.h>
 #include <linux/mm.h>
@@ -21,10 +22,12 @@
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 struct dentry;
+struct dev_pagemap;
 struct device;
 struct hmm_call;
 struct hmm_mirror;
@@ -699,6 +702,10 @@ struct hmm_mirror {
 	spinlock_t			range_lock;
 	struct list_head		ranges;		/* range_lock */
 	struct list_head		calls;		/* range_lock; of hmm_mirror_fault() */
+	spinlock_t			access_lock;
+	struct rb_root_cached		accesses;	/* access_lock; those under way */
+	struct list_head		barriers;	/* access_lock; where none begins */
+	wait_queue_head_t		access_wait;	/* for accesses, and for barriers */
 	refcount_t			users;
 	struct mutex			window_mutex;	/* who inserts a window */
 	struct xarray			windows;	/* its own lock */
@@ -724,6 +731,28 @@ enum hmm_fault_flags {
 	HMM_FAULT_PRESENT	= BIT(2),
 	HMM_FAULT_EXCLUSIVE	= BIT(3),
 };
+
+/**
+ * struct hmm_access - an access of a device that is under way
+ *
+ * It is embedded in an object of the driver, which need not set anything. From
+ * hmm_access_begin() or hmm_access_try(), which return a number of pages, to
+ * hmm_access_end() it belongs to HMM.
+ */
+struct hmm_access {
+	/* private: constant while it is under way */
+	struct hmm_mirror		*mirror;
+	struct dev_pagemap		*pgmap;		/* a reference, or NULL */
+	bool				write;
+	struct interval_tree_node	node;		/* mirror->access_lock */
+};
+
+long hmm_access_begin(struct hmm_access *access, struct hmm_mirror *mirror,
+		      unsigned long start, unsigned long end, unsigned int flags,
+		      struct hmm_job *job);
+long hmm_access_try(struct hmm_access *access, struct hmm_mirror *mirror,
+		    unsigned long start, unsigned long end, unsigned int flags);
+void hmm_access_end(struct hmm_access *access);
 
 int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);
 void hmm_mirror_unregister(struct hmm_mirror *mirror);

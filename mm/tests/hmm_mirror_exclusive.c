@@ -432,17 +432,6 @@ static void hugetlb(struct kunit *test)
 	__fput_sync(file);
 }
 
-static struct hmm_area *device_area(struct kunit *test, unsigned long addr)
-{
-	struct hmm_area *a = kunit_kzalloc(test, sizeof(*a), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, a);
-	a->test = test;
-	a->state = hmm_states;
-	a->addr = addr;
-	return a;
-}
-
 /*
  * Private memory of the device stays where it is. The CPU cannot access it, but another
  * mirror of the same device can: it is not exclusive, and both may write it.
@@ -452,7 +441,7 @@ static void private_memory(struct kunit *test)
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_PRIVATE, PMD_SIZE);
 	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_beside(fake, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4), pfn = page_to_pfn(dev->page);
-	struct hmm_area *a = device_area(test, AT(addr, 2));
+	struct hmm_area *a = hmm_fake_area(fake, AT(addr, 2));
 	swp_entry_t swp = make_writable_device_private_entry(pfn);
 	hmm_pte_t pte;
 
@@ -485,7 +474,7 @@ static void devmap(struct kunit *test)
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_GENERIC, PMD_SIZE);
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
-	struct hmm_area *a = device_area(test, AT(addr, 2));
+	struct hmm_area *a = hmm_fake_area(fake, AT(addr, 2));
 
 	hmm_area_put(a, hmm_area_entry(a, 0),
 		     hmm_area_devmap(0, page_to_pfn(dev->page), PAGE_SHARED));

@@ -609,24 +609,13 @@ static void put_entry(struct hmm_area *a, unsigned long value)
 	hmm_area_put(a, hmm_area_entry(a, 0), value);
 }
 
-static struct hmm_area *device_area(struct kunit *test, unsigned long addr)
-{
-	struct hmm_area *a = kunit_kzalloc(test, sizeof(*a), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, a);
-	a->test = test;
-	a->state = hmm_states;
-	a->addr = addr;
-	return a;
-}
-
 /* A driver that is about to go is no reason to try for ever. */
 static void dying_pagemap(struct kunit *test)
 {
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_GENERIC, PMD_SIZE);
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
-	struct hmm_area *a = device_area(test, AT(addr, 2));
+	struct hmm_area *a = hmm_fake_area(fake, AT(addr, 2));
 	hmm_pte_t pte;
 
 	put_entry(a, hmm_area_devmap(0, page_to_pfn(dev->page), PAGE_SHARED));
@@ -652,7 +641,7 @@ static void private_memory(struct kunit *test)
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_PRIVATE, PMD_SIZE);
 	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_beside(fake, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4), pfn = page_to_pfn(dev->page);
-	struct hmm_area *a = device_area(test, AT(addr, 2));
+	struct hmm_area *a = hmm_fake_area(fake, AT(addr, 2));
 	hmm_pte_t pte;
 
 	hmm_fake_set_owner(fake, dev);
@@ -677,7 +666,7 @@ static void coherent_memory(struct kunit *test)
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_COHERENT, PMD_SIZE);
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
-	struct hmm_area *a = device_area(test, AT(addr, 1));
+	struct hmm_area *a = hmm_fake_area(fake, AT(addr, 1));
 	hmm_pte_t pte;
 
 	put_entry(a, pte_val(mk_pte(dev->page, PAGE_SHARED)));

@@ -392,6 +392,44 @@ static void exit_under_fault(struct kunit *test)
 	expect_dead(fake, addr);
 }
 
+struct late_end {
+	struct delayed_work work;
+	struct hmm_fake *fake;
+	struct hmm_access access;
+	unsigned int releases;
+	unsigned int count;
+};
+
+static void end_late(struct work_struct *work)
+{
+	struct late_end *late = container_of(to_delayed_work(work), struct late_end, work);
+
+	late->releases = READ_ONCE(late->fake->releases);
+	late->count = READ_ONCE(late->fake->count);
+	hmm_access_end(&late->access);
+}
+
+/* The memory of a process that exits stays until the device has ended its access. */
+static void exit_under_access(struct kunit *test)
+{
+	struct mm_struct *mm = life_mm(test);
+	struct hmm_fake *fake = life_fake(test, mm, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 16);
+	struct late_end late = { .fake = fake, .releases = 1 };
+
+	KUNIT_ASSERT_EQ(test, 16, hmm_access_begin(&late.access, &fake->mirror, addr,
+						   addr + 16 * PAGE_SIZE, HMM_FAULT_WRITE, NULL));
+	INIT_DELAYED_WORK_ONSTACK(&late.work, end_late);
+	schedule_delayed_work(&late.work, HZ / 5);
+	life_exit(mm);
+	flush_delayed_work(&late.work);
+	destroy_delayed_work_on_stack(&late.work);
+	KUNIT_EXPECT_EQ(test, 0, late.releases);
+	KUNIT_EXPECT_EQ(test, 0, late.count);
+	KUNIT_EXPECT_EQ(test, 1, fake->count);
+	expect_dead(fake, addr);
+}
+
 /* hmm_range_begin() in a thread of its own */
 static int begin_thread(void *arg)
 {
@@ -849,6 +887,7 @@ static struct kunit_case hmm_mirror_life_cases[] = {
 	KUNIT_CASE(range_under_unregister),
 	KUNIT_CASE(unregister_under_callback),
 	KUNIT_CASE(exit_under_fault),
+	KUNIT_CASE(exit_under_access),
 	KUNIT_CASE(exit_under_begin),
 	KUNIT_CASE(crowd),
 	KUNIT_CASE_SLOW(race),

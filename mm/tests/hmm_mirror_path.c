@@ -991,6 +991,7 @@ static void storm(struct kunit *test)
 	const struct storm_kind *kind = test->param_value;
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	struct storm *storm = storm_start(fake, kind);
+	struct hmm_access access;
 	ktime_t end = ktime_add_ms(ktime_get(), MSEC_PER_SEC);
 	unsigned long i, before, worst = 0;
 
@@ -999,6 +1000,12 @@ static void storm(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 1, hmm_fake_fault(fake, AT(storm->addr, i % STORM_PAGES),
 							1, HMM_FAULT_READ));
 		worst = max(worst, hmm_fake_stats(fake).collisions - before);
+		/* Nor can what was mirrored go before it is accessed. */
+		KUNIT_ASSERT_GT(test, hmm_access_begin(&access, &fake->mirror, storm->addr,
+						       AT(storm->addr, STORM_PAGES),
+						       HMM_FAULT_READ, NULL), 0);
+		KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, storm->addr, 1));
+		hmm_access_end(&access);
 		KUNIT_ASSERT_EQ(test, STORM_PAGES, hmm_fake_fault(fake, storm->addr, STORM_PAGES,
 								  HMM_FAULT_READ));
 	}

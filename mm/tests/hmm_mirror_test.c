@@ -12,6 +12,7 @@
 #include <asm/unistd.h>
 
 #include "hmm_mirror_test.h"
+#include "hmm_range_states.h"
 
 /* As much as the tests want: four windows */
 #define FAKE_SIZE	(4UL << 30)
@@ -189,6 +190,13 @@ void hmm_fake_set_owner(struct hmm_fake *fake, void *owner)
 	fake_register_again(fake);
 }
 
+void hmm_fake_set_device(struct hmm_fake *fake, struct device *dev)
+{
+	hmm_mirror_unregister(&fake->mirror);
+	fake->mirror.dma_dev = dev;
+	fake_register_again(fake);
+}
+
 void hmm_fake_set_ops(struct hmm_fake *fake, const struct hmm_mirror_ops *ops)
 {
 	hmm_mirror_unregister(&fake->mirror);
@@ -210,6 +218,18 @@ unsigned long hmm_fake_map_file(struct hmm_fake *fake, unsigned long offset,
 unsigned long hmm_fake_map(struct hmm_fake *fake, unsigned long offset, unsigned long size)
 {
 	return hmm_fake_map_file(fake, offset, size, NULL, MAP_ANONYMOUS | MAP_PRIVATE);
+}
+
+/* Page table entries of the mm, which a test writes itself, from @addr on */
+struct hmm_area *hmm_fake_area(struct hmm_fake *fake, unsigned long addr)
+{
+	struct hmm_area *a = kunit_kzalloc(fake->test, sizeof(*a), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(fake->test, a);
+	a->test = fake->test;
+	a->state = hmm_states;
+	a->addr = addr;
+	return a;
 }
 
 /* Small pages in the middle of the first window */
@@ -429,8 +449,9 @@ static int fake_other_thread(void *arg)
 	return 0;
 }
 
-void hmm_fake_other_start(struct hmm_fake_other *other, struct hmm_fake *fake,
-			  unsigned long start, unsigned long end)
+/* All but to let it begin, by wake_up_process(). This allocates memory. */
+void hmm_fake_other_create(struct hmm_fake_other *other, struct hmm_fake *fake,
+			   unsigned long start, unsigned long end)
 {
 	other->fake = fake;
 	other->start = start;
@@ -442,6 +463,12 @@ void hmm_fake_other_start(struct hmm_fake_other *other, struct hmm_fake *fake,
 	other->task = kthread_create(fake_other_thread, other, "hmm_fake_other");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(fake->test, other->task);
 	get_task_struct(other->task);
+}
+
+void hmm_fake_other_start(struct hmm_fake_other *other, struct hmm_fake *fake,
+			  unsigned long start, unsigned long end)
+{
+	hmm_fake_other_create(other, fake, start, end);
 	wake_up_process(other->task);
 }
 

@@ -39,6 +39,8 @@
 #include "../hmm_internal.h"
 #include "hmm_test.h"
 
+struct hmm_area;
+
 #define HMM_FAKE_LOG	256
 /* Who has not come to an end by then is stuck. */
 #define HMM_FAKE_STUCK	(60 * HZ)
@@ -140,8 +142,10 @@ struct hmm_fake *hmm_fake_beside(struct hmm_fake *fake, unsigned int flags);
 void hmm_fake_init(struct hmm_fake *fake);
 void hmm_fake_unregister(struct hmm_fake *fake);
 void hmm_fake_set_owner(struct hmm_fake *fake, void *owner);
+void hmm_fake_set_device(struct hmm_fake *fake, struct device *dev);
 void hmm_fake_set_ops(struct hmm_fake *fake, const struct hmm_mirror_ops *ops);
 
+struct hmm_area *hmm_fake_area(struct hmm_fake *fake, unsigned long addr);
 unsigned long hmm_fake_map_file(struct hmm_fake *fake, unsigned long offset,
 				unsigned long size, struct file *file, unsigned long flags);
 unsigned long hmm_fake_map(struct hmm_fake *fake, unsigned long offset, unsigned long size);
@@ -177,6 +181,8 @@ void hmm_fake_invalidate(struct hmm_fake *fake, enum mmu_notifier_event event,
 void hmm_fake_stop_reaper(struct hmm_mirror *mirror);
 int hmm_fake_invalidate_nonblock(struct hmm_fake *fake, enum mmu_notifier_event event,
 				 unsigned long start, unsigned long end);
+void hmm_fake_other_create(struct hmm_fake_other *other, struct hmm_fake *fake,
+			   unsigned long start, unsigned long end);
 void hmm_fake_other_start(struct hmm_fake_other *other, struct hmm_fake *fake,
 			  unsigned long start, unsigned long end);
 bool hmm_fake_other_waits(struct hmm_fake_other *other);

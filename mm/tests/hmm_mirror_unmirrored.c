@@ -63,15 +63,17 @@ static void beside_reader(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_half(fake);
-	struct hmm_fake_other other = { .event = MMU_NOTIFY_CLEAR };
+	struct hmm_fake_other one = { .event = MMU_NOTIFY_CLEAR }, two = one;
 
+	hmm_fake_other_create(&one, fake, AT(addr, 8), AT(addr, 16));
+	hmm_fake_other_create(&two, fake, AT(addr, 7), AT(addr, 9));
 	down_read(&fake->mirror.lock);
-	hmm_fake_other_start(&other, fake, AT(addr, 8), AT(addr, 16));
-	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
-	hmm_fake_other_start(&other, fake, AT(addr, 7), AT(addr, 9));
-	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
+	wake_up_process(one.task);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&one));
+	wake_up_process(two.task);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&two));
 	up_read(&fake->mirror.lock);
-	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&two));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 7), AT(addr, 9));
 }
 
@@ -123,17 +125,19 @@ static void committed(struct kunit *test)
 		.start = addr,
 		.end = AT(addr, 8),
 	};
-	struct hmm_fake_other other = { .event = MMU_NOTIFY_CLEAR };
+	struct hmm_fake_other one = { .event = MMU_NOTIFY_CLEAR }, two = one;
 
 	KUNIT_ASSERT_EQ(test, 0, hmm_range_begin(&range));
+	hmm_fake_other_create(&one, fake, AT(addr, 8), AT(addr, 16));
+	hmm_fake_other_create(&two, fake, AT(addr, 7), AT(addr, 16));
 	down_read(&fake->mirror.lock);
 	KUNIT_EXPECT_FALSE(test, hmm_range_retry(&range));
-	hmm_fake_other_start(&other, fake, AT(addr, 8), AT(addr, 16));
-	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
-	hmm_fake_other_start(&other, fake, AT(addr, 7), AT(addr, 16));
-	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
+	wake_up_process(one.task);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&one));
+	wake_up_process(two.task);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&two));
 	up_read(&fake->mirror.lock);
-	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&two));
 	down_read(&fake->mirror.lock);
 	KUNIT_EXPECT_TRUE(test, hmm_range_retry(&range));
 	up_read(&fake->mirror.lock);

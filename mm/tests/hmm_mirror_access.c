@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Accesses under way: what waits for them and what does not, what they are of, and how
+ * they end.
+ */
+#include <linux/irq_work.h>
+#include <linux/kthread.h>
+#include <linux/mman.h>
+
+#include "hmm_mirror_test.h"
+#include "hmm_pt_test.h"
+#include "hmm_range_states.h"
+
+#define AT(addr, page)		((addr) + (page) * PAGE_SIZE)
+
+static long begin(struct hmm_fake *fake, struct hmm_access *access, unsigned long addr,
+		  unsigned long npages, unsigned int flags)
+{
+	return hmm_access_begin(access, &fake->mirror, addr, AT(addr, npages), flags, NULL);
+}
+
+static long try(struct hmm_fake *fake, struct hmm_access *access, unsigned long addr,
+		unsigned long npages, unsigned int flags)
+{
+	return hmm_access_try(access, &fake->mirror, addr, AT(addr, npages), flags);
+}
+
+/* hmm_access_begin() in a thread of its own */
+struct begun {
+	struct hmm_fake_call call;
+	struct hmm_access access;
+};
+
+static int begin_thread(void *arg)
+{
+	struct begun *begun = arg;
+	struct hmm_fake_call *call = &begun->call;
+
+	call->ret = hmm_access_begin(&begun->access, &call->fake->mirror, call->start, call->end,
+				     call->flags, call->job);
+	complete_all(&call->done);
+	return 0;
+}
+
+static struct begun *begin_elsewhere(struct hmm_fake *fake, unsigned long addr,
+				     unsigned long npages, unsigned int flags,
+				     struct hmm_job *job)
+{
+	struct begun *begun = kunit_kzalloc(fake->test, sizeof(*begun), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(fake->test, begun);
+	begun->call = (struct hmm_fake_call){
+		.fake = fake, .start = addr, .end = AT(addr, npages), .flags = flags, .job = job,
+	};
+	init_completion(&begun->call.done);
+	begun->call.task = kthread_create(begin_thread, begun, "hmm_begin");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(fake->test, begun->call.task);
+	get_task_struct(begun->call.task);
+	wake_up_process(begun->call.task);
+	return begun;
+}
+
+static long begun_ends(struct begun *begun)
+{
+	KUNIT_EXPECT_TRUE(begun->call.fake->test,
+			  wait_for_completion_timeout(&begun->call.done, HMM_FAKE_STUCK));
+	put_task_struct(begun->call.task);
+	return begun->call.ret;
+}
+
+/* What is not mirrored becomes so, and is dirty if it is to be written. */
+static void mirrors(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 16), faults;
+	struct hmm_access read, write;
+
+	KUNIT_EXPECT_EQ(test, 0, try(fake, &read, addr, 16, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, 16, begin(fake, &read, addr, 16, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, 16, hmm_fake_valid(fake, addr, 16));
+	hmm_access_end(&read);
+	KUNIT_EXPECT_EQ(test, 0, try(fake, &write, addr, 16, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 4, begin(fake, &write, AT(addr, 2), 4, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_count(fake, addr, 16, HMM_PTE_DIRTY | HMM_PTE_WRITE));
+	faults = hmm_fake_stats(fake).faults;
+	/* There can be several of a page. The second one needs no fault. */
+	KUNIT_EXPECT_EQ(test, 3, begin(fake, &read, AT(addr, 3), 3, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, faults, hmm_fake_stats(fake).faults);
+	hmm_access_end(&write);
+	hmm_access_end(&read);
+	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&fake->mirror.accesses.rb_root));
+}
+
+/* As many pages as are mirrored in a row; of what is not, 2 MiB at most. */
+static void of_less(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map(fake, SZ_512M, 2 * PMD_SIZE), pages = PTRS_PER_PTE;
+	struct hmm_access access;
+
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, 2 * PMD_SIZE, MADV_NOHUGEPAGE));
+	KUNIT_EXPECT_EQ(test, pages - 1, begin(fake, &access, AT(addr, 1), 2 * pages - 1,
+					       HMM_FAULT_READ));
+	hmm_access_end(&access);
+	hmm_fake_fault_all(fake, AT(addr, pages), 4, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, pages + 3, try(fake, &access, AT(addr, 1), 2 * pages - 1,
+					     HMM_FAULT_READ));
+	hmm_access_end(&access);
+	/* What is only read ends what is written, and a hole everything. */
+	KUNIT_EXPECT_EQ(test, 2, try(fake, &access, AT(addr, pages + 2), 8, HMM_FAULT_WRITE));
+	hmm_access_end(&access);
+	vm_munmap(AT(addr, 8), PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, 7, begin(fake, &access, AT(addr, 1), 10, HMM_FAULT_WRITE));
+	hmm_access_end(&access);
+	KUNIT_EXPECT_EQ(test, -EFAULT, begin(fake, &access, AT(addr, 8), 2, HMM_FAULT_READ));
+}
+
+static void errors(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	struct hmm_fake *own = hmm_fake_beside(fake, HMM_MIRROR_OWN_TABLES);
+	unsigned long addr = hmm_fake_map_small(fake, 16);
+	struct hmm_access access;
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, begin(fake, &access, addr, 0, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, -EINVAL, begin(fake, &access, addr + 1, 1, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, -EINVAL, begin(fake, &access, addr, 1, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, begin(fake, &access, addr, 1,
+					     HMM_FAULT_READ | HMM_FAULT_PRESENT));
+	KUNIT_EXPECT_EQ(test, -EINVAL, begin(own, &access, addr, 1, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, -EINVAL, try(fake, &access, addr, 0, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, -EINVAL, try(fake, &access, addr, 1,
+					   HMM_FAULT_READ | HMM_FAULT_PRESENT));
+	KUNIT_EXPECT_EQ(test, -EINVAL, try(own, &access, addr, 1, HMM_FAULT_READ));
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(addr, PAGE_SIZE, PROT_READ));
+	KUNIT_EXPECT_EQ(test, -EPERM, begin(fake, &access, addr, 1, HMM_FAULT_WRITE));
+	hmm_fake_unregister(fake);
+	KUNIT_EXPECT_EQ(test, -ESRCH, begin(fake, &access, addr, 1, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, -ESRCH, try(fake, &access, addr, 1, HMM_FAULT_READ));
+}
+
+/* Whoever takes away what is accessed waits, or is refused. Nobody else does. */
+static void holds(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 16);
+	struct hmm_fake_other other = { .event = MMU_NOTIFY_UNMAP }, beside = other;
+	struct hmm_fake_other nonblock = { .event = MMU_NOTIFY_CLEAR, .nonblock = true };
+	struct hmm_access access;
+
+	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
+	KUNIT_ASSERT_EQ(test, 4, begin(fake, &access, addr, 4, HMM_FAULT_READ));
+	hmm_fake_forget(fake);
+	hmm_fake_other_start(&other, fake, AT(addr, 3), AT(addr, 5));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
+	hmm_fake_expect_none(fake);
+	/* The lock is free, and other pages, though mirrored, are taken away. */
+	KUNIT_EXPECT_EQ(test, 16, hmm_fake_valid(fake, addr, 16));
+	hmm_fake_other_start(&beside, fake, AT(addr, 8), AT(addr, 9));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&beside));
+	hmm_fake_expect_one(fake, HMM_UPDATE_MUNMAP, AT(addr, 8), AT(addr, 9));
+	hmm_fake_other_start(&nonblock, fake, addr, AT(addr, 1));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&nonblock));
+	KUNIT_EXPECT_EQ(test, -EAGAIN, nonblock.ret);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).refused);
+	KUNIT_EXPECT_EQ(test, 1, fake->count);
+	hmm_access_end(&access);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	KUNIT_EXPECT_EQ(test, 2, fake->count);
+	KUNIT_EXPECT_EQ(test, 13, hmm_fake_valid(fake, addr, 16));
+}
+
+/* All of a block goes with a part of it. */
+static void holds_block(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_huge(fake, 1);
+	struct hmm_fake_other other = { .event = MMU_NOTIFY_CLEAR };
+	struct hmm_access access;
+
+	hmm_fake_fault_all(fake, addr, HPAGE_PMD_NR, HMM_FAULT_WRITE);
+	KUNIT_ASSERT_EQ(test, 1, begin(fake, &access, AT(addr, 7), 1, HMM_FAULT_READ));
+	hmm_fake_other_start(&other, fake, AT(addr, 100), AT(addr, 101));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
+	hmm_access_end(&access);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+}
+
+/* Nothing begins while somebody waits to take the page away, so that he gets it. */
+static void behind_barrier(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 16);
+	struct hmm_fake_other other = { .event = MMU_NOTIFY_CLEAR };
+	struct hmm_access first, second;
+	struct begun *begun;
+
+	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
+	hmm_fake_forget(fake);
+	KUNIT_ASSERT_EQ(test, 1, begin(fake, &first, AT(addr, 4), 1, HMM_FAULT_WRITE));
+	hmm_fake_other_start(&other, fake, AT(addr, 4), AT(addr, 8));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
+	KUNIT_EXPECT_EQ(test, 0, try(fake, &second, AT(addr, 4), 1, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, 0, try(fake, &second, AT(addr, 7), 4, HMM_FAULT_READ));
+	/* Up to where it waits for, and behind */
+	KUNIT_EXPECT_EQ(test, 4, try(fake, &second, addr, 16, HMM_FAULT_READ));
+	hmm_access_end(&second);
+	KUNIT_EXPECT_EQ(test, 8, try(fake, &second, AT(addr, 8), 8, HMM_FAULT_READ));
+	hmm_access_end(&second);
+	begun = begin_elsewhere(fake, AT(addr, 5), 2, HMM_FAULT_READ, NULL);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(&begun->call));
+	hmm_access_end(&first);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	KUNIT_EXPECT_EQ(test, 2, begun_ends(begun));
+	hmm_access_end(&begun->access);
+	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 4), AT(addr, 8));
+}
+
+/* Reading goes on while the page is write-protected, and may begin. */
+static void readers(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	struct hmm_fake_other other = { .event = MMU_NOTIFY_PROTECTION_PAGE };
+	struct hmm_access read, write;
+
+	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
+	KUNIT_ASSERT_EQ(test, 4, begin(fake, &read, addr, 4, HMM_FAULT_READ));
+	hmm_fake_other_start(&other, fake, addr, AT(addr, 2));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_writable(fake, addr, 4));
+	hmm_access_end(&read);
+
+	KUNIT_ASSERT_EQ(test, 2, begin(fake, &write, AT(addr, 2), 2, HMM_FAULT_WRITE));
+	hmm_fake_other_start(&other, fake, AT(addr, 2), AT(addr, 3));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
+	KUNIT_EXPECT_EQ(test, 2, try(fake, &read, AT(addr, 2), 2, HMM_FAULT_READ));
+	hmm_access_end(&read);
+	KUNIT_EXPECT_EQ(test, 0, try(fake, &read, AT(addr, 2), 2, HMM_FAULT_WRITE));
+	hmm_access_end(&write);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_writable(fake, addr, 4));
+}
+
+/* The page knows that it was written, though the mark was made before that. */
+static void dirty(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 2);
+	struct hmm_fake_other other = { .event = MMU_NOTIFY_CLEAR };
+	struct hmm_access access;
+	struct page *page;
+
+	KUNIT_ASSERT_EQ(test, 1, begin(fake, &access, addr, 1, HMM_FAULT_WRITE));
+	page = hmm_pte_page(hmm_fake_entry(fake, addr));
+	hmm_fake_other_start(&other, fake, addr, AT(addr, 1));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
+	ClearPageDirty(page);
+	hmm_access_end(&access);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	KUNIT_EXPECT_TRUE(test, PageDirty(page));
+}
+
+struct ends {
+	struct irq_work work;
+	struct hmm_access access;
+	bool in_irq;
+};
+
+static void end_in_irq(struct irq_work *work)
+{
+	struct ends *ends = container_of(work, struct ends, work);
+
+	ends->in_irq = in_hardirq();
+	hmm_access_end(&ends->access);
+}
+
+/* The device says by an interrupt that it is done. */
+static void ends_in_interrupt(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 2);
+	struct hmm_fake_other other = { .event = MMU_NOTIFY_CLEAR };
+	struct ends ends = { .work = IRQ_WORK_INIT_HARD(end_in_irq) };
+
+	KUNIT_ASSERT_EQ(test, 2, begin(fake, &ends.access, addr, 2, HMM_FAULT_WRITE));
+	hmm_fake_other_start(&other, fake, addr, AT(addr, 2));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
+	irq_work_queue(&ends.work);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
+	irq_work_sync(&ends.work);
+	KUNIT_EXPECT_TRUE(test, ends.in_irq);
+}
+
+static int zap_thread(void *arg)
+{
+	struct hmm_fake_call *call = arg;
+
+	call->ret = hmm_mirror_zap(&call->fake->mirror, call->start, call->end);
+	complete_all(&call->done);
+	return 0;
+}
+
+static int unregister_thread(void *arg)
+{
+	struct hmm_fake_call *call = arg;
+
+	hmm_mirror_unregister(&call->fake->mirror);
+	complete_all(&call->done);
+	return 0;
+}
+
+static void run_beside(struct hmm_fake_call *call, struct hmm_fake *fake, unsigned long start,
+		       unsigned long end, int (*thread)(void *))
+{
+	*call = (struct hmm_fake_call){ .fake = fake, .start = start, .end = end };
+	init_completion(&call->done);
+	call->task = kthread_create(thread, call, "hmm_beside");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(fake->test, call->task);
+	get_task_struct(call->task);
+	wake_up_process(call->task);
+}
+
+static void beside_ends(struct hmm_fake_call *call)
+{
+	KUNIT_EXPECT_TRUE(call->fake->test,
+			  wait_for_completion_timeout(&call->done, HMM_FAKE_STUCK));
+	put_task_struct(call->task);
+}
+
+static void zap_waits(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	struct hmm_access access;
+	struct hmm_fake_call call;
+
+	KUNIT_ASSERT_EQ(test, 4, begin(fake, &access, addr, 4, HMM_FAULT_WRITE));
+	run_beside(&call, fake, addr, AT(addr, 1), zap_thread);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(&call));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_valid(fake, addr, 4));
+	hmm_access_end(&access);
+	beside_ends(&call);
+	KUNIT_EXPECT_EQ(test, 0, call.ret);
+	KUNIT_EXPECT_EQ(test, 3, hmm_fake_valid(fake, addr, 4));
+}
+
+/* The end of the mirror waits, and nothing begins meanwhile, wherever. */
+static void unregister_waits(struct kunit *test)
+{
+	struct hmm_fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
+	struct hmm_fake *beside = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(beside, 4);
+	struct hmm_access access, other;
+	struct hmm_fake_call call;
+	struct begun *begun;
+
+	KUNIT_ASSERT_NOT_NULL(test, fake);
+	hmm_fake_init(fake);
+	fake->test = test;
+	KUNIT_ASSERT_EQ(test, 0, hmm_mirror_register(&fake->mirror, current->mm));
+	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
+	KUNIT_ASSERT_EQ(test, 1, begin(fake, &access, addr, 1, HMM_FAULT_WRITE));
+	run_beside(&call, fake, 0, 0, unregister_thread);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(&call));
+	KUNIT_EXPECT_EQ(test, 0, fake->releases);
+	KUNIT_EXPECT_EQ(test, 0, try(fake, &other, AT(addr, 2), 1, HMM_FAULT_READ));
+	begun = begin_elsewhere(fake, AT(addr, 2), 1, HMM_FAULT_READ, NULL);
+	KUNIT_EXPECT_EQ(test, -ESRCH, begun_ends(begun));
+	hmm_access_end(&access);
+	beside_ends(&call);
+	KUNIT_EXPECT_EQ(test, 1, fake->releases);
+	KUNIT_EXPECT_EQ(test, -ESRCH, try(fake, &other, addr, 1, HMM_FAULT_READ));
+}
+
+/* Cancelled: no access is left behind, whatever the fault has done. */
+static void cancelled(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	struct hmm_access access;
+	struct hmm_job job;
+
+	hmm_job_init(&job);
+	KUNIT_ASSERT_EQ(test, 4, hmm_access_begin(&access, &fake->mirror, addr, AT(addr, 4),
+						  HMM_FAULT_WRITE, &job));
+	hmm_access_end(&access);
+	hmm_mirror_cancel_job(&fake->mirror, &job);
+	KUNIT_EXPECT_EQ(test, -ECANCELED, hmm_access_begin(&access, &fake->mirror, addr,
+							   AT(addr, 4), HMM_FAULT_WRITE, &job));
+	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&fake->mirror.accesses.rb_root));
+}
+
+static struct hmm_mirror *cancelled_mirror;
+
+static int cancels_in_callback(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	if (update->job)
+		hmm_mirror_cancel_job(cancelled_mirror, update->job);
+	return 0;
+}
+
+/* The access has begun by then, and its caller does not learn of it. */
+static void cancelled_late(struct kunit *test)
+{
+	static const struct hmm_mirror_ops ops = {
+		.sync_cpu_device_pagetables = cancels_in_callback,
+	};
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	const struct hmm_mirror_ops *old = fake->mirror.ops;
+	struct hmm_access access;
+	struct hmm_job job;
+
+	hmm_job_init(&job);
+	cancelled_mirror = &fake->mirror;
+	hmm_fake_set_ops(fake, &ops);
+	KUNIT_EXPECT_EQ(test, -ECANCELED, hmm_access_begin(&access, &fake->mirror, addr,
+							   AT(addr, 4), HMM_FAULT_WRITE, &job));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_valid(fake, addr, 4));
+	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&fake->mirror.accesses.rb_root));
+	hmm_fake_set_ops(fake, old);
+}
+
+static void exclusive(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	struct hmm_access access;
+
+	hmm_test_write(test, addr);
+	KUNIT_ASSERT_EQ(test, 1, begin(fake, &access, addr, 1, HMM_FAULT_WRITE));
+	hmm_access_end(&access);
+	KUNIT_EXPECT_EQ(test, 0, try(fake, &access, addr, 1, HMM_FAULT_EXCLUSIVE));
+	KUNIT_ASSERT_EQ(test, 4, begin(fake, &access, addr, 4, HMM_FAULT_EXCLUSIVE));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_count(fake, addr, 4, HMM_PTE_EXCLUSIVE));
+	hmm_access_end(&access);
+}
+
+/* The driver of the memory cannot go while it is accessed; and not be accessed afterwards. */
+static void device_memory(struct kunit *test)
+{
+	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_GENERIC, PMD_SIZE);
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	struct hmm_area *a = hmm_fake_area(fake, AT(addr, 2));
+	struct hmm_access access;
+
+	hmm_area_put(a, hmm_area_entry(a, 0),
+		     hmm_area_devmap(0, page_to_pfn(dev->page), PAGE_SHARED));
+	KUNIT_ASSERT_EQ(test, 4, begin(fake, &access, addr, 4, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_PTR_EQ(test, &dev->pgmap, access.pgmap);
+	hmm_access_end(&access);
+	KUNIT_ASSERT_EQ(test, 2, begin(fake, &access, addr, 2, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_NULL(test, access.pgmap);
+	hmm_access_end(&access);
+	hmm_test_device_unplug(dev);
+	KUNIT_EXPECT_EQ(test, 2, try(fake, &access, addr, 4, HMM_FAULT_WRITE));
+	hmm_access_end(&access);
+	KUNIT_EXPECT_EQ(test, -EFAULT, try(fake, &access, AT(addr, 2), 1, HMM_FAULT_WRITE));
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
+	hmm_area_restore(a);
+}
+
+/* Pages of two devices in a row are two accesses. */
+static void two_devices(struct kunit *test)
+{
+	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_GENERIC, PMD_SIZE);
+	struct hmm_test_device *two = hmm_test_device(test, MEMORY_DEVICE_GENERIC, PMD_SIZE);
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	struct hmm_area *a = hmm_fake_area(fake, addr), *b = hmm_fake_area(fake, AT(addr, 1));
+	struct hmm_access access;
+
+	hmm_area_put(a, hmm_area_entry(a, 0),
+		     hmm_area_devmap(0, page_to_pfn(dev->page), PAGE_SHARED));
+	hmm_area_put(b, hmm_area_entry(b, 0),
+		     hmm_area_devmap(0, page_to_pfn(two->page), PAGE_SHARED));
+	KUNIT_EXPECT_EQ(test, 1, begin(fake, &access, addr, 4, HMM_FAULT_WRITE));
+	hmm_access_end(&access);
+	KUNIT_EXPECT_EQ(test, 3, begin(fake, &access, AT(addr, 1), 3, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_PTR_EQ(test, &two->pgmap, access.pgmap);
+	hmm_access_end(&access);
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
+	hmm_area_restore(b);
+	hmm_area_restore(a);
+}
+
+/* A DMA address that is in use stays, though the page is upgraded; others are not delayed. */
+static void dma_address(struct kunit *test)
+{
+	struct hmm_pt_device *device = hmm_pt_device(test);
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 8);
+	struct hmm_access access, beside;
+	struct hmm_fake_call *call;
+	dma_addr_t dma;
+
+	hmm_fake_set_device(fake, device->dev);
+	hmm_test_write(test, addr);
+	KUNIT_ASSERT_EQ(test, 1, begin(fake, &access, addr, 1, HMM_FAULT_READ));
+	dma = hmm_pte_dma(hmm_fake_entry(fake, addr));
+	/* What is mirrored anew, beside it, or with the same address again */
+	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, dma, hmm_pte_dma(hmm_fake_entry(fake, addr)));
+	call = hmm_fake_call(fake, addr, 8, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
+	KUNIT_EXPECT_EQ(test, dma, hmm_pte_dma(hmm_fake_entry(fake, addr)));
+	KUNIT_EXPECT_NOT_NULL(test, hmm_pt_device_find(device, dma));
+	KUNIT_EXPECT_EQ(test, 0, try(fake, &beside, addr, 1, HMM_FAULT_READ));
+	hmm_access_end(&access);
+	KUNIT_EXPECT_EQ(test, 8, hmm_fake_call_ends(call));
+	KUNIT_EXPECT_NE(test, dma, hmm_pte_dma(hmm_fake_entry(fake, addr)));
+	KUNIT_EXPECT_NULL(test, hmm_pt_device_find(device, dma));
+	hmm_fake_unregister(fake);
+	KUNIT_EXPECT_STREQ(test, "", device->complaint ?: "");
+}
+
+static struct kunit_case hmm_mirror_access_cases[] = {
+	KUNIT_CASE(mirrors),
+	KUNIT_CASE(of_less),
+	KUNIT_CASE(errors),
+	KUNIT_CASE(holds),
+	KUNIT_CASE(holds_block),
+	KUNIT_CASE(behind_barrier),
+	KUNIT_CASE(readers),
+	KUNIT_CASE(dirty),
+	KUNIT_CASE(ends_in_interrupt),
+	KUNIT_CASE(zap_waits),
+	KUNIT_CASE(unregister_waits),
+	KUNIT_CASE(cancelled),
+	KUNIT_CASE(cancelled_late),
+	KUNIT_CASE(exclusive),
+	KUNIT_CASE(device_memory),
+	KUNIT_CASE(two_devices),
+	KUNIT_CASE(dma_address),
+	{}
+};
+
+static struct kunit_suite hmm_mirror_access_suite = {
+	.name = "hmm_mirror_access",
+	.test_cases = hmm_mirror_access_cases,
+};
+
+kunit_test_suite(hmm_mirror_access_suite);

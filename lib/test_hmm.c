@@ -63,15 +63,6 @@ struct dmirror_access {
 	bool		local;
 };
 
-static bool dmirror_permits(const struct dmirror_access *access, hmm_pte_t pte)
-{
-	/* The device's own memory is as good: the device alone accesses that. */
-	if (access->need & HMM_FAULT_EXCLUSIVE)
-		return hmm_pte_exclusive(pte) ||
-		       (hmm_pte_unaddressable(pte) && hmm_pte_write(pte));
-	return !(access->need & HMM_FAULT_WRITE) || hmm_pte_write(pte);
-}
-
 /*
  * A device accesses aligned words at once, which memcpy() does not promise: with FSRM it
  * moves bytes, and whoever accesses the same word meanwhile sees half of it.
@@ -97,51 +88,38 @@ static void dmirror_copy_page(struct dmirror_access *access, struct page *page)
 	access->buf += PAGE_SIZE;
 }
 
-/* The pages of a run; all of them are permitted. */
-static int dmirror_access_run(struct dmirror *dm, struct dmirror_access *access,
-			      struct hmm_pt_iter *iter)
-{
-	unsigned long pfn = hmm_pte_pfn(iter->pte);
-	struct dev_pagemap *pgmap = NULL;
-	int ret = 0;
-
-	if (access->write)
-		hmm_pte_set_dirty(iter);
-	for (; access->addr < iter->end; pfn++) {
-		/* Without it, the struct page may be gone, and the memory too. */
-		if (hmm_pte_device(iter->pte)) {
-			pgmap = get_dev_pagemap(pfn, pgmap);
-			if (!pgmap) {
-				ret = -EFAULT;
-				break;
-			}
-		}
-		if (access->local && (!pgmap || pgmap->owner != dm->mdevice)) {
-			ret = -ENOENT;
-			break;
-		}
-		dmirror_copy_page(access, dmirror_content(pfn_to_page(pfn), pgmap));
-		cond_resched();
-	}
-	put_dev_pagemap(pgmap);
-	return ret;
-}
-
-/* What can be had without a fault. -EAGAIN: access->addr cannot. */
-static int dmirror_access_mirrored(struct dmirror *dm, struct dmirror_access *access)
+/* The run of pages that begins at access->addr, and stays while the access is under way */
+static struct hmm_pt_iter dmirror_next_run(struct dmirror *dm,
+					   const struct dmirror_access *access,
+					   unsigned long end)
 {
 	struct hmm_pt_iter iter;
-	int ret;
 
 	guard(rwsem_read)(&dm->mirror.lock);
-	hmm_pt_for_each(&iter, &dm->mirror, access->addr, access->end) {
-		if (iter.addr != access->addr || !dmirror_permits(access, iter.pte))
-			return -EAGAIN;
-		ret = dmirror_access_run(dm, access, &iter);
-		if (ret)
-			return ret;
+	hmm_pt_first(&iter, &dm->mirror.pt, access->addr, end);
+	hmm_pt_next(&iter);
+	return iter;
+}
+
+/* What the access that is under way is of, up to @end */
+static int dmirror_access_pages(struct dmirror *dm, struct dmirror_access *access,
+				unsigned long end)
+{
+	while (access->addr < end) {
+		struct hmm_pt_iter iter = dmirror_next_run(dm, access, end);
+		unsigned long pfn = hmm_pte_pfn(iter.pte);
+		struct dev_pagemap *pgmap = NULL;
+
+		if (hmm_pte_device(iter.pte))
+			pgmap = pfn_to_page(pfn)->pgmap;
+		if (access->local && (!pgmap || pgmap->owner != dm->mdevice))
+			return -ENOENT;
+		for (; access->addr < iter.end; pfn++) {
+			dmirror_copy_page(access, dmirror_content(pfn_to_page(pfn), pgmap));
+			cond_resched();
+		}
 	}
-	return access->addr == access->end ? 0 : -EAGAIN;
+	return 0;
 }
 
 /* A fault of the device, for all that it asks for */
@@ -175,29 +153,42 @@ static int dmirror_map_local(struct dmirror *dm, unsigned long addr, unsigned lo
 	return min(npages, 0);
 }
 
-/*
- * What was mirrored may be gone again before it is accessed, any number of times; and of
- * many pages some always are, when others are quicker to take one than the device is to
- * fault all. So it asks for half as much each time it has got no further.
- */
+/* Begin to access what is mirrored; if nothing is, or is not permitted, the device faults. */
+static long dmirror_begin(struct dmirror *dm, const struct dmirror_access *access,
+			  struct hmm_access *held, u64 *faults)
+{
+	unsigned long addr = access->addr, end = access->end;
+	long npages;
+
+	while (!(npages = hmm_access_try(held, &dm->mirror, addr, end, access->need))) {
+		++*faults;
+		if (!access->local) {
+			/* Most of that will still be there, so that few accesses are needed. */
+			npages = hmm_mirror_fault(&dm->mirror, addr, end, access->need);
+			return npages < 0 ? npages :
+			       hmm_access_begin(held, &dm->mirror, addr, end, access->need, NULL);
+		}
+		npages = dmirror_map_local(dm, addr, end, access->need);
+		if (npages)
+			return npages;
+		/* There is something, but perhaps not at the beginning. */
+		end = addr + PAGE_SIZE;
+	}
+	return npages;
+}
+
 static int dmirror_access(struct dmirror *dm, struct dmirror_access *access, u64 *faults)
 {
-	unsigned long size = access->end - access->addr, addr = access->end;
-	int ret;
+	struct hmm_access held;
+	long npages;
+	int ret = 0;
 
-	while ((ret = dmirror_access_mirrored(dm, access)) == -EAGAIN) {
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		size = access->addr == addr ? PAGE_ALIGN(size / 2) : 2 * size;
-		addr = access->addr;
-		size = min(size, access->end - addr);
-		++*faults;
-		if (access->local)
-			ret = dmirror_map_local(dm, addr, addr + size, access->need);
-		else
-			ret = dmirror_fault(dm, addr, addr + size, access->need);
-		if (ret)
-			return ret;
+	while (!ret && access->addr < access->end) {
+		npages = dmirror_begin(dm, access, &held, faults);
+		if (npages < 0)
+			return npages;
+		ret = dmirror_access_pages(dm, access, access->addr + npages * PAGE_SIZE);
+		hmm_access_end(&held);
 	}
 	return ret;
 }

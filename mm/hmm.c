@@ -73,6 +73,15 @@
 				 HMM_PFN_UNADDRESSABLE |		\
 				 HMM_PFN_DIRTY | HMM_PFN_YOUNG)
 
+/* What a walk for a driver keeps from input to output */
+#define HMM_PFN_STICKY		(HMM_PFN_DMA_MAPPED | HMM_PFN_P2PDMA | HMM_PFN_P2PDMA_BUS)
+
+/* Pages for which the loops that do least are unrolled */
+#define HMM_RANGE_UNROLL	32
+
+/* So many pages are walked at once if some of them have sticky flags. */
+#define HMM_RANGE_STICKY_PAGES	512
+
 /* A fault that would not help, for memory that no device may have */
 #define HMM_PFN_REFUSED		(HMM_PFN_ERROR | HMM_PFN_SPECIAL)
 
@@ -114,6 +123,7 @@ static_assert(MAX_POSSIBLE_PHYSMEM_BITS - PAGE_SHIFT <= HMM_PFN_ATTR_SHIFT);
  * @path: which lock the walk has taken; that of the mm if it was any use
  * @default_req: the request flags of every page
  * @input_req: which request flags of an input entry count as well
+ * @lenient: a request to write counts only where @vma may be written
  * @report: which flags an output may carry
  * @grant: of %HMM_PFN_VALID and %HMM_PFN_WRITE, what @vma can let a device do
  * @dying: what a request for memory fails with whose driver is going away
@@ -135,6 +145,7 @@ struct hmm_range_walk {
 	enum hmm_mirror_count path;
 	unsigned long default_req;
 	unsigned long input_req;
+	bool lenient;
 	unsigned long report;
 	unsigned long grant;
 	int dying;
@@ -171,21 +182,18 @@ static bool hmm_range_satisfies(unsigned long entry, unsigned long req)
 }
 
 /*
- * Eight at a time: of a huge mapping nothing is done for each page but the store,
- * and a loop around a single one has more to count than to store.
+ * Of a huge mapping nothing is done for each page but a load and a store: a loop around one
+ * page takes longer to count than for these.
  */
 static void hmm_range_fill_slots(unsigned long *slot, unsigned long count,
 				 unsigned long entry, unsigned long step)
 {
-	for (; count >= 8; count -= 8, slot += 8, entry += 8 * step) {
-		slot[0] = entry;
-		slot[1] = entry + step;
-		slot[2] = entry + 2 * step;
-		slot[3] = entry + 3 * step;
-		slot[4] = entry + 4 * step;
-		slot[5] = entry + 5 * step;
-		slot[6] = entry + 6 * step;
-		slot[7] = entry + 7 * step;
+	unsigned int i;
+
+	for (; count >= HMM_RANGE_UNROLL; count -= HMM_RANGE_UNROLL, slot += HMM_RANGE_UNROLL) {
+#pragma GCC unroll 32
+		for (i = 0; i < HMM_RANGE_UNROLL; i++, entry += step)
+			slot[i] = entry;
 	}
 	for (; count; count--, entry += step)
 		*slot++ = entry;
@@ -1294,6 +1302,8 @@ static int hmm_range_walk_vma(struct hmm_range_walk *walk,
 	walk->grant = HMM_PFN_VALID;
 	if ((vma->vm_flags & (VM_WRITE | VM_SHADOW_STACK)) == VM_WRITE)
 		walk->grant |= HMM_PFN_WRITE;
+	if (walk->lenient)
+		walk->input_req = HMM_PFN_REQ_FAULT | (walk->grant & HMM_PFN_REQ_WRITE);
 
 	/* P2PDMA pages come from vm_insert_page(), which sets VM_MIXEDMAP. */
 	walk->locked = walk->report & HMM_PFN_ATTRIBUTES ||
@@ -1323,11 +1333,12 @@ static int hmm_range_walk_vma(struct hmm_range_walk *walk,
 	return 0;
 }
 
-/* Walk on from @addr, with mmap_lock held. */
-static int hmm_range_walk_vmas(struct hmm_range_walk *walk, unsigned long *addr)
+/* Walk on from @addr to @end, with mmap_lock held. */
+static int hmm_range_walk_vmas(struct hmm_range_walk *walk, unsigned long *addr,
+			       unsigned long end)
 {
-	unsigned long end = walk->range->end, next;
 	struct vm_area_struct *vma;
+	unsigned long next;
 	int ret = 0;
 
 	mmap_assert_locked(walk->mm);
@@ -1383,10 +1394,57 @@ static bool hmm_range_is_bad(const struct hmm_range *range)
 		range->end > range->begun_end);
 }
 
+/* Has any of the pages sticky flags? */
+static bool hmm_range_has_sticky(const unsigned long *slot, unsigned long count)
+{
+	unsigned long any = 0;
+	unsigned int i;
+
+	for (; count >= HMM_RANGE_UNROLL; count -= HMM_RANGE_UNROLL, slot += HMM_RANGE_UNROLL) {
+#pragma GCC unroll 32
+		for (i = 0; i < HMM_RANGE_UNROLL; i++)
+			any |= slot[i];
+	}
+	for (; count; count--)
+		any |= *slot++;
+	return any & HMM_PFN_STICKY;
+}
+
+/* Few drivers have them: to keep them must not cost the others anything for each page. */
+static noinline int hmm_range_walk_sticky(struct hmm_range_walk *walk, unsigned long *addr,
+					  unsigned long end)
+{
+	unsigned long *slot = hmm_range_slot(walk, *addr);
+	unsigned long i, count = (end - *addr) >> PAGE_SHIFT;
+	u8 kept[HMM_RANGE_STICKY_PAGES];
+	int ret;
+
+	for (i = 0; i < count; i++)
+		kept[i] = (slot[i] & HMM_PFN_STICKY) >> (BITS_PER_LONG - 8);
+	ret = hmm_range_walk_vmas(walk, addr, end);
+	for (i = 0; i < count; i++)
+		slot[i] |= (unsigned long)kept[i] << (BITS_PER_LONG - 8);
+	return ret;
+}
+
+static int hmm_range_walk_all(struct hmm_range_walk *walk)
+{
+	const struct hmm_range *range = walk->range;
+	unsigned long addr = range->start;
+	int ret = 0;
+
+	if (likely(!hmm_range_has_sticky(range->hmm_pfns, (range->end - addr) >> PAGE_SHIFT)))
+		return hmm_range_walk_vmas(walk, &addr, range->end);
+	while (!ret && addr < range->end)
+		ret = hmm_range_walk_sticky(walk, &addr,
+					    min(range->end, addr + HMM_RANGE_STICKY_PAGES *
+							    PAGE_SIZE));
+	return ret;
+}
+
 static int hmm_range_walk(struct hmm_range_walk *walk)
 {
 	struct hmm_range *range = walk->range;
-	unsigned long addr = range->start;
 	int ret;
 
 	if (hmm_range_is_bad(range))
@@ -1396,7 +1454,7 @@ static int hmm_range_walk(struct hmm_range_walk *walk)
 	mmap_assert_locked(walk->mm);
 	ret = hmm_range_check(walk);
 	if (!ret)
-		ret = hmm_range_walk_vmas(walk, &addr);
+		ret = hmm_range_walk_all(walk);
 	hmm_range_walk_end(walk);
 	return ret;
 }
@@ -1467,6 +1525,7 @@ static void hmm_range_want_entries(struct hmm_range_walk *walk)
 	walk->report = ~HMM_PFN_ATTRIBUTES | HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE;
 	walk->dying = -EFAULT;
 	walk->input_req = walk->range->pfn_flags_mask;
+	walk->lenient = walk->input_req && walk->range->call && walk->range->call->may_write;
 }
 
 /**
@@ -1514,7 +1573,7 @@ static int hmm_range_walk_some(struct hmm_range_walk *walk, unsigned long *addr)
 		hmm_range_unpin(walk);
 		if (mmap_read_lock_killable(walk->mm))
 			return -EINTR;
-		ret = hmm_range_walk_vmas(walk, addr);
+		ret = hmm_range_walk_vmas(walk, addr, end);
 		if (ret != HMM_RANGE_UNLOCKED)
 			mmap_read_unlock(walk->mm);
 	}

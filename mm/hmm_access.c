@@ -290,7 +290,8 @@ long hmm_access_try(struct hmm_access *access, struct hmm_mirror *mirror,
 
 	if (!hmm_mirror_get(mirror))
 		return -ESRCH;
-	if (!hmm_fault_bad_flags(mirror, flags) && !(flags & HMM_FAULT_PRESENT) &&
+	if (!hmm_fault_bad_flags(mirror, flags) &&
+	    !(flags & (HMM_FAULT_PRESENT | HMM_FAULT_MAY_WRITE)) &&
 	    !mirror->reg.own_tables && !hmm_mirror_bad_range(mirror, start, end)) {
 		guard(rwsem_read)(&mirror->lock);
 		ret = mirror->dead ? -ESRCH :

@@ -95,6 +95,7 @@ struct hmm_fault_arrays {
  * @collisions: how many of them the piece has had
  * @fruitless: how many tries in a row have given up because somebody else has the page
  * @path: how the piece was walked
+ * @read_only: of the page that is served alone: it is enough to read it
  * @alone: others are kept out, as far as they are by mmap_lock and that of the VMA
  * @vain: why the page was not to be had while others were kept out, though nothing has
  *	collided; 0 if it was
@@ -122,6 +123,7 @@ struct hmm_fault {
 	unsigned int collisions;
 	unsigned int fruitless;
 	enum hmm_mirror_count path;
+	bool read_only;
 	bool alone;
 	int vain;
 	struct folio *held;
@@ -305,6 +307,12 @@ static int hmm_fault_walk(struct hmm_fault *fault)
 	return ret == -EBUSY ? hmm_fault_fruitless(fault, -EFAULT) : ret;
 }
 
+/* Is a page that the device could only read none at all? */
+static bool hmm_fault_must_write(const struct hmm_fault *fault)
+{
+	return fault->flags & HMM_FAULT_WRITE && !(fault->flags & HMM_FAULT_MAY_WRITE);
+}
+
 /*
  * Where the first is of the pages up to @behind that the walk has not got what the device
  * needs for. Of the device's own memory that the CPU maps read-only, the driver may have
@@ -332,7 +340,7 @@ static unsigned long hmm_fault_walked(const struct hmm_fault *fault)
 	index = hmm_fault_served(fault, 0, first, 0);
 	if (index == first)
 		index = hmm_fault_served(fault, first, behind,
-					 fault->flags & HMM_FAULT_WRITE ? HMM_PFN_WRITE : 0);
+					 hmm_fault_must_write(fault) ? HMM_PFN_WRITE : 0);
 	if (index == behind)
 		index = hmm_fault_served(fault, behind,
 					 hmm_fault_index(fault, fault->range.end), 0);
@@ -567,7 +575,8 @@ static unsigned long hmm_fault_entry(const struct hmm_fault *fault)
 {
 	unsigned long pfn = *fault->range.hmm_pfns, need = HMM_PFN_VALID;
 
-	if (fault->flags & HMM_FAULT_WRITE && !(fault->flags & HMM_FAULT_PRESENT))
+	if (fault->flags & HMM_FAULT_WRITE && !(fault->flags & HMM_FAULT_PRESENT) &&
+	    !fault->read_only)
 		need |= HMM_PFN_WRITE;
 	return (pfn & need) == need ? pfn : 0;
 }
@@ -895,6 +904,7 @@ static long hmm_fault_progress_locked(struct hmm_fault *fault)
 	if (!vma)
 		return fault->flags & HMM_FAULT_PRESENT ? 0 : -EFAULT;
 	vma_start_write(vma);
+	fault->read_only = fault->flags & HMM_FAULT_MAY_WRITE && !(vma->vm_flags & VM_WRITE);
 	fault->alone = true;
 	for (tries = 0; ret == -EAGAIN && tries < HMM_FAULT_ALONE_MAX; tries++) {
 		ret = hmm_fault_try_alone(fault, &alone);
@@ -904,6 +914,7 @@ static long hmm_fault_progress_locked(struct hmm_fault *fault)
 			break;
 	}
 	fault->alone = false;
+	fault->read_only = false;
 	hmm_fault_unprepare(fault, &alone);
 	return ret;
 }
@@ -1059,11 +1070,15 @@ static long hmm_fault_access(struct hmm_fault *fault)
 
 bool hmm_fault_bad_flags(const struct hmm_mirror *mirror, unsigned int flags)
 {
-	const unsigned int access = HMM_FAULT_READ | HMM_FAULT_WRITE | HMM_FAULT_EXCLUSIVE;
+	const unsigned int access = HMM_FAULT_READ | HMM_FAULT_WRITE | HMM_FAULT_EXCLUSIVE |
+				    HMM_FAULT_MAY_WRITE;
 
 	/* The event of taking a page is told from others by its owner. */
 	if (flags & HMM_FAULT_EXCLUSIVE &&
-	    (flags & HMM_FAULT_PRESENT || !mirror->reg.owner))
+	    (flags & (HMM_FAULT_PRESENT | HMM_FAULT_MAY_WRITE) || !mirror->reg.owner))
+		return true;
+	/* It writes in any case, or not. */
+	if (flags & HMM_FAULT_MAY_WRITE && flags & HMM_FAULT_WRITE)
 		return true;
 	return !(flags & access) || flags & ~(access | HMM_FAULT_PRESENT);
 }
@@ -1115,8 +1130,13 @@ static long hmm_fault_serve(struct hmm_mirror *mirror, unsigned long start, unsi
 	struct hmm_fault fault = {
 		.mirror = mirror,
 		.small = &small,
-		.call = { .start = start, .end = end, .job = job },
-		.flags = flags & HMM_FAULT_EXCLUSIVE ? flags | HMM_FAULT_WRITE : flags,
+		.call = {
+			.start = start,
+			.end = end,
+			.job = job,
+			.may_write = flags & HMM_FAULT_MAY_WRITE,
+		},
+		.flags = flags,
 		.limit = end,
 		.access = access,
 		.range = {
@@ -1133,6 +1153,8 @@ static long hmm_fault_serve(struct hmm_mirror *mirror, unsigned long start, unsi
 	if (hmm_fault_bad_flags(mirror, flags) || mirror->reg.own_tables ||
 	    hmm_mirror_bad_range(mirror, start, end))
 		goto put;
+	if (flags & (HMM_FAULT_EXCLUSIVE | HMM_FAULT_MAY_WRITE))
+		fault.flags |= HMM_FAULT_WRITE;
 	fault.range.dev_private_owner = mirror->reg.owner;
 	ret = hmm_fault_call(&fault);
 	/* What was mirrored already is no fault, but an access. */
@@ -1152,17 +1174,19 @@ put:
  * @mirror: mirror without %HMM_MIRROR_OWN_TABLES
  * @start: first address, page aligned
  * @end: first address behind the range, page aligned
- * @flags: %HMM_FAULT_READ, %HMM_FAULT_WRITE or both; and %HMM_FAULT_PRESENT if only
- *	those pages matter that are mapped on the CPU already. With that, pages which the
- *	CPU maps read-only are mirrored so also if the device is to write. Or
- *	%HMM_FAULT_EXCLUSIVE, which the first two add nothing to
+ * @flags: %HMM_FAULT_READ, %HMM_FAULT_WRITE or both; or %HMM_FAULT_MAY_WRITE, for a device
+ *	that writes where it can; and %HMM_FAULT_PRESENT if only those pages matter that are
+ *	mapped on the CPU already. With that, pages which the CPU maps read-only are mirrored
+ *	so also if the device is to write. Or %HMM_FAULT_EXCLUSIVE, which the first two add
+ *	nothing to
  * @job: what faults, for hmm_mirror_cancel_job() and for the callbacks of the fault, see
  *	&hmm_update.job; or NULL. It must exist until this returns
  *
  * Faults the pages in, mirrors them, and has the driver write its page table, see
  * %HMM_UPDATE_DEVICE_RFAULT. That is called a number of times for a large range. Pages
  * are mirrored in blocks that can reach beyond the range, if they did before. The driver is
- * not called for a piece of which all is mirrored already as it is to be. Pages that are
+ * not called for a piece of which all is mirrored already as it is to be: for writing, with
+ * %HMM_FAULT_MAY_WRITE and with %HMM_FAULT_PRESENT, too. Pages that are
  * keep their DMA addresses in any case, unless they become part of a larger block.
  *
  * While userfaultfd is waited for, and I/O, no lock is held. Faults of what is in memory
@@ -1183,12 +1207,13 @@ put:
  * fails. If there are none:
  *
  * * %-EINVAL: flags that do not exist or make no sense (%HMM_FAULT_EXCLUSIVE does not with
- *   %HMM_FAULT_PRESENT, nor without &hmm_mirror.dev_private_owner), a range that is empty,
+ *   %HMM_FAULT_PRESENT or %HMM_FAULT_MAY_WRITE, nor without &hmm_mirror.dev_private_owner;
+ *   %HMM_FAULT_MAY_WRITE does not with %HMM_FAULT_WRITE), a range that is empty,
  *   not page aligned, or not of user space, or a mirror whose driver has its own page
  *   tables
  * * %-EFAULT: nothing is mapped at @start, or it may not be read, or is special,
  *   poisoned, behind the end of its file, or memory whose driver is going away
- * * %-EPERM: @start is mapped read-only, and was to be written
+ * * %-EPERM: @start is mapped read-only, and was to be written (%HMM_FAULT_WRITE)
  * * %-ESRCH: the mm is gone, or the mirror is being unregistered, or has been; also if
  *   some pages were mirrored
  * * %-ECANCELED: the job was cancelled, or the range while the fault was under way; also
@@ -1241,13 +1266,14 @@ EXPORT_SYMBOL_GPL(hmm_mirror_fault_job);
  *
  * Context: Process context, of any task, with no lock held. Sleeps.
  * Return: How many pages the access is of, from @start on; or, and then there is no access,
- * what hmm_mirror_fault_job() returns; -EINVAL with %HMM_FAULT_PRESENT.
+ * what hmm_mirror_fault_job() returns; -EINVAL with %HMM_FAULT_PRESENT and with
+ * %HMM_FAULT_MAY_WRITE.
  */
 long hmm_access_begin(struct hmm_access *access, struct hmm_mirror *mirror,
 		      unsigned long start, unsigned long end, unsigned int flags,
 		      struct hmm_job *job)
 {
-	if (flags & HMM_FAULT_PRESENT)
+	if (flags & (HMM_FAULT_PRESENT | HMM_FAULT_MAY_WRITE))
 		return -EINVAL;
 	return hmm_fault_serve(mirror, start, end, flags, job, access);
 }

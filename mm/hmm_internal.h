@@ -84,6 +84,7 @@ static inline unsigned int hmm_dma_order(dma_addr_t map)
 
 #ifdef CONFIG_HMM_DMA
 int hmm_dma_check(struct device *dev);
+void hmm_dma_warn(struct device *dev);
 int hmm_dma_map(struct hmm_pt *pt, unsigned long pfn, unsigned int order, bool write,
 		dma_addr_t *map);
 void hmm_dma_unmap(const struct hmm_pt *pt, dma_addr_t map);
@@ -92,6 +93,10 @@ void hmm_dma_unmap_zero(struct hmm_pt *pt);
 static inline int hmm_dma_check(struct device *dev)
 {
 	return -EOPNOTSUPP;
+}
+
+static inline void hmm_dma_warn(struct device *dev)
+{
 }
 
 static inline int hmm_dma_map(struct hmm_pt *pt, unsigned long pfn, unsigned int order,
@@ -148,6 +153,7 @@ static inline void hmm_charge_end(struct mem_cgroup *old)
  * @start: first address of the call
  * @end: end address, exclusive
  * @job: of the caller, or NULL
+ * @may_write: pages are requested for writing only where the VMA may be written
  * @error: 0, or the errno that the call has to end with: -ECANCELED or -ESRCH. Written
  *	under mirror->range_lock, at most once. Reads without the lock only make the call
  *	end early, the read that counts is that of hmm_call_end()
@@ -158,6 +164,7 @@ struct hmm_call {
 	unsigned long start;
 	unsigned long end;
 	struct hmm_job *job;
+	bool may_write;
 	int error;
 };
 

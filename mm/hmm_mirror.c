@@ -914,6 +914,8 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 	mmu_interval_read_begin(&mirror->sentinel);
 	mmgrab(mm);
 	hmm_stats_add(mirror);
+	if (mirror->pt.dma_dev)
+		hmm_dma_warn(mirror->pt.dma_dev);
 	trace_hmm_register(mirror);
 	mmput_async(mm);
 	return 0;

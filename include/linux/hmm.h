@@ -33,14 +33,14 @@ struct hmm_call;
 struct hmm_mirror;
 
 /*
- * Where the flags of an entry begin. On 32-bit pfns need the room, and there are
- * no attributes.
+ * Where the flags of an entry begin: attributes are between the pfn and the order. On 32-bit
+ * pfns need the room, and there are no attributes.
  */
 #ifdef CONFIG_64BIT
-#define HMM_PFN_ATTR_SHIFT	48
+#define HMM_PFN_ATTR_SHIFT	45
 #define HMM_PFN_ATTR(n)		(1UL << (HMM_PFN_ATTR_SHIFT + (n)))
 #else
-#define HMM_PFN_ATTR_SHIFT	(BITS_PER_LONG - 8)
+#define HMM_PFN_ATTR_SHIFT	(BITS_PER_LONG - 11)
 #define HMM_PFN_ATTR(n)		((n) * 0UL)
 #endif
 
@@ -51,6 +51,9 @@ struct hmm_mirror;
  * @HMM_PFN_ERROR: output; there is nothing to be had at this address, and a
  *	request would fail: no VMA, one without VM_READ, poison, or memory
  *	that is %HMM_PFN_SPECIAL
+ * @HMM_PFN_DMA_MAPPED: sticky; of the driver
+ * @HMM_PFN_P2PDMA: sticky; of the driver
+ * @HMM_PFN_P2PDMA_BUS: sticky; of the driver
  * @HMM_PFN_ORDER_SHIFT: position of the mapping's order, see
  *	hmm_pfn_to_map_order()
  * @HMM_PFN_READ: attribute; the CPU page table lets the process read the page
@@ -71,12 +74,18 @@ struct hmm_mirror;
  * An entry without any flag is a page that is not mapped now and that a
  * request could make valid. The attributes come from hmm_range_snapshot()
  * only, and only on 64-bit kernels: elsewhere they are 0.
+ *
+ * Sticky flags are kept from input to output, whatever &hmm_range.pfn_flags_mask says. HMM
+ * gives them no meaning: a driver notes there how it has mapped the page for DMA.
  */
 enum hmm_pfn_flags {
 	HMM_PFN_VALID		= 1UL << (BITS_PER_LONG - 1),
 	HMM_PFN_WRITE		= 1UL << (BITS_PER_LONG - 2),
 	HMM_PFN_ERROR		= 1UL << (BITS_PER_LONG - 3),
-	HMM_PFN_ORDER_SHIFT	= BITS_PER_LONG - 8,
+	HMM_PFN_DMA_MAPPED	= 1UL << (BITS_PER_LONG - 4),
+	HMM_PFN_P2PDMA		= 1UL << (BITS_PER_LONG - 5),
+	HMM_PFN_P2PDMA_BUS	= 1UL << (BITS_PER_LONG - 6),
+	HMM_PFN_ORDER_SHIFT	= BITS_PER_LONG - 11,
 
 	HMM_PFN_READ		= HMM_PFN_ATTR(0),
 	HMM_PFN_EMPTY		= HMM_PFN_ATTR(1),
@@ -132,10 +141,11 @@ static inline unsigned int hmm_pfn_to_map_order(unsigned long hmm_pfn)
  * @notifier_seq: what mmu_interval_read_begin() returned for @notifier
  * @start: first address, page aligned
  * @end: end address, exclusive, page aligned
- * @hmm_pfns: one entry for each page; in: requests, out: pfn and flags
+ * @hmm_pfns: one entry for each page; in: requests and sticky flags, out: pfn, flags, and
+ *	the sticky flags
  * @default_flags: request flags that hold for every page of the range
- * @pfn_flags_mask: which request flags of an input entry count; 0 when the
- *	input is not to be looked at and @default_flags says it all
+ * @pfn_flags_mask: which request flags of an input entry count; 0 when
+ *	@default_flags says it all
  * @dev_private_owner: whose device private pages are reported as they are,
  *	instead of being migrated back to system memory; NULL: nobody's
  * @mirror: instead of @notifier and @notifier_seq: the mirror that the range is for,
@@ -719,6 +729,8 @@ struct hmm_mirror {
  * enum hmm_fault_flags - what hmm_mirror_fault() is to do
  * @HMM_FAULT_READ: the device reads
  * @HMM_FAULT_WRITE: the device writes, and perhaps reads
+ * @HMM_FAULT_MAY_WRITE: the device writes where the process may write, and only reads
+ *	elsewhere: a page is mirrored for writing if its mapping lets it
  * @HMM_FAULT_PRESENT: no page is faulted in, those that are not there are left out
  * @HMM_FAULT_EXCLUSIVE: the device gets the pages for itself, to read and to write, until
  *	the CPU touches them: for atomic operations that only the device knows to be so.
@@ -730,6 +742,7 @@ enum hmm_fault_flags {
 	HMM_FAULT_WRITE		= BIT(1),
 	HMM_FAULT_PRESENT	= BIT(2),
 	HMM_FAULT_EXCLUSIVE	= BIT(3),
+	HMM_FAULT_MAY_WRITE	= BIT(4),
 };
 
 /**
@@ -754,6 +767,14 @@ long hmm_access_try(struct hmm_access *access, struct hmm_mirror *mirror,
 		    unsigned long start, unsigned long end, unsigned int flags);
 void hmm_access_end(struct hmm_access *access);
 
+#ifdef CONFIG_HMM_DMA
+int hmm_mirror_check_device(struct device *dev);
+#else
+static inline int hmm_mirror_check_device(struct device *dev)
+{
+	return -EOPNOTSUPP;
+}
+#endif
 int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);
 void hmm_mirror_unregister(struct hmm_mirror *mirror);
 int hmm_mirror_zap(struct hmm_mirror *mirror, unsigned long start, unsigned long end);

@@ -108,6 +108,31 @@ static void dma_bounces(struct kunit *test)
 	device->dev->dma_io_tlb_mem = old;
 }
 
+/* A driver learns in probe() what of the memory its device cannot reach. */
+static void dma_check_device(struct kunit *test)
+{
+	struct hmm_pt_device *device = device_of(test);
+	const struct dma_map_ops *ops = get_dma_ops(device->dev);
+	u64 mask = device->mask, limit = device->dev->bus_dma_limit;
+
+	KUNIT_EXPECT_EQ(test, 0, hmm_mirror_check_device(device->dev));
+	set_dma_ops(device->dev, NULL);
+	device->mask = DMA_BIT_MASK(64);
+	KUNIT_EXPECT_EQ(test, 0, hmm_mirror_check_device(device->dev));
+	device->dev->bus_dma_limit = DMA_BIT_MASK(20);
+	KUNIT_EXPECT_EQ(test, -ERANGE, hmm_mirror_check_device(device->dev));
+	device->dev->bus_dma_limit = limit;
+	device->mask = DMA_BIT_MASK(20);
+	KUNIT_EXPECT_EQ(test, -ERANGE, hmm_mirror_check_device(device->dev));
+	/* An IOMMU finds all memory. */
+	set_dma_ops(device->dev, ops);
+	KUNIT_EXPECT_EQ(test, 0, hmm_mirror_check_device(device->dev));
+	device->mask = mask;
+	device->dev->dma_mask = NULL;
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, hmm_mirror_check_device(device->dev));
+	device->dev->dma_mask = &device->mask;
+}
+
 static unsigned long granule;
 
 static unsigned long some_granule(struct device *dev)
@@ -638,6 +663,7 @@ static void dma_memory(struct kunit *test)
 static struct kunit_case hmm_dma_cases[] = {
 	KUNIT_CASE(dma_no_mask),
 	KUNIT_CASE(dma_bounces),
+	KUNIT_CASE(dma_check_device),
 	KUNIT_CASE(dma_granule),
 	KUNIT_CASE(dma_beyond_mask),
 	KUNIT_CASE(dma_iommu_mask),

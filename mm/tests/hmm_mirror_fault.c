@@ -337,6 +337,38 @@ static void holes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 7, hmm_fake_writable(fake, addr, 12));
 }
 
+/* For writing where the mapping lets the process write, and not where it does not */
+static void may_write(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 12), fills;
+
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(AT(addr, 4), 4 * PAGE_SIZE, PROT_READ));
+	hmm_test_read(test, AT(addr, 8));
+	KUNIT_EXPECT_EQ(test, 12, hmm_fake_fault(fake, addr, 12, HMM_FAULT_MAY_WRITE));
+	KUNIT_EXPECT_EQ(test, HMM_UPDATE_DEVICE_WFAULT, fake->fill.event);
+	KUNIT_EXPECT_EQ(test, 12, hmm_fake_valid(fake, addr, 12));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, addr, 4));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_writable(fake, AT(addr, 4), 4));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, AT(addr, 8), 4));
+	/* What may be written, and was mirrored for reading, is upgraded. */
+	hmm_fake_invalidate(fake, MMU_NOTIFY_PROTECTION_PAGE, addr, AT(addr, 2));
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 2,
+						HMM_FAULT_READ | HMM_FAULT_MAY_WRITE));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, addr, 4));
+	fills = fake->fills;
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 4, HMM_FAULT_MAY_WRITE));
+	KUNIT_EXPECT_EQ(test, fills, fake->fills);
+	/* There is nothing to be had in a hole. */
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(AT(addr, 6), PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 6, hmm_fake_fault(fake, addr, 12, HMM_FAULT_MAY_WRITE));
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 6), 1, HMM_FAULT_MAY_WRITE));
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_fake_fault(fake, addr, 1,
+						      HMM_FAULT_WRITE | HMM_FAULT_MAY_WRITE));
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_fake_fault(fake, addr, 1, HMM_FAULT_EXCLUSIVE |
+						      HMM_FAULT_MAY_WRITE));
+}
+
 static void present(struct kunit *test)
 {
 	const unsigned int flags = HMM_FAULT_PRESENT | HMM_FAULT_READ;
@@ -731,6 +763,7 @@ static struct kunit_case hmm_mirror_fault_cases[] = {
 	KUNIT_CASE(driver_fails_behind_hole),
 	KUNIT_CASE(driver_shares_lock),
 	KUNIT_CASE(holes),
+	KUNIT_CASE(may_write),
 	KUNIT_CASE(present),
 	KUNIT_CASE(present_far),
 	KUNIT_CASE(read_breaks_no_cow),

@@ -428,6 +428,25 @@ static void many_collisions(struct kunit *test)
 	expect_paths(fake, &before, 4, 0, 1);
 }
 
+/* With others kept out, each page gets what its mapping permits, too. */
+static void may_write_in_progress(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
+	struct hmm_mirror_stats before = hmm_fake_stats(fake);
+
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 2, HMM_FAULT_MAY_WRITE));
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_writable(fake, addr, 2));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress - before.progress);
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(addr, 2 * PAGE_SIZE, PROT_READ));
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 2));
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, 2 * PAGE_SIZE, MADV_DONTNEED));
+	path_file.left = HMM_FAULT_COLLISIONS_MAX;
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 2, HMM_FAULT_MAY_WRITE));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_writable(fake, addr, 2));
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_stats(fake).progress - before.progress);
+}
+
 /* Faults that bring nothing, there as well */
 static void collides_in_progress(struct kunit *test)
 {
@@ -1012,8 +1031,13 @@ static void storm(struct kunit *test)
 	kunit_info(test, "%s: %d rounds, %lu faults, %lu collisions, %lu at most, progress %lu",
 		   kind->name, atomic_read(&storm->rounds), 2 * i, hmm_fake_stats(fake).collisions,
 		   worst, hmm_fake_stats(fake).progress);
+	/*
+	 * The slow path begins after that many, and takes as many steps. It fails if the
+	 * reverse mapping is first after each CPU fault: on a loaded machine once in some
+	 * hundred times, so that twice in a row does not happen.
+	 */
 	if (!kind->unlocked)
-		KUNIT_EXPECT_LE(test, worst, 2 * HMM_FAULT_COLLISIONS_MAX);
+		KUNIT_EXPECT_LE(test, worst, 3 * HMM_FAULT_COLLISIONS_MAX);
 	kunit_release_action(test, storm_stop, storm);
 }
 
@@ -1028,6 +1052,7 @@ static struct kunit_case hmm_mirror_path_cases[] = {
 	KUNIT_CASE(few_collisions),
 	KUNIT_CASE(invalidates_behind_itself),
 	KUNIT_CASE(many_collisions),
+	KUNIT_CASE(may_write_in_progress),
 	KUNIT_CASE(collides_in_progress),
 	KUNIT_CASE(waits_in_progress),
 	KUNIT_CASE(lets_others_in),

@@ -596,6 +596,41 @@ static void flags_leave_room_for_pfns(struct kunit *test)
 			hweight_long(HMM_TEST_ATTRIBUTES));
 }
 
+/* A driver's own flags stay, whatever becomes of the page, also where it is not looked at. */
+static void sticky_flags(struct kunit *test)
+{
+	const unsigned long kinds[] = { HMM_PFN_DMA_MAPPED, HMM_PFN_P2PDMA, HMM_PFN_P2PDMA_BUS };
+	const unsigned long all = kinds[0] | kinds[1] | kinds[2];
+	struct hmm_range_test *t = map_small(test, 1200);
+	unsigned long *pfns = t->range.hmm_pfns, i;
+
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(t->addr + 1199 * PAGE_SIZE, PAGE_SIZE));
+	for (i = 0; i < 1200; i++)
+		pfns[i] = i % 5 ? kinds[i % 3] : all;
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, 0));
+	for (i = 0; i < 1200; i++)
+		KUNIT_ASSERT_EQ(test, i % 5 ? kinds[i % 3] : all, pfns[i] & ~HMM_PFN_ERROR);
+	KUNIT_EXPECT_EQ(test, HMM_PFN_ERROR, pfns[1199] & HMM_PFN_ERROR);
+
+	/* All but the last page become valid. That one keeps its input. */
+	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_test_fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE));
+	for (i = 0; i < 1199; i++) {
+		KUNIT_ASSERT_EQ(test, i % 5 ? kinds[i % 3] : all, pfns[i] & all);
+		KUNIT_ASSERT_EQ(test, HMM_PFN_VALID | HMM_PFN_WRITE,
+				pfns[i] & (HMM_PFN_VALID | HMM_PFN_WRITE));
+	}
+	KUNIT_EXPECT_EQ(test, kinds[1199 % 3] | HMM_PFN_ERROR, pfns[1199]);
+	/* They are not requests. */
+	t->range.end -= PAGE_SIZE;
+	memset_l(pfns, all, 1199);
+	t->range.pfn_flags_mask = HMM_PFN_REQ_FAULT;
+	t->range.default_flags = 0;
+	do_madvise(current->mm, t->addr, 1199 * PAGE_SIZE, MADV_DONTNEED);
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, hmm_range_fault));
+	KUNIT_EXPECT_EQ(test, all, pfns[0]);
+	KUNIT_EXPECT_EQ(test, all, pfns[1198]);
+}
+
 static struct kunit_case hmm_range_cases[] = {
 	KUNIT_CASE_PARAM(hmm_range_cell, hmm_range_cell_gen_params),
 	KUNIT_CASE(thp_hole),
@@ -620,6 +655,7 @@ static struct kunit_case hmm_range_cases[] = {
 	KUNIT_CASE(killed),
 	KUNIT_CASE(private_page_of_stubborn_device),
 	KUNIT_CASE(flags_leave_room_for_pfns),
+	KUNIT_CASE(sticky_flags),
 	KUNIT_CASE_PARAM_ATTR(hmm_range_race, hmm_range_race_gen_params,
 			      { .speed = KUNIT_SPEED_SLOW }),
 	{}

@@ -10,7 +10,8 @@
 
 case ${1:-} in '') ;; -h | --help) usage; exit ;; *) bad_usage "no arguments, please" ;; esac
 
-parts=(hmm.o hmm_dma.o hmm_fault.o hmm_mirror.o hmm_pt.o hmm_stats.o)
+parts=(hmm.o hmm_access.o hmm_cancel.o hmm_dma.o hmm_fault.o hmm_mirror.o hmm_pt.o hmm_resident.o
+	hmm_stats.o tests/hmm_range_mainline.o)
 
 # By the names that kbuild gives them
 clients=(

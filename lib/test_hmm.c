@@ -171,6 +171,9 @@ static long dmirror_begin(struct dmirror *dm, const struct dmirror_access *acces
 		npages = dmirror_map_local(dm, addr, end, access->need);
 		if (npages)
 			return npages;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
 		/* There is something, but perhaps not at the beginning. */
 		end = addr + PAGE_SIZE;
 	}

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * HMM: accesses of a device that are under way, in memory that must stay where it is until
- * they have ended.
+ * HMM: accesses of a device that are under way. Their pages must stay where they are until
+ * the accesses have ended.
  *
  * An access is in a tree of its mirror from its beginning to its end. It begins under
- * mirror->lock, when all of its pages are found in the mirror page table. Whoever takes
- * pages away holds that lock for writing, and finds in the tree what to wait for:
+ * mirror->lock, when all of its pages are found in the mirror page table. An invalidation
+ * holds that lock for writing, and finds in the tree the accesses that it has to wait for:
  *
  *	access				invalidation
  *	======				============
@@ -14,34 +14,35 @@
  *	  access_lock: into the tree
  *	mirror->lock dropped
  *	the device reads and writes	mirror->lock, for writing
- *					  access_lock: one overlaps; a barrier is put up
+ *					  access_lock: an access overlaps; add a barrier
  *					mirror->lock dropped
  *					sleeps
  *	access_lock: out of the tree,
- *	  wakes who waits
- *					mirror->lock, for writing; barrier removed
- *					  the driver is called, entries go
+ *	  wake up the invalidation
+ *					mirror->lock, for writing; remove the barrier
+ *					  call the driver, clear the entries
  *
- * The lock is not held while accesses are waited for: a driver takes it to look up addresses
- * of what it has under way, and other invalidations go on. No access begins behind a
- * barrier, so that the wait comes to an end. Whoever is kept from beginning waits for that,
- * too, and faults then: the page is likely to be gone.
+ * The invalidation does not hold the lock while it waits: a driver takes it to look up the
+ * addresses of an access that is under way, and other invalidations go on. No access begins
+ * in the range of a barrier, so the wait ends. A task that is kept from beginning an access
+ * waits until the barrier is removed, and then faults: the page is likely to be gone.
  *
- * Publishing is an invalidation, too, of DMA mappings that give way to others: those of a
- * page that is upgraded, or of pages that become a block.
+ * Publishing waits likewise before it replaces DMA mappings: those of a page that is upgraded,
+ * or of pages that become a block.
  *
- * An access ends in any context, by an interrupt of the device for instance, so access_lock
- * is taken with interrupts off. It is inside of mirror->lock, and nothing is inside of it
- * but the lock of the wait queue.
+ * An access ends in any context, for instance in the interrupt handler of the device, so
+ * access_lock is taken with interrupts disabled. It is taken inside mirror->lock. Only the
+ * lock of the wait queue is taken inside it.
  */
 #include <linux/hmm.h>
 #include <linux/memremap.h>
+#include <linux/sched/coredump.h>
 #include <linux/wait.h>
 
 #include "hmm_internal.h"
 
 /**
- * struct hmm_access_barrier - where no access begins
+ * struct hmm_access_barrier - a range in which no access begins
  * @node: in mirror->barriers
  * @start: first address
  * @last: last address
@@ -63,25 +64,10 @@ struct hmm_access_barrier {
 void hmm_access_init(struct hmm_mirror *mirror)
 {
 	spin_lock_init(&mirror->access_lock);
-	mirror->accesses = RB_ROOT_CACHED;
+	mirror->accesses[false] = RB_ROOT_CACHED;
+	mirror->accesses[true] = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&mirror->barriers);
 	init_waitqueue_head(&mirror->access_wait);
-}
-
-static struct hmm_access *hmm_access_first(struct hmm_mirror *mirror, unsigned long start,
-					   unsigned long last, bool write)
-{
-	struct interval_tree_node *node;
-
-	lockdep_assert_held(&mirror->access_lock);
-	for (node = interval_tree_iter_first(&mirror->accesses, start, last); node;
-	     node = interval_tree_iter_next(node, start, last)) {
-		struct hmm_access *access = container_of(node, struct hmm_access, node);
-
-		if (access->write || !write)
-			return access;
-	}
-	return NULL;
 }
 
 /**
@@ -98,7 +84,8 @@ bool hmm_access_is_under_way(struct hmm_mirror *mirror, unsigned long start,
 			     unsigned long last, bool write)
 {
 	guard(spinlock_irqsave)(&mirror->access_lock);
-	return hmm_access_first(mirror, start, last, write);
+	return interval_tree_iter_first(&mirror->accesses[true], start, last) ||
+	       (!write && interval_tree_iter_first(&mirror->accesses[false], start, last));
 }
 
 /**
@@ -128,7 +115,7 @@ void hmm_access_wait(struct hmm_mirror *mirror, unsigned long start, unsigned lo
 	wake_up_all(&mirror->access_wait);
 }
 
-/* How far from @start on, up to @last, an access can begin; 0: not at all */
+/* The last address up to which an access can begin at @start; 0 if it cannot begin there */
 static unsigned long hmm_access_allowed(struct hmm_mirror *mirror, unsigned long start,
 					unsigned long last, bool write)
 {
@@ -145,7 +132,16 @@ static unsigned long hmm_access_allowed(struct hmm_mirror *mirror, unsigned long
 	return last;
 }
 
-static bool hmm_access_is_allowed(struct hmm_mirror *mirror, unsigned long addr, bool write)
+/**
+ * hmm_access_is_allowed() - can an access begin, or does an invalidation wait?
+ * @mirror: mirror
+ * @addr: where
+ * @write: it is for writing
+ *
+ * Context: Any. Does not sleep.
+ * Return: whether it can.
+ */
+bool hmm_access_is_allowed(struct hmm_mirror *mirror, unsigned long addr, bool write)
 {
 	guard(spinlock_irqsave)(&mirror->access_lock);
 	return hmm_access_allowed(mirror, addr, addr, write);
@@ -168,8 +164,8 @@ int hmm_access_wait_allowed(struct hmm_mirror *mirror, unsigned long addr, bool 
 }
 
 /*
- * Keep the driver of memory of a device from going away, with struct page. Return the end of
- * those pages of a run for which one reference does, together with what came before.
+ * Keep the driver of device memory, and with it the struct pages, from going away. Return
+ * the end of the pages of the run that the one reference of the access covers.
  */
 static unsigned long hmm_access_pin(struct hmm_access *access, const struct hmm_pt_iter *iter)
 {
@@ -190,7 +186,7 @@ static unsigned long hmm_access_pin(struct hmm_access *access, const struct hmm_
 	return stop;
 }
 
-/* How far from @start on everything is mirrored as it is needed */
+/* The end of the pages from @start on that are mirrored as @flags require */
 static unsigned long hmm_access_find(struct hmm_access *access, struct hmm_mirror *mirror,
 				     unsigned long start, unsigned long end, unsigned int flags)
 {
@@ -212,13 +208,16 @@ static unsigned long hmm_access_find(struct hmm_access *access, struct hmm_mirro
 static bool hmm_access_insert(struct hmm_access *access, struct hmm_mirror *mirror,
 			      unsigned long start, unsigned long last)
 {
+	/* The OOM reaper gives up if it is refused again and again. */
+	if (test_bit(MMF_UNSTABLE, &mirror->mm->flags))
+		return false;
 	guard(spinlock_irqsave)(&mirror->access_lock);
 	last = hmm_access_allowed(mirror, start, last, access->write);
 	if (!last)
 		return false;
 	access->node.start = start;
 	access->node.last = last;
-	interval_tree_insert(&access->node, &mirror->accesses);
+	interval_tree_insert(&access->node, &mirror->accesses[access->write]);
 	return true;
 }
 
@@ -231,9 +230,9 @@ static bool hmm_access_insert(struct hmm_access *access, struct hmm_mirror *mirr
  * @flags: of &enum hmm_fault_flags
  *
  * Context: Under &hmm_mirror.lock, held for reading or writing. May sleep.
- * Return: How many pages the access is of, from @start on; 0: that page is not mirrored as it
- * is needed, or somebody is about to take it away; -EFAULT: it is memory of a device whose
- * driver is going away.
+ * Return: The number of pages of the access, from @start on; 0 if the first page is not
+ * mirrored as @flags require, or an invalidation waits for it; -EFAULT if it is device memory
+ * whose driver is going away.
  */
 long hmm_access_hold(struct hmm_access *access, struct hmm_mirror *mirror,
 		     unsigned long start, unsigned long end, unsigned int flags)
@@ -241,6 +240,8 @@ long hmm_access_hold(struct hmm_access *access, struct hmm_mirror *mirror,
 	unsigned long stop;
 
 	lockdep_assert_held(&mirror->lock);
+	/* This bounds how long the lock is held. */
+	end = start + min(end - start, HMM_WINDOW_SIZE);
 	access->mirror = mirror;
 	access->write = flags & (HMM_FAULT_WRITE | HMM_FAULT_EXCLUSIVE);
 	access->pgmap = NULL;
@@ -270,13 +271,15 @@ long hmm_access_hold(struct hmm_access *access, struct hmm_mirror *mirror,
  *	mirrored
  *
  * Like hmm_access_begin(), but never faults. It is for a device that accesses several ranges
- * at once: while one access is under way whose end depends on the caller, others are begun
- * by this. If it returns 0 the caller ends all of them, and begins again by a fault.
+ * at the same time: while one access is under way that the caller has to end, other accesses
+ * are begun by this function. If it returns 0 the caller ends all of them, faults, and begins
+ * again. It does not loop on this function: 0 also says that an invalidation waits. Two devices
+ * that each need the same two ranges exclusively can keep each other from progress.
  *
  * Context: Process context, with no lock held that is taken in callbacks; not under
  * &hmm_mirror.lock. Sleeps.
- * Return: How many pages the access is of, from @start on; 0 if the first one is not mirrored
- * so, or is about to be taken away. Or
+ * Return: The number of pages of the access, from @start on; 0 if the first page is not
+ * mirrored as @flags require, or an invalidation waits for it. Or
  *
  * * %-EINVAL: flags that make no sense, a range that is empty, not page aligned, or not of
  *   user space, or a mirror whose driver has its own page tables
@@ -306,19 +309,22 @@ EXPORT_SYMBOL_GPL(hmm_access_try);
  * hmm_access_end() - the device has ended an access
  * @access: of hmm_access_begin() or hmm_access_try(), which returned a number of pages
  *
- * What the device has written is in memory. Whoever waits to take the pages away goes on.
+ * All that the device has written must be in memory. Invalidations that wait for this access
+ * go on.
  *
- * Context: Any, also an interrupt. Does not sleep. @access may be freed afterwards, and the
- * mirror may be gone if it is being unregistered.
+ * Context: Once for each access. Any context that may take a spinlock, also an interrupt
+ * handler (on PREEMPT_RT a threaded one); not an NMI. Does not sleep. @access may be freed
+ * afterwards, and the mirror may be gone if it is being unregistered.
  */
 void hmm_access_end(struct hmm_access *access)
 {
 	struct hmm_mirror *mirror = access->mirror;
 
 	put_dev_pagemap(access->pgmap);
-	/* Who waits may free the mirror when the lock is dropped: so it is woken before. */
+	/* hmm_mirror_unregister() may free the mirror as soon as the lock is dropped. */
 	guard(spinlock_irqsave)(&mirror->access_lock);
-	interval_tree_remove(&access->node, &mirror->accesses);
-	wake_up_all(&mirror->access_wait);
+	interval_tree_remove(&access->node, &mirror->accesses[access->write]);
+	if (!list_empty(&mirror->barriers))
+		wake_up_all(&mirror->access_wait);
 }
 EXPORT_SYMBOL_GPL(hmm_access_end);

@@ -1044,28 +1044,39 @@ static long hmm_fault_pieces(struct hmm_fault *fault, unsigned long start)
 	return ret < 0 ? ret : -EFAULT;
 }
 
-/*
- * What is mirrored, or is then, and held before it can go: one commit will do. It is only
- * begun again if somebody waits to take the page away, which then happens.
- */
-static long hmm_fault_access(struct hmm_fault *fault)
+/* Begin the access of what is mirrored already; wait while an invalidation waits for others. */
+static long hmm_fault_try_access(struct hmm_fault *fault)
 {
-	struct hmm_mirror *mirror = fault->mirror;
+	bool write = fault->flags & HMM_FAULT_WRITE;
 	unsigned long start = fault->call.start;
 	long ret;
 
-	for (;;) {
-		ret = hmm_access_try(fault->access, mirror, start, fault->limit, fault->flags);
-		if (!ret)
-			ret = hmm_access_wait_allowed(mirror, start,
-						      fault->flags & HMM_FAULT_WRITE);
+	do {
+		ret = hmm_access_try(fault->access, fault->mirror, start, fault->limit,
+				     fault->flags);
+		if (ret || hmm_access_is_allowed(fault->mirror, start, write))
+			return ret;
+		ret = hmm_access_wait_allowed(fault->mirror, start, write);
+	} while (!ret && !hmm_fault_is_stopped(fault));
+	return -EINTR;
+}
+
+/*
+ * The access begins when its first page is committed, before that can go: one commit will do.
+ * It is made again only if an invalidation of that page waits for other accesses then.
+ */
+static long hmm_fault_access(struct hmm_fault *fault)
+{
+	long ret;
+
+	do {
+		ret = hmm_fault_try_access(fault);
 		if (ret)
 			return ret;
-		hmm_fault_cut(fault, start);
+		hmm_fault_cut(fault, fault->call.start);
 		ret = hmm_fault_piece(fault);
-		if (ret < 0 || fault->accessed)
-			return ret < 0 ? ret : fault->accessed;
-	}
+	} while (ret > 0 && !fault->accessed);
+	return ret < 0 ? ret : fault->accessed ?: -EFAULT;
 }
 
 bool hmm_fault_bad_flags(const struct hmm_mirror *mirror, unsigned int flags)
@@ -1189,7 +1200,8 @@ put:
  * %HMM_FAULT_MAY_WRITE and with %HMM_FAULT_PRESENT, too. Pages that are
  * keep their DMA addresses in any case, unless they become part of a larger block.
  *
- * While userfaultfd is waited for, and I/O, no lock is held. Faults of what is in memory
+ * If the DMA address of a page changes, the fault waits for accesses that use the old one, see
+ * hmm_access_begin(). While userfaultfd is waited for, and I/O, no lock is held. Faults of what is in memory
  * end beside others who invalidate the range by system calls, CPU faults and the reverse
  * mapping, however often they do; beside truncation, when that leaves a gap.
  *
@@ -1256,17 +1268,30 @@ EXPORT_SYMBOL_GPL(hmm_mirror_fault_job);
  * the driver of another device, whose memory the pages are of, from going away.
  *
  * So a driver needs no device page table and no callback to run transfers in the address
- * space of a process; a software device makes progress by each call.
+ * space of a process, and a software device makes progress by each call.
  *
- * The access can be of less than was asked for: at least of one page, at most of what is
- * mirrored already and 2 MiB more. Before it ends nothing may be waited for, by the caller or
- * by what ends it, that an invalidation may hold, or hold up: mmap_lock, the lock of a folio,
- * memory (other than by %GFP_NOWAIT and %GFP_ATOMIC), a fault, another call of this function.
- * For accesses of several ranges at once see hmm_access_try().
+ * The access can have fewer pages than requested: at least one, and at most those that are
+ * mirrored already and 2 MiB more, or one mapping if that is larger.
+ *
+ * The device alone must determine when an access ends, and soon: munmap(), reclaim and the
+ * exit of the process wait for it, are not interruptible, and the driver is not notified that
+ * they wait. So an access is for a transfer that runs, not for a buffer that is posted until a
+ * remote side sends something. If the device does not answer, the driver resets it and ends
+ * the access. It must not rely on the file being closed, on &hmm_mirror_ops.release or on
+ * hmm_mirror_unregister() for that: all of these come after the end of the accesses.
+ *
+ * The end must not depend on mmap_lock, access to user memory, the lock of a folio, of a file
+ * or of its mapping, or I/O to that file; on memory, except by %GFP_NOWAIT and %GFP_ATOMIC, or
+ * on a lock under which memory is allocated; on a work item of a queue without
+ * %WQ_MEM_RECLAIM, or of one in which accesses begin; nor on a fault, hmm_access_begin(),
+ * hmm_mirror_zap(), hmm_mirror_register() or hmm_mirror_unregister() of any mirror. If the
+ * interrupt handler of the device ends an access by itself, other accesses may begin meanwhile.
+ * For several ranges at the same time see hmm_access_try(). &hmm_mirror.lock may be taken: no
+ * callback of the driver may wait for an access.
  *
  * Context: Process context, of any task, with no lock held. Sleeps.
- * Return: How many pages the access is of, from @start on; or, and then there is no access,
- * what hmm_mirror_fault_job() returns; -EINVAL with %HMM_FAULT_PRESENT and with
+ * Return: The number of pages of the access, from @start on. Or, without an access, the error
+ * of hmm_mirror_fault_job(); -EINVAL with %HMM_FAULT_PRESENT and with
  * %HMM_FAULT_MAY_WRITE.
  */
 long hmm_access_begin(struct hmm_access *access, struct hmm_mirror *mirror,

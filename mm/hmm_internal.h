@@ -211,6 +211,7 @@ bool hmm_access_is_under_way(struct hmm_mirror *mirror, unsigned long start,
 			     unsigned long last, bool write);
 void hmm_access_wait(struct hmm_mirror *mirror, unsigned long start, unsigned long last,
 		     bool write);
+bool hmm_access_is_allowed(struct hmm_mirror *mirror, unsigned long addr, bool write);
 int hmm_access_wait_allowed(struct hmm_mirror *mirror, unsigned long addr, bool write);
 long hmm_access_hold(struct hmm_access *access, struct hmm_mirror *mirror,
 		     unsigned long start, unsigned long end, unsigned int flags);

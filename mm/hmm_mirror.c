@@ -200,10 +200,12 @@ static bool hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
 	list_for_each_entry(range, &mirror->ranges, node) {
 		if (range->begun_start >= end || start >= range->begun_end)
 			continue;
+		/* This task is here, and does not publish what it has found. */
+		if (hmm_range_invalidates(range, start) ||
+		    (taker && READ_ONCE(range->taking) == taker))
+			continue;
 		committed |= range->committed;
-		if (!hmm_range_invalidates(range, start) &&
-		    (!taker || READ_ONCE(range->taking) != taker))
-			WRITE_ONCE(range->collided, true);
+		WRITE_ONCE(range->collided, true);
 	}
 	spin_unlock(&mirror->range_lock);
 	return committed;
@@ -478,8 +480,9 @@ static void hmm_window_put(struct hmm_mirror *mirror, unsigned long index)
  * mm, which a storm of them can put off for ever. With mmap_lock held for writing those
  * who need it for theirs are kept out. Left are CPU faults that copy pages with only the
  * lock of their VMA, and the reverse mapping: for as long as several of these overlap
- * without a gap, the wait, the only one of this kind, goes on. Nobody who invalidates
- * waits for mmap_lock in the middle.
+ * without a gap, the wait, the only one of this kind, goes on. An invalidation that waits for
+ * an access under way takes as long as that. Nobody who invalidates waits for mmap_lock in the
+ * middle.
  */
 static int hmm_window_subscribe(struct hmm_window *window, unsigned long start)
 {
@@ -1035,9 +1038,10 @@ static bool hmm_mirror_syncs_fault(struct hmm_mirror *mirror)
  * hmm_mirror_unregister() - mirror an address space no more
  * @mirror: what hmm_mirror_register() returned 0 for
  *
- * Faults under way are cancelled and return -ESRCH. Everything mirrored is invalidated,
- * and &hmm_mirror_ops.release called unless it has been. Then this waits for faults under
- * way, and for ranges that have begun: other tasks have to end those.
+ * Faults under way are cancelled and return -ESRCH. Accesses under way are waited for: they
+ * must end without this, and not by this task. Then everything mirrored is invalidated, and
+ * &hmm_mirror_ops.release called unless it has been. Then this waits for faults under way,
+ * and for ranges that have begun: other tasks have to end those.
  *
  * When this returns no callback runs or will run, and the memory of @mirror may be freed.
  * For as long as that exists, later calls do no harm: hmm_mirror_fault() and

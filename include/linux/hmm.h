@@ -588,8 +588,8 @@ struct hmm_mirror_ops {
 	 * @sync_cpu_device_pagetables: bring the device page table in line.
 	 *
 	 * Called with &hmm_mirror.lock held, for writing if it is an invalidation and
-	 * for reading if not. Must not take mmap_lock, wait for a fault or for an
-	 * invalidation, allocate memory in a way that may reclaim, access user memory,
+	 * for reading if not. Must not take mmap_lock, wait for a fault, for an
+	 * invalidation, or for an access of any range (hmm_access_begin()), allocate memory in a way that may reclaim, access user memory,
 	 * or call hmm_mirror_unregister(). It is called for migrations that the driver
 	 * itself asks for as well, from within migrate_vma_setup(). Of HMM only what
 	 * reads the mirror page table may be called, and hmm_mirror_range_dirty() and
@@ -602,8 +602,8 @@ struct hmm_mirror_ops {
 	 * hmm_mirror_fault() returns after it has had the range invalidated by
 	 * %HMM_UPDATE_MIGRATE.
 	 *
-	 * NULL for a driver whose device has no page table, if &hmm_mirror.lock is held for
-	 * as long as the device accesses what was looked up.
+	 * NULL for a driver whose device has no page table, if what it accesses is under way
+	 * (hmm_access_begin()), or &hmm_mirror.lock is held for as long as that takes.
 	 */
 	int (*sync_cpu_device_pagetables)(struct hmm_mirror *mirror,
 					  const struct hmm_update *update);
@@ -611,8 +611,8 @@ struct hmm_mirror_ops {
 	 * @release: the mirror is at its end.
 	 *
 	 * Called once, without a lock, when the mm dies or the mirror is unregistered,
-	 * whichever comes first, after everything has been invalidated. No callback
-	 * follows. Faults under way have been cancelled and end with -ESRCH, so that
+	 * whichever comes first, after all accesses have ended and everything has been
+	 * invalidated. No callback follows. Faults under way have been cancelled and end with -ESRCH, so that
 	 * this may wait for them. May sleep, but must not unregister a mirror of the
 	 * mm, nor wait for a task that does. May be NULL.
 	 */
@@ -655,7 +655,7 @@ enum hmm_mirror_count {
  * @callbacks_skipped: those in a window of the mirror for which it was not, because
  *	nothing of the range was mirrored
  * @refused: invalidations that must not block and were refused: by the driver, or because
- *	somebody had the lock of the mirror
+ *	the lock of the mirror was held, or an access was under way
  */
 struct hmm_mirror_stats {
 	unsigned long faults;
@@ -713,7 +713,7 @@ struct hmm_mirror {
 	struct list_head		ranges;		/* range_lock */
 	struct list_head		calls;		/* range_lock; of hmm_mirror_fault() */
 	spinlock_t			access_lock;
-	struct rb_root_cached		accesses;	/* access_lock; those under way */
+	struct rb_root_cached		accesses[2];	/* access_lock; that read, that write */
 	struct list_head		barriers;	/* access_lock; where none begins */
 	wait_queue_head_t		access_wait;	/* for accesses, and for barriers */
 	refcount_t			users;

@@ -6,6 +6,9 @@
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
+#include <linux/sched/coredump.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
 
 #include "hmm_mirror_test.h"
 #include "hmm_pt_test.h"
@@ -88,7 +91,7 @@ static void mirrors(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, faults, hmm_fake_stats(fake).faults);
 	hmm_access_end(&write);
 	hmm_access_end(&read);
-	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&fake->mirror.accesses.rb_root));
+	KUNIT_EXPECT_TRUE(test, !hmm_access_is_under_way(&fake->mirror, 0, ULONG_MAX, false));
 }
 
 /* As many pages as are mirrored in a row; of what is not, 2 MiB at most. */
@@ -388,7 +391,7 @@ static void cancelled(struct kunit *test)
 	hmm_mirror_cancel_job(&fake->mirror, &job);
 	KUNIT_EXPECT_EQ(test, -ECANCELED, hmm_access_begin(&access, &fake->mirror, addr,
 							   AT(addr, 4), HMM_FAULT_WRITE, &job));
-	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&fake->mirror.accesses.rb_root));
+	KUNIT_EXPECT_TRUE(test, !hmm_access_is_under_way(&fake->mirror, 0, ULONG_MAX, false));
 }
 
 static struct hmm_mirror *cancelled_mirror;
@@ -418,7 +421,7 @@ static void cancelled_late(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ECANCELED, hmm_access_begin(&access, &fake->mirror, addr,
 							   AT(addr, 4), HMM_FAULT_WRITE, &job));
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_valid(fake, addr, 4));
-	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&fake->mirror.accesses.rb_root));
+	KUNIT_EXPECT_TRUE(test, !hmm_access_is_under_way(&fake->mirror, 0, ULONG_MAX, false));
 	hmm_fake_set_ops(fake, old);
 }
 
@@ -434,6 +437,58 @@ static void exclusive(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, try(fake, &access, addr, 1, HMM_FAULT_EXCLUSIVE));
 	KUNIT_ASSERT_EQ(test, 4, begin(fake, &access, addr, 4, HMM_FAULT_EXCLUSIVE));
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_count(fake, addr, 4, HMM_PTE_EXCLUSIVE));
+	hmm_access_end(&access);
+}
+
+/* Private memory that cannot become writable: there is an end to it. */
+static void declined(struct kunit *test)
+{
+	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_PRIVATE, PMD_SIZE);
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	struct hmm_area *a = hmm_fake_area(fake, addr);
+	swp_entry_t swp = make_readable_device_private_entry(page_to_pfn(dev->page));
+	struct hmm_access access;
+
+	hmm_fake_set_owner(fake, dev);
+	hmm_area_put(a, hmm_area_entry(a, 0), pte_val(swp_entry_to_pte(swp)));
+	KUNIT_EXPECT_EQ(test, -EFAULT, begin(fake, &access, addr, 2, HMM_FAULT_WRITE));
+	KUNIT_EXPECT_EQ(test, -EFAULT, begin(fake, &access, addr, 2, HMM_FAULT_EXCLUSIVE));
+	KUNIT_EXPECT_EQ(test, 2, begin(fake, &access, addr, 2, HMM_FAULT_READ));
+	hmm_access_end(&access);
+	hmm_area_restore(a);
+	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 1));
+}
+
+/* The OOM reaper must not block, and gives up after some time: so no access begins. */
+static void reaped(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(fake, 4);
+	struct hmm_access access;
+
+	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
+	set_bit(MMF_UNSTABLE, &current->mm->flags);
+	KUNIT_EXPECT_EQ(test, 0, try(fake, &access, addr, 4, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, -EINTR, begin(fake, &access, addr, 4, HMM_FAULT_READ));
+	clear_bit(MMF_UNSTABLE, &current->mm->flags);
+	KUNIT_EXPECT_EQ(test, 4, try(fake, &access, addr, 4, HMM_FAULT_READ));
+	hmm_access_end(&access);
+}
+
+/* One access is of no more than a window, so that the lock is not held for long. */
+static void of_a_window(struct kunit *test)
+{
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_huge(fake, 512), pages = SZ_1G >> PAGE_SHIFT;
+	struct hmm_access access;
+
+	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(addr, SZ_1G, PROT_READ));
+	KUNIT_EXPECT_EQ(test, pages, hmm_fake_fault(fake, addr, pages, HMM_FAULT_READ));
+	vm_munmap(addr + SZ_1G, PMD_SIZE);
+	hmm_fake_map(fake, SZ_512M + SZ_1G, PMD_SIZE);
+	hmm_fake_fault_all(fake, addr + SZ_1G, 1, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, pages, try(fake, &access, addr, pages + 1, HMM_FAULT_READ));
 	hmm_access_end(&access);
 }
 
@@ -531,6 +586,9 @@ static struct kunit_case hmm_mirror_access_cases[] = {
 	KUNIT_CASE(cancelled),
 	KUNIT_CASE(cancelled_late),
 	KUNIT_CASE(exclusive),
+	KUNIT_CASE(declined),
+	KUNIT_CASE(reaped),
+	KUNIT_CASE(of_a_window),
 	KUNIT_CASE(device_memory),
 	KUNIT_CASE(two_devices),
 	KUNIT_CASE(dma_address),

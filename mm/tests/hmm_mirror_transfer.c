@@ -132,6 +132,9 @@ static void engine_push(struct transfer *t, dma_addr_t dma, unsigned int len)
 	t->steps[t->nsteps++] = (struct engine_step){ .dma = dma, .len = len };
 }
 
+/* The time of the device */
+static struct workqueue_struct *engine_wq;
+
 /* What the IOMMU lets the engine do */
 static int engine_copy(struct transfer *t, dma_addr_t dma, unsigned int len)
 {
@@ -151,7 +154,10 @@ static int engine_copy(struct transfer *t, dma_addr_t dma, unsigned int len)
 	return 0;
 }
 
-/* Some time later, page by page */
+/*
+ * Some time later, page by page. The end of an access must not need memory: the workqueue
+ * has a rescuer.
+ */
 static void engine_run(struct work_struct *work)
 {
 	struct transfer *t = container_of(work, struct transfer, device);
@@ -174,7 +180,7 @@ static void engine_run(struct work_struct *work)
 
 static void engine_start(struct transfer *t)
 {
-	queue_work(system_unbound_wq, &t->device);
+	queue_work(engine_wq, &t->device);
 }
 
 static struct transfer *transfer_start(struct kunit *test, struct hmm_mirror *mirror,
@@ -261,7 +267,7 @@ static void unmapped_meanwhile(struct kunit *test)
 	struct transfer *t;
 
 	t = transfer_start(test, &o->mirror, o->addr, PAGE_SIZE, o->storage, true);
-	while (RB_EMPTY_ROOT(&o->mirror.accesses.rb_root) && !completion_done(&t->done))
+	while (!hmm_access_is_under_way(&o->mirror, 0, ULONG_MAX, false) && !completion_done(&t->done))
 		cpu_relax();
 	KUNIT_EXPECT_EQ(test, 0, vm_munmap(o->addr, ENGINE_STORAGE));
 	KUNIT_EXPECT_EQ(test, 0, transfer_wait(t));
@@ -277,7 +283,7 @@ static void stopped(struct kunit *test)
 	t = transfer_start(test, &o->mirror, o->addr, ENGINE_STORAGE, o->storage, true);
 	transfer_stop(t);
 	KUNIT_EXPECT_TRUE(test, !t->ret || t->ret == -ECANCELED);
-	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&o->mirror.accesses.rb_root));
+	KUNIT_EXPECT_TRUE(test, !hmm_access_is_under_way(&o->mirror, 0, ULONG_MAX, false));
 	irq_work_sync(&t->irq);
 }
 
@@ -296,8 +302,21 @@ static struct kunit_case hmm_mirror_transfer_cases[] = {
 	{}
 };
 
+static int transfer_suite_init(struct kunit_suite *suite)
+{
+	engine_wq = alloc_workqueue("hmm_mirror_transfer", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	return engine_wq ? 0 : -ENOMEM;
+}
+
+static void transfer_suite_exit(struct kunit_suite *suite)
+{
+	destroy_workqueue(engine_wq);
+}
+
 static struct kunit_suite hmm_mirror_transfer_suite = {
 	.name = "hmm_mirror_transfer",
+	.suite_init = transfer_suite_init,
+	.suite_exit = transfer_suite_exit,
 	.exit = transfer_exit,
 	.test_cases = hmm_mirror_transfer_cases,
 };

@@ -83,9 +83,15 @@ void hmm_access_init(struct hmm_mirror *mirror)
 bool hmm_access_is_under_way(struct hmm_mirror *mirror, unsigned long start,
 			     unsigned long last, bool write)
 {
-	guard(spinlock_irqsave)(&mirror->access_lock);
-	return interval_tree_iter_first(&mirror->accesses[true], start, last) ||
-	       (!write && interval_tree_iter_first(&mirror->accesses[false], start, last));
+	unsigned long flags;
+	bool under_way;
+
+	spin_lock_irqsave(&mirror->access_lock, flags);
+	under_way = interval_tree_iter_first(&mirror->accesses[true], start, last) ||
+		    (!write &&
+		     interval_tree_iter_first(&mirror->accesses[false], start, last));
+	spin_unlock_irqrestore(&mirror->access_lock, flags);
+	return under_way;
 }
 
 /**
@@ -103,16 +109,19 @@ void hmm_access_wait(struct hmm_mirror *mirror, unsigned long start, unsigned lo
 		     bool write)
 {
 	struct hmm_access_barrier barrier = { .start = start, .last = last, .write = write };
+	unsigned long flags;
 
 	lockdep_assert_held_write(&mirror->lock);
-	scoped_guard(spinlock_irqsave, &mirror->access_lock)
-		list_add(&barrier.node, &mirror->barriers);
+	spin_lock_irqsave(&mirror->access_lock, flags);
+	list_add(&barrier.node, &mirror->barriers);
+	spin_unlock_irqrestore(&mirror->access_lock, flags);
 	up_write(&mirror->lock);
 	wait_event(mirror->access_wait, !hmm_access_is_under_way(mirror, start, last, write));
 	down_write(&mirror->lock);
-	guard(spinlock_irqsave)(&mirror->access_lock);
+	spin_lock_irqsave(&mirror->access_lock, flags);
 	list_del(&barrier.node);
 	wake_up_all(&mirror->access_wait);
+	spin_unlock_irqrestore(&mirror->access_lock, flags);
 }
 
 /* The last address up to which an access can begin at @start; 0 if it cannot begin there */
@@ -143,8 +152,13 @@ static unsigned long hmm_access_allowed(struct hmm_mirror *mirror, unsigned long
  */
 bool hmm_access_is_allowed(struct hmm_mirror *mirror, unsigned long addr, bool write)
 {
-	guard(spinlock_irqsave)(&mirror->access_lock);
-	return hmm_access_allowed(mirror, addr, addr, write);
+	unsigned long flags;
+	bool allowed;
+
+	spin_lock_irqsave(&mirror->access_lock, flags);
+	allowed = hmm_access_allowed(mirror, addr, addr, write);
+	spin_unlock_irqrestore(&mirror->access_lock, flags);
+	return allowed;
 }
 
 /**
@@ -208,17 +222,18 @@ static unsigned long hmm_access_find(struct hmm_access *access, struct hmm_mirro
 static bool hmm_access_insert(struct hmm_access *access, struct hmm_mirror *mirror,
 			      unsigned long start, unsigned long last)
 {
+	unsigned long flags;
+
 	/* The OOM reaper gives up if it is refused again and again. */
 	if (test_bit(MMF_UNSTABLE, &mirror->mm->flags))
 		return false;
-	guard(spinlock_irqsave)(&mirror->access_lock);
-	last = hmm_access_allowed(mirror, start, last, access->write);
-	if (!last)
-		return false;
 	access->node.start = start;
-	access->node.last = last;
-	interval_tree_insert(&access->node, &mirror->accesses[access->write]);
-	return true;
+	spin_lock_irqsave(&mirror->access_lock, flags);
+	access->node.last = hmm_access_allowed(mirror, start, last, access->write);
+	if (access->node.last)
+		interval_tree_insert(&access->node, &mirror->accesses[access->write]);
+	spin_unlock_irqrestore(&mirror->access_lock, flags);
+	return access->node.last;
 }
 
 /**
@@ -319,12 +334,14 @@ EXPORT_SYMBOL_GPL(hmm_access_try);
 void hmm_access_end(struct hmm_access *access)
 {
 	struct hmm_mirror *mirror = access->mirror;
+	unsigned long flags;
 
 	put_dev_pagemap(access->pgmap);
-	/* hmm_mirror_unregister() may free the mirror as soon as the lock is dropped. */
-	guard(spinlock_irqsave)(&mirror->access_lock);
+	spin_lock_irqsave(&mirror->access_lock, flags);
 	interval_tree_remove(&access->node, &mirror->accesses[access->write]);
+	/* hmm_mirror_unregister() may free the mirror as soon as the lock is dropped. */
 	if (!list_empty(&mirror->barriers))
 		wake_up_all(&mirror->access_wait);
+	spin_unlock_irqrestore(&mirror->access_lock, flags);
 }
 EXPORT_SYMBOL_GPL(hmm_access_end);

@@ -86,32 +86,18 @@ int hmm_dma_check(struct device *dev)
 	return 0;
 }
 
-/* Without an IOMMU a device reaches memory up to its mask, and that of its bus. */
-static bool hmm_dma_reaches_all(struct device *dev)
+/**
+ * hmm_dma_reaches_all() - is all memory within the DMA mask of a device, and of its bus?
+ * @dev: device that hmm_dma_check() returns 0 for
+ *
+ * Context: Any.
+ * Return: whether it is, or an IOMMU translates.
+ */
+bool hmm_dma_reaches_all(struct device *dev)
 {
 	return !hmm_dma_is_direct(dev) ||
 	       dma_get_required_mask(dev) <= min_not_zero(*dev->dma_mask, dev->bus_dma_limit);
 }
-
-/**
- * hmm_mirror_check_device() - can a device mirror by DMA?
- * @dev: what is to be &hmm_mirror.dma_dev, with its DMA mask set
- *
- * For the probe() function of a driver, so that it can say there what is missing, and not
- * when a process opens the device.
- *
- * Context: Any.
- * Return: 0, or
- *
- * * %-EOPNOTSUPP: hmm_mirror_register() will return that
- * * %-ERANGE: mirrors can be registered, but some memory of this machine is beyond the DMA
- *   mask of the device, and no IOMMU translates: faults of pages there return -EOPNOTSUPP
- */
-int hmm_mirror_check_device(struct device *dev)
-{
-	return hmm_dma_check(dev) ?: hmm_dma_reaches_all(dev) ? 0 : -ERANGE;
-}
-EXPORT_SYMBOL_GPL(hmm_mirror_check_device);
 
 /**
  * hmm_dma_warn() - warn if faults of some memory are going to fail

@@ -1201,7 +1201,9 @@ put:
  * keep their DMA addresses in any case, unless they become part of a larger block.
  *
  * If the DMA address of a page changes, the fault waits for accesses that use the old one, see
- * hmm_access_begin(). While userfaultfd is waited for, and I/O, no lock is held. Faults of what is in memory
+ * hmm_access_begin().
+ *
+ * While userfaultfd is waited for, and I/O, no lock is held. Faults of what is in memory
  * end beside others who invalidate the range by system calls, CPU faults and the reverse
  * mapping, however often they do; beside truncation, when that leaves a gap.
  *

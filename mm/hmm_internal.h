@@ -84,6 +84,7 @@ static inline unsigned int hmm_dma_order(dma_addr_t map)
 
 #ifdef CONFIG_HMM_DMA
 int hmm_dma_check(struct device *dev);
+bool hmm_dma_reaches_all(struct device *dev);
 void hmm_dma_warn(struct device *dev);
 int hmm_dma_map(struct hmm_pt *pt, unsigned long pfn, unsigned int order, bool write,
 		dma_addr_t *map);
@@ -93,6 +94,11 @@ void hmm_dma_unmap_zero(struct hmm_pt *pt);
 static inline int hmm_dma_check(struct device *dev)
 {
 	return -EOPNOTSUPP;
+}
+
+static inline bool hmm_dma_reaches_all(struct device *dev)
+{
+	return false;
 }
 
 static inline void hmm_dma_warn(struct device *dev)

@@ -760,13 +760,15 @@ EXPORT_SYMBOL_GPL(hmm_range_begin);
 bool hmm_range_retry(struct hmm_range *range)
 {
 	struct hmm_mirror *mirror = range->begun;
+	bool retry;
 
 	lockdep_assert_held(&mirror->lock);
-	guard(spinlock)(&mirror->range_lock);
-	if (range->collided || mirror->dead)
-		return true;
-	range->committed = true;
-	return false;
+	spin_lock(&mirror->range_lock);
+	retry = range->collided || mirror->dead;
+	if (!retry)
+		range->committed = true;
+	spin_unlock(&mirror->range_lock);
+	return retry;
 }
 EXPORT_SYMBOL_GPL(hmm_range_retry);
 
@@ -825,6 +827,26 @@ hmm_pte_t hmm_pt_lookup(struct hmm_mirror *mirror, unsigned long addr, unsigned 
 	return pte;
 }
 EXPORT_SYMBOL_GPL(hmm_pt_lookup);
+
+/**
+ * hmm_mirror_check_device() - can a device mirror by DMA?
+ * @dev: what is to be &hmm_mirror.dma_dev, with its DMA mask set
+ *
+ * For the probe() function of a driver, which can report there what is missing, instead of
+ * when a process opens the device.
+ *
+ * Context: Any.
+ * Return: 0, or
+ *
+ * * %-EOPNOTSUPP: hmm_mirror_register() will return that
+ * * %-ERANGE: mirrors can be registered, but some memory of this machine is beyond the DMA
+ *   mask of the device, and no IOMMU translates: faults of pages there return -EOPNOTSUPP
+ */
+int hmm_mirror_check_device(struct device *dev)
+{
+	return hmm_dma_check(dev) ?: hmm_dma_reaches_all(dev) ? 0 : -ERANGE;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_check_device);
 
 #ifdef CONFIG_LOCKDEP
 /* What lockdep would else learn only on the day when memory is short */

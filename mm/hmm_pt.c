@@ -967,10 +967,11 @@ bool hmm_pt_writable(struct hmm_pt *pt, unsigned long start, unsigned long end)
 void hmm_pt_begin_change(struct hmm_pt *pt, unsigned long start, unsigned long last)
 {
 	lockdep_assert_held_write(pt->lock);
-	guard(spinlock)(&pt->change_lock);
+	spin_lock(&pt->change_lock);
 	pt->change_start = start;
 	pt->change_last = last;
 	pt->changing = true;
+	spin_unlock(&pt->change_lock);
 }
 
 /**
@@ -982,8 +983,9 @@ void hmm_pt_begin_change(struct hmm_pt *pt, unsigned long start, unsigned long l
 void hmm_pt_end_change(struct hmm_pt *pt)
 {
 	lockdep_assert_held_write(pt->lock);
-	guard(spinlock)(&pt->change_lock);
+	spin_lock(&pt->change_lock);
 	pt->changing = false;
+	spin_unlock(&pt->change_lock);
 }
 
 /**
@@ -1002,10 +1004,13 @@ void hmm_pt_end_change(struct hmm_pt *pt)
  */
 bool hmm_pt_has_none(struct hmm_pt *pt, unsigned long start, unsigned long end, bool write)
 {
-	guard(spinlock)(&pt->change_lock);
-	if (pt->changing && start <= pt->change_last && end > pt->change_start)
-		return false;
-	return !hmm_pt_any(pt, start, end - 1, write ? HMM_PTE_WRITE : HMM_PTE_VALID);
+	bool none;
+
+	spin_lock(&pt->change_lock);
+	none = !(pt->changing && start <= pt->change_last && end > pt->change_start) &&
+	       !hmm_pt_any(pt, start, end - 1, write ? HMM_PTE_WRITE : HMM_PTE_VALID);
+	spin_unlock(&pt->change_lock);
+	return none;
 }
 
 /* The block that the page at @addr is mirrored in, if it is, is in the range, too. */

@@ -402,7 +402,7 @@ struct hmm_pt {
 	struct mutex		zero_lock;	/* of the next two, until they are mapped */
 	struct hmm_pt_zero	zero;
 	struct hmm_pt_zero	huge_zero;
-	spinlock_t		change_lock;
+	spinlock_t		change_lock;	/* innermost, for a look without @lock */
 	unsigned long		change_start;	/* change_lock: what is being changed, */
 	unsigned long		change_last;	/* the last address of that */
 	bool			changing;	/* change_lock: is anything? */
@@ -589,8 +589,9 @@ struct hmm_mirror_ops {
 	 *
 	 * Called with &hmm_mirror.lock held, for writing if it is an invalidation and
 	 * for reading if not. Must not take mmap_lock, wait for a fault, for an
-	 * invalidation, or for an access of any range (hmm_access_begin()), allocate memory in a way that may reclaim, access user memory,
-	 * or call hmm_mirror_unregister(). It is called for migrations that the driver
+	 * invalidation, or for an access of any range (hmm_access_begin()), allocate
+	 * memory in a way that may reclaim, access user memory, or call
+	 * hmm_mirror_unregister(). It is called for migrations that the driver
 	 * itself asks for as well, from within migrate_vma_setup(). Of HMM only what
 	 * reads the mirror page table may be called, and hmm_mirror_range_dirty() and
 	 * hmm_pte_set_dirty().
@@ -612,8 +613,8 @@ struct hmm_mirror_ops {
 	 *
 	 * Called once, without a lock, when the mm dies or the mirror is unregistered,
 	 * whichever comes first, after all accesses have ended and everything has been
-	 * invalidated. No callback follows. Faults under way have been cancelled and end with -ESRCH, so that
-	 * this may wait for them. May sleep, but must not unregister a mirror of the
+	 * invalidated. No callback follows. Faults under way have been cancelled and end
+	 * with -ESRCH, so that this may wait for them. May sleep, but must not unregister a mirror of the
 	 * mm, nor wait for a task that does. May be NULL.
 	 */
 	void (*release)(struct hmm_mirror *mirror);
@@ -767,14 +768,7 @@ long hmm_access_try(struct hmm_access *access, struct hmm_mirror *mirror,
 		    unsigned long start, unsigned long end, unsigned int flags);
 void hmm_access_end(struct hmm_access *access);
 
-#ifdef CONFIG_HMM_DMA
 int hmm_mirror_check_device(struct device *dev);
-#else
-static inline int hmm_mirror_check_device(struct device *dev)
-{
-	return -EOPNOTSUPP;
-}
-#endif
 int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);
 void hmm_mirror_unregister(struct hmm_mirror *mirror);
 int hmm_mirror_zap(struct hmm_mirror *mirror, unsigned long start, unsigned long end);

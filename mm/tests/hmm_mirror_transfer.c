@@ -24,10 +24,17 @@ struct engine_step {
 	unsigned int len;
 };
 
-struct transfer;
+/* What the engine has been given, and how it works on that */
+struct engine {
+	struct work_struct work;
+	struct irq_work irq;
+	struct engine_step steps[ENGINE_STORAGE / PAGE_SIZE + 1];
+	unsigned int nsteps;
+	char *storage;
+};
 
-static void engine_push(struct transfer *t, dma_addr_t dma, unsigned int len);
-static void engine_start(struct transfer *t);
+static void engine_push(struct engine *engine, dma_addr_t dma, unsigned int len);
+static void engine_start(struct engine *engine);
 
 /* hmm.rst: engine open */
 /* The mirror of a process that has opened the device */
@@ -51,6 +58,7 @@ static int engine_open(struct hmm_mirror *mirror, struct device *dev)
  * @job: for hmm_mirror_cancel_job()
  * @access: what the engine accesses now
  * @len: bytes that the engine transfers now
+ * @engine: its queue
  * @ret: 0 or an errno, when @done is complete
  * @done: the transfer has finished
  */
@@ -63,14 +71,9 @@ struct transfer {
 	struct hmm_job job;
 	struct hmm_access access;
 	unsigned long len;
+	struct engine engine;
 	int ret;
 	struct completion done;
-	/* hmm.rst: engine device state */
-	struct irq_work irq;
-	struct work_struct device;
-	struct engine_step steps[ENGINE_STORAGE / PAGE_SIZE + 1];
-	unsigned int nsteps;
-	char *storage;
 };
 
 /* hmm.rst: engine work */
@@ -95,10 +98,11 @@ static void transfer_work(struct work_struct *work)
 		unsigned long from = max(iter.addr, t->addr);
 		unsigned long to = min(iter.end, t->addr + t->len);
 
-		engine_push(t, hmm_pte_dma(iter.pte) + (from - iter.addr), to - from);
+		engine_push(&t->engine, hmm_pte_dma(iter.pte) + (from - iter.addr),
+			    to - from);
 	}
 	up_read(&t->mirror->lock);
-	engine_start(t);
+	engine_start(&t->engine);
 }
 
 /* In the interrupt handler: the engine has finished what it was given. */
@@ -124,12 +128,12 @@ static void transfer_stop(struct transfer *t)
 /* hmm.rst: engine end */
 static void engine_interrupt(struct irq_work *irq)
 {
-	transfer_interrupt(container_of(irq, struct transfer, irq));
+	transfer_interrupt(container_of(irq, struct transfer, engine.irq));
 }
 
-static void engine_push(struct transfer *t, dma_addr_t dma, unsigned int len)
+static void engine_push(struct engine *engine, dma_addr_t dma, unsigned int len)
 {
-	t->steps[t->nsteps++] = (struct engine_step){ .dma = dma, .len = len };
+	engine->steps[engine->nsteps++] = (struct engine_step){ .dma = dma, .len = len };
 }
 
 /* The time of the device */
@@ -146,11 +150,11 @@ static int engine_copy(struct transfer *t, dma_addr_t dma, unsigned int len)
 		return -EIO;
 	mem = kmap_local_page(pfn_to_page(mapping->pfn)) + offset_in_page(dma);
 	if (t->write)
-		memcpy(mem, t->storage, len);
+		memcpy(mem, t->engine.storage, len);
 	else
-		memcpy(t->storage, mem, len);
+		memcpy(t->engine.storage, mem, len);
 	kunmap_local(mem);
-	t->storage += len;
+	t->engine.storage += len;
 	return 0;
 }
 
@@ -160,12 +164,12 @@ static int engine_copy(struct transfer *t, dma_addr_t dma, unsigned int len)
  */
 static void engine_run(struct work_struct *work)
 {
-	struct transfer *t = container_of(work, struct transfer, device);
+	struct transfer *t = container_of(work, struct transfer, engine.work);
 	unsigned int i;
 
 	msleep(20);
-	for (i = 0; i < t->nsteps; i++) {
-		struct engine_step step = t->steps[i];
+	for (i = 0; i < t->engine.nsteps; i++) {
+		struct engine_step step = t->engine.steps[i];
 
 		while (step.len) {
 			unsigned int len = min(step.len, PAGE_SIZE - offset_in_page(step.dma));
@@ -175,12 +179,13 @@ static void engine_run(struct work_struct *work)
 			step.len -= len;
 		}
 	}
-	irq_work_queue(&t->irq);
+	t->engine.nsteps = 0;
+	irq_work_queue(&t->engine.irq);
 }
 
-static void engine_start(struct transfer *t)
+static void engine_start(struct engine *engine)
 {
-	queue_work(engine_wq, &t->device);
+	queue_work(engine_wq, &engine->work);
 }
 
 static struct transfer *transfer_start(struct kunit *test, struct hmm_mirror *mirror,
@@ -194,12 +199,12 @@ static struct transfer *transfer_start(struct kunit *test, struct hmm_mirror *mi
 	t->addr = addr;
 	t->size = size;
 	t->write = write;
-	t->storage = storage;
+	t->engine.storage = storage;
 	hmm_job_init(&t->job);
 	init_completion(&t->done);
 	INIT_WORK(&t->work, transfer_work);
-	INIT_WORK(&t->device, engine_run);
-	init_irq_work(&t->irq, engine_interrupt);
+	INIT_WORK(&t->engine.work, engine_run);
+	init_irq_work(&t->engine.irq, engine_interrupt);
 	queue_work(system_unbound_wq, &t->work);
 	return t;
 }
@@ -207,7 +212,7 @@ static struct transfer *transfer_start(struct kunit *test, struct hmm_mirror *mi
 static int transfer_wait(struct transfer *t)
 {
 	wait_for_completion(&t->done);
-	irq_work_sync(&t->irq);
+	irq_work_sync(&t->engine.irq);
 	return t->ret;
 }
 
@@ -246,17 +251,18 @@ static void copies(struct kunit *test)
 	struct opened *o = open_engine(test);
 	unsigned long size = 8 * PAGE_SIZE - 200, i;
 	char *back = kunit_kzalloc(test, ENGINE_STORAGE, GFP_KERNEL);
+	struct transfer *t;
 
 	KUNIT_ASSERT_NOT_NULL(test, back);
 	for (i = 0; i < size; i++)
 		o->storage[i] = i % 251;
-	KUNIT_EXPECT_EQ(test, 0, transfer_wait(transfer_start(test, &o->mirror, o->addr + 100,
-							       size, o->storage, true)));
+	t = transfer_start(test, &o->mirror, o->addr + 100, size, o->storage, true);
+	KUNIT_EXPECT_EQ(test, 0, transfer_wait(t));
 	KUNIT_EXPECT_EQ(test, 0, copy_from_user(back, (void __user *)(o->addr + 100), size));
 	KUNIT_EXPECT_MEMEQ(test, back, o->storage, size);
 	memset(back, 0, size);
-	KUNIT_EXPECT_EQ(test, 0, transfer_wait(transfer_start(test, &o->mirror, o->addr + 100,
-							       size, back, false)));
+	t = transfer_start(test, &o->mirror, o->addr + 100, size, back, false);
+	KUNIT_EXPECT_EQ(test, 0, transfer_wait(t));
 	KUNIT_EXPECT_MEMEQ(test, back, o->storage, size);
 }
 
@@ -267,7 +273,8 @@ static void unmapped_meanwhile(struct kunit *test)
 	struct transfer *t;
 
 	t = transfer_start(test, &o->mirror, o->addr, PAGE_SIZE, o->storage, true);
-	while (!hmm_access_is_under_way(&o->mirror, 0, ULONG_MAX, false) && !completion_done(&t->done))
+	while (!hmm_access_is_under_way(&o->mirror, 0, ULONG_MAX, false) &&
+	       !completion_done(&t->done))
 		cpu_relax();
 	KUNIT_EXPECT_EQ(test, 0, vm_munmap(o->addr, ENGINE_STORAGE));
 	KUNIT_EXPECT_EQ(test, 0, transfer_wait(t));
@@ -284,7 +291,7 @@ static void stopped(struct kunit *test)
 	transfer_stop(t);
 	KUNIT_EXPECT_TRUE(test, !t->ret || t->ret == -ECANCELED);
 	KUNIT_EXPECT_TRUE(test, !hmm_access_is_under_way(&o->mirror, 0, ULONG_MAX, false));
-	irq_work_sync(&t->irq);
+	irq_work_sync(&t->engine.irq);
 }
 
 /* After the mirror has gone: so have all its DMA mappings, each as it was made. */

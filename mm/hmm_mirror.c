@@ -55,8 +55,9 @@
  *						    mirror->lock dropped
  *
  * Nor does it look while another callback takes away what overlaps, see
- * hmm_pt_begin_change(): entries go before their pages are told that they are dirty. An
- * invalidation that began before a range is waited for:
+ * hmm_pt_begin_change(): so it does not depend on the order in which entries, DMA mappings and
+ * dirty bits go there, nor on when another CPU sees that. An invalidation that began before a
+ * range is waited for:
  *
  *	begin					invalidation
  *	=====					============

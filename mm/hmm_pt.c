@@ -959,8 +959,9 @@ bool hmm_pt_writable(struct hmm_pt *pt, unsigned long start, unsigned long end)
  * @start: first address, page aligned
  * @last: last address
  *
- * hmm_pt_has_none() says nothing about the range until hmm_pt_end_change(): entries that
- * have gone may still be in use, and their pages may not have been told that they are dirty.
+ * hmm_pt_has_none() says nothing about the range until hmm_pt_end_change(). So whoever finds no
+ * entry can rely on it that DMA mappings are undone, pages marked dirty, and all of that seen by
+ * this CPU; and no table goes while it is looked into.
  *
  * Context: Under pt->lock, held for writing until hmm_pt_end_change(). Does not sleep.
  */

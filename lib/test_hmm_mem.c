@@ -11,6 +11,13 @@
  * ever until there is none. So a chunk is retired first: nothing more is taken
  * from it, and what is in it is moved back until all of it is free. No lock is held
  * meanwhile, because who brings the last page may want to take another.
+ *
+ * So eviction meets pages at any time: one that was just taken has a reference count before it
+ * is locked, and one that has moved away keeps its reference until the migration is finished.
+ * Neither has memory of a process. To migrate it would take content that is not there yet, or
+ * a page for which the memory cgroup does not account any more. A page is live from when it
+ * has taken the place of another to when another takes its place. That changes under its lock,
+ * and only live pages are evicted.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -40,8 +47,9 @@
  * @hint: where to look for one that is not
  * @retired: no page is to be taken
  * @map: which pages are in use
+ * @live: which pages hold memory of a process; a bit changes under the lock of its page
  *
- * &dmirror_device.lock protects what can change.
+ * &dmirror_device.lock protects the rest of what can change.
  */
 struct dmirror_chunk {
 	struct dev_pagemap	pagemap;
@@ -52,11 +60,28 @@ struct dmirror_chunk {
 	unsigned long		hint;
 	bool			retired;
 	DECLARE_BITMAP(map, DMIRROR_CHUNK_PAGES);
+	DECLARE_BITMAP(live, DMIRROR_CHUNK_PAGES);
 };
 
 static struct dmirror_chunk *dmirror_page_chunk(struct page *page)
 {
 	return container_of(page->pgmap, struct dmirror_chunk, pagemap);
+}
+
+static unsigned long dmirror_page_index(struct page *page)
+{
+	return page_to_pfn(page) - dmirror_page_chunk(page)->first_pfn;
+}
+
+static bool dmirror_page_is_live(struct page *page)
+{
+	return test_bit(dmirror_page_index(page), dmirror_page_chunk(page)->live);
+}
+
+/* With the page locked, or its last reference gone */
+static void dmirror_page_set_live(struct page *page, bool live)
+{
+	assign_bit(dmirror_page_index(page), dmirror_page_chunk(page)->live, live);
 }
 
 static void dmirror_page_free(struct page *page)
@@ -65,12 +90,14 @@ static void dmirror_page_free(struct page *page)
 	struct dmirror_device *mdevice = chunk->mdevice;
 	unsigned long flags;
 
+	dmirror_page_set_live(page, false);
+
 	if (chunk->pagemap.type == MEMORY_DEVICE_PRIVATE)
 		__free_page(page->zone_device_data);
 	page->zone_device_data = NULL;
 
 	spin_lock_irqsave(&mdevice->lock, flags);
-	__clear_bit(page_to_pfn(page) - chunk->first_pfn, chunk->map);
+	__clear_bit(dmirror_page_index(page), chunk->map);
 	chunk->used--;
 	mdevice->used--;
 	spin_unlock_irqrestore(&mdevice->lock, flags);
@@ -81,7 +108,7 @@ static unsigned long dmirror_copy_back(unsigned long src)
 {
 	struct page *from = migrate_pfn_to_page(src), *to;
 
-	if (!from || !(src & MIGRATE_PFN_MIGRATE))
+	if (!from || !(src & MIGRATE_PFN_MIGRATE) || !dmirror_page_is_live(from))
 		return 0;
 	to = alloc_page(GFP_HIGHUSER_MOVABLE);
 	if (!to)
@@ -118,8 +145,10 @@ static vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf)
 	dst = dmirror_copy_back(src);
 	no_memory = !dst && src & MIGRATE_PFN_MIGRATE;
 	migrate_vma_pages(&args);
-	if (src & MIGRATE_PFN_MIGRATE)
+	if (src & MIGRATE_PFN_MIGRATE) {
+		dmirror_page_set_live(vmf->page, false);
 		atomic_long_inc(&mdevice->cpu_faults);
+	}
 	migrate_vma_finalize(&args);
 	return no_memory ? VM_FAULT_OOM : 0;
 }
@@ -273,8 +302,9 @@ static struct page *dmirror_devmem_alloc(struct dmirror_device *mdevice)
 			__free_page(content);
 		return NULL;
 	}
-	zone_device_page_init(page);
+	/* As soon as it has a reference count, others may lock the page. */
 	page->zone_device_data = content;
+	zone_device_page_init(page);
 	return page;
 }
 
@@ -288,14 +318,18 @@ static void dmirror_evict_batch(unsigned long pfn)
 	for (i = 0; i < DMIRROR_BATCH; i++)
 		dst[i] = dmirror_copy_back(src[i]);
 	migrate_device_pages(src, dst, DMIRROR_BATCH);
+	for (i = 0; i < DMIRROR_BATCH; i++) {
+		if (src[i] & MIGRATE_PFN_MIGRATE)
+			dmirror_page_set_live(migrate_pfn_to_page(src[i]), false);
+	}
 	migrate_device_finalize(src, dst, DMIRROR_BATCH);
 }
 
-static void dmirror_evict_chunk(struct dmirror_chunk *chunk)
+static void dmirror_evict_chunk(struct dmirror_chunk *chunk, unsigned long deadline)
 {
-	unsigned long i;
+	unsigned long i = find_first_bit(chunk->map, DMIRROR_CHUNK_PAGES);
 
-	for (i = find_first_bit(chunk->map, DMIRROR_CHUNK_PAGES); i < DMIRROR_CHUNK_PAGES;
+	for (; i < DMIRROR_CHUNK_PAGES && time_before_eq(jiffies, deadline);
 	     i = find_next_bit(chunk->map, DMIRROR_CHUNK_PAGES, i)) {
 		i = round_down(i, DMIRROR_BATCH);
 		dmirror_evict_batch(chunk->first_pfn + i);
@@ -338,28 +372,46 @@ static void dmirror_chunk_unretire(struct dmirror_chunk *chunk)
 	spin_unlock_irq(&chunk->mdevice->lock);
 }
 
-/* A page can be locked, or pinned, or on its way elsewhere: try for a while. */
+/*
+ * A page can be locked, or pinned, or on its way elsewhere: try for a while, or until there is
+ * a signal.
+ */
 static int dmirror_chunk_empty(struct dmirror_chunk *chunk)
 {
 	unsigned long deadline = jiffies + msecs_to_jiffies(DMIRROR_RELEASE_MSECS);
 
 	for (;;) {
-		dmirror_evict_chunk(chunk);
+		dmirror_evict_chunk(chunk, deadline);
 		if (dmirror_chunk_is_free(chunk))
 			return 0;
 		if (time_after(jiffies, deadline))
 			return -EBUSY;
-		msleep(20);
+		if (msleep_interruptible(20))
+			return -EINTR;
 	}
 }
 
-/* Take all memory from a device. Whatever is there moves back, but for -EBUSY. */
+static unsigned int dmirror_count_chunks(struct dmirror_device *mdevice)
+{
+	unsigned int count;
+
+	spin_lock_irq(&mdevice->lock);
+	count = list_count_nodes(&mdevice->chunks);
+	spin_unlock_irq(&mdevice->lock);
+	return count;
+}
+
+/*
+ * Take from a device all memory that it has now. Whatever is there moves back, but for -EBUSY
+ * and -EINTR. Others may take new memory meanwhile, which comes after the old in the list.
+ */
 int dmirror_devmem_release(struct dmirror_device *mdevice)
 {
+	unsigned int left = dmirror_count_chunks(mdevice);
 	struct dmirror_chunk *chunk;
 	int ret;
 
-	while ((chunk = dmirror_chunk_retire(mdevice))) {
+	while (left-- && (chunk = dmirror_chunk_retire(mdevice))) {
 		ret = dmirror_chunk_empty(chunk);
 		if (ret) {
 			dmirror_chunk_unretire(chunk);
@@ -373,8 +425,11 @@ int dmirror_devmem_release(struct dmirror_device *mdevice)
 /* The code that frees pages is about to go, so none may be left. */
 void dmirror_devmem_exit(struct dmirror_device *mdevice)
 {
-	while (dmirror_devmem_release(mdevice))
+	while (dmirror_devmem_release(mdevice)) {
 		pr_info("waiting for %lu pages of device memory\n", READ_ONCE(mdevice->used));
+		/* With a signal pending it returns immediately. */
+		msleep(DMIRROR_RELEASE_MSECS);
+	}
 }
 
 int dmirror_devmem_init(struct dmirror_device *mdevice, enum memory_type type,
@@ -447,8 +502,12 @@ static int dmirror_migrate_batch(struct dmirror_device *mdevice, struct vm_area_
 	for (i = 0; i < args.npages; i++)
 		dst[i] = to_device ? dmirror_copy_out(mdevice, src[i]) : dmirror_copy_back(src[i]);
 	migrate_vma_pages(&args);
-	for (i = 0; i < args.npages; i++)
-		*moved += !!(src[i] & MIGRATE_PFN_MIGRATE);
+	for (i = 0; i < args.npages; i++) {
+		if (!(src[i] & MIGRATE_PFN_MIGRATE))
+			continue;
+		dmirror_page_set_live(migrate_pfn_to_page(to_device ? dst[i] : src[i]), to_device);
+		++*moved;
+	}
 	migrate_vma_finalize(&args);
 	return 0;
 }

@@ -212,7 +212,11 @@ static void behind_barrier(struct kunit *test)
 	hmm_access_end(&second);
 	begun = begin_elsewhere(fake, AT(addr, 5), 2, HMM_FAULT_READ, NULL);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(&begun->call));
+	/* The barrier stays until the lock is free, and then both go on. */
+	down_read(&fake->mirror.lock);
 	hmm_access_end(&first);
+	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(&begun->call));
+	up_read(&fake->mirror.lock);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
 	KUNIT_EXPECT_EQ(test, 2, begun_ends(begun));
 	hmm_access_end(&begun->access);

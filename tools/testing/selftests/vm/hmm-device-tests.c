@@ -367,6 +367,54 @@ TEST_F(hmm_pair, memory_taken)
 	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_DEVICE));
 }
 
+static bool takers_stop;
+
+/* Move a page to the device, look at it, give it back, and again. */
+static void *take_thread(void *arg)
+{
+	struct helper *helper = arg;
+	__u64 content = stamp_of(TAG_CPU, 0);
+
+	while (!__atomic_load_n(&takers_stop, __ATOMIC_RELAXED)) {
+		*(volatile __u64 *)helper->mem = content;
+		dmirror_migrate_to_dev(helper->dev, helper->mem, 1);
+		if (*(volatile __u64 *)helper->mem != content)
+			helper->ret = -EIO;
+		madvise(helper->mem, PAGE_SIZE, MADV_DONTNEED);
+	}
+	return NULL;
+}
+
+/*
+ * All memory is taken while threads move pages to the device. A page that they have just
+ * taken has no content yet, and one that has moved back has none any more.
+ */
+TEST_F(hmm_pair, memory_taken_in_use)
+{
+	struct helper helpers[4] = {};
+	long begin, longest = 0, releases = 0, ret, i;
+
+	takers_stop = false;
+	for (i = 0; i < 4; i++) {
+		helpers[i].dev = &self->dev;
+		helpers[i].mem = self->mem + i * PAGE_SIZE;
+		ASSERT_EQ(0, pthread_create(&helpers[i].thread, NULL, take_thread, &helpers[i]));
+	}
+	for (begin = msecs_now(); msecs_now() - begin < 3000; releases++) {
+		long before = msecs_now();
+
+		ret = dmirror_ioctl(self->dev.fd, HMM_DMIRROR_RELEASE, self->mem, 1, NULL);
+		EXPECT_TRUE(!ret || ret == -EBUSY);
+		longest = longest > msecs_now() - before ? longest : msecs_now() - before;
+	}
+	__atomic_store_n(&takers_stop, true, __ATOMIC_RELAXED);
+	for (i = 0; i < 4; i++)
+		end_helper(_metadata, &helpers[i]);
+	ksft_print_msg("%ld releases, the longest took %ld ms\n", releases, longest);
+	/* It is of what there is when it begins, and tries for a second. */
+	EXPECT_GT(20000, longest);
+}
+
 /* What is reported */
 
 TEST_F(hmm_mirror, statistics)

@@ -79,8 +79,11 @@ static void mirrors(struct kunit *test)
 	struct hmm_access read, write;
 
 	KUNIT_EXPECT_EQ(test, 0, try(fake, &read, addr, 16, HMM_FAULT_READ));
+	faults = hmm_fake_stats(fake).faults;
 	KUNIT_EXPECT_EQ(test, 16, begin(fake, &read, addr, 16, HMM_FAULT_READ));
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_valid(fake, addr, 16));
+	/* It has begun with the commit: what it found mirrored afterwards would be no fault. */
+	KUNIT_EXPECT_EQ(test, faults + 1, hmm_fake_stats(fake).faults);
 	hmm_access_end(&read);
 	KUNIT_EXPECT_EQ(test, 0, try(fake, &write, addr, 16, HMM_FAULT_WRITE));
 	KUNIT_EXPECT_EQ(test, 4, begin(fake, &write, AT(addr, 2), 4, HMM_FAULT_WRITE));

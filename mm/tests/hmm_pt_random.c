@@ -23,7 +23,8 @@
 /* Looked at or published at once */
 #define PAGES_MAX	4096
 /* Where no memory is, and aligned to every order */
-#define DEVICE_PFN	BIT(45)
+#define DEVICE_PFN	BIT(44)
+static_assert(!(DEVICE_PFN & HMM_PTE_FLAGS));
 /* Only in the words of the model: mapped for DMA in both directions */
 #define MAPPED_WRITE	HMM_PFN_YOUNG
 

@@ -612,6 +612,17 @@ static void sticky_flags(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, i % 5 ? kinds[i % 3] : all, pfns[i] & ~HMM_PFN_ERROR);
 	KUNIT_EXPECT_EQ(test, HMM_PFN_ERROR, pfns[1199] & HMM_PFN_ERROR);
 
+	/* One page is enough, also the last one. */
+	t->range.end = t->addr + 33 * PAGE_SIZE;
+	memset(pfns, 0, 33 * sizeof(*pfns));
+	pfns[32] = HMM_PFN_P2PDMA;
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, 0));
+	KUNIT_EXPECT_EQ(test, 0, pfns[0]);
+	KUNIT_EXPECT_EQ(test, HMM_PFN_P2PDMA, pfns[32]);
+	t->range.end = t->addr + 1200 * PAGE_SIZE;
+	for (i = 0; i < 33; i++)
+		pfns[i] = i % 5 ? kinds[i % 3] : all;
+
 	/* All but the last page become valid. That one keeps its input. */
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_test_fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE));
 	for (i = 0; i < 1199; i++) {

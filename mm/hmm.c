@@ -489,8 +489,12 @@ static unsigned long hmm_range_present(const struct hmm_range_walk *walk,
 	       (flags & (walk->grant | ~HMM_PFN_WRITE));
 }
 
-/* Private pages are reported to the driver they belong to, and to no other. */
-static unsigned long hmm_range_device_private(const struct hmm_range_walk *walk,
+/*
+ * Private pages are reported to the driver they belong to, and to no other. An entry that
+ * userfaultfd has write-protected may be called writable all the same: it is the CPU fault
+ * that notes the write, or reports it.
+ */
+static unsigned long hmm_range_device_private(const struct hmm_range_walk *walk, pte_t pte,
 					      swp_entry_t swp)
 {
 	unsigned long entry = HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE;
@@ -501,7 +505,7 @@ static unsigned long hmm_range_device_private(const struct hmm_range_walk *walk,
 		return entry;
 
 	entry |= swp_offset_pfn(swp) | HMM_PFN_VALID;
-	if (is_writable_device_private_entry(swp))
+	if (is_writable_device_private_entry(swp) && !pte_swp_uffd_wp(pte))
 		entry |= walk->grant & HMM_PFN_WRITE;
 	return entry;
 }
@@ -517,7 +521,7 @@ static unsigned long hmm_range_nonpresent(const struct hmm_range_walk *walk,
 
 	swp = pte_to_swp_entry(pte);
 	if (is_device_private_entry(swp))
-		return hmm_range_device_private(walk, swp);
+		return hmm_range_device_private(walk, pte, swp);
 	if (is_device_exclusive_entry(swp))
 		return HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE;
 	if (is_hwpoison_entry(swp) || is_poisoned_swp_entry(swp))

@@ -586,6 +586,36 @@ static void private_page_of_stubborn_device(struct kunit *test)
 	hmm_area_restore(&a);
 }
 
+/* A write to a page that userfaultfd watches is for the CPU fault to see, also on the device. */
+static void private_page_write_protected(struct kunit *test)
+{
+	struct hmm_area a = { .test = test, .state = hmm_states };
+	struct hmm_range_test *t = map_small(test, 3);
+	unsigned long *pfns = t->range.hmm_pfns;
+	struct hmm_test_device *dev;
+	pte_t pte;
+
+	dev = hmm_test_device(test, MEMORY_DEVICE_PRIVATE, PMD_SIZE);
+	pte = swp_entry_to_pte(make_writable_device_private_entry(page_to_pfn(dev->page)));
+	a.addr = t->addr + PAGE_SIZE;
+	hmm_test_write(test, t->addr);
+	hmm_test_write(test, t->addr + 2 * PAGE_SIZE);
+	t->range.dev_private_owner = dev;
+	hmm_area_put(&a, hmm_area_entry(&a, 0), pte_val(pte));
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, 0));
+	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID | HMM_PFN_WRITE, hmm_test_flags(pfns[1]));
+	hmm_area_restore(&a);
+
+	hmm_area_put(&a, hmm_area_entry(&a, 0), pte_val(pte_swp_mkuffd_wp(pte)));
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
+	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, hmm_test_flags(pfns[1]));
+	KUNIT_EXPECT_EQ(test, 0, dev->asked);
+	dev->gives_back = true;
+	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE));
+	KUNIT_EXPECT_EQ(test, 1, dev->asked);
+	hmm_area_restore(&a);
+}
+
 static void flags_leave_room_for_pfns(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, 0, HMM_TEST_ATTRIBUTES & ~HMM_PFN_FLAGS);
@@ -665,6 +695,7 @@ static struct kunit_case hmm_range_cases[] = {
 	KUNIT_CASE(failing_faults),
 	KUNIT_CASE(killed),
 	KUNIT_CASE(private_page_of_stubborn_device),
+	KUNIT_CASE(private_page_write_protected),
 	KUNIT_CASE(flags_leave_room_for_pfns),
 	KUNIT_CASE(sticky_flags),
 	KUNIT_CASE_PARAM_ATTR(hmm_range_race, hmm_range_race_gen_params,

@@ -614,8 +614,8 @@ struct hmm_mirror_ops {
 	 * Called once, without a lock, when the mm dies or the mirror is unregistered,
 	 * whichever comes first, after all accesses have ended and everything has been
 	 * invalidated. No callback follows. Faults under way have been cancelled and end
-	 * with -ESRCH, so that this may wait for them. May sleep, but must not unregister a mirror of the
-	 * mm, nor wait for a task that does. May be NULL.
+	 * with -ESRCH, so that this may wait for them. May sleep, but must not unregister
+	 * a mirror of the mm, nor wait for a task that does. May be NULL.
 	 */
 	void (*release)(struct hmm_mirror *mirror);
 };

@@ -376,9 +376,9 @@ static void *take_thread(void *arg)
 	__u64 content = stamp_of(TAG_CPU, 0);
 
 	while (!__atomic_load_n(&takers_stop, __ATOMIC_RELAXED)) {
-		*(volatile __u64 *)helper->mem = content;
+		__atomic_store_n((__u64 *)helper->mem, content, __ATOMIC_RELAXED);
 		dmirror_migrate_to_dev(helper->dev, helper->mem, 1);
-		if (*(volatile __u64 *)helper->mem != content)
+		if (__atomic_load_n((__u64 *)helper->mem, __ATOMIC_RELAXED) != content)
 			helper->ret = -EIO;
 		madvise(helper->mem, PAGE_SIZE, MADV_DONTNEED);
 	}

@@ -490,10 +490,17 @@ static unsigned long hmm_range_present(const struct hmm_range_walk *walk,
 }
 
 /*
- * Private pages are reported to the driver they belong to, and to no other. An entry that
- * userfaultfd has write-protected may be called writable all the same: it is the CPU fault
- * that notes the write, or reports it.
+ * Can a device write by this entry as it is? clear_refs and userfaultfd leave an entry of a
+ * private page writable and expect that each write is noted all the same.
  */
+static bool hmm_range_private_is_writable(const struct hmm_range_walk *walk, pte_t pte)
+{
+	return is_writable_device_private_entry(pte_to_swp_entry(pte)) &&
+	       !pte_swp_uffd_wp(pte) &&
+	       (pte_swp_soft_dirty(pte) || !vma_soft_dirty_enabled(walk->vma));
+}
+
+/* Private pages are reported to the driver they belong to, and to no other. */
 static unsigned long hmm_range_device_private(const struct hmm_range_walk *walk, pte_t pte,
 					      swp_entry_t swp)
 {
@@ -505,7 +512,7 @@ static unsigned long hmm_range_device_private(const struct hmm_range_walk *walk,
 		return entry;
 
 	entry |= swp_offset_pfn(swp) | HMM_PFN_VALID;
-	if (is_writable_device_private_entry(swp) && !pte_swp_uffd_wp(pte))
+	if (hmm_range_private_is_writable(walk, pte))
 		entry |= walk->grant & HMM_PFN_WRITE;
 	return entry;
 }
@@ -1085,18 +1092,69 @@ static int hmm_range_resolve_pte(struct hmm_range_walk *walk, pmd_t *pmdp,
 	return hmm_range_handle_fault(walk, *addr);
 }
 
+/* Is the page of this process alone? As for wp_can_reuse_anon_folio(), which see. */
+static bool hmm_range_may_reuse(struct vm_area_struct *vma, struct page *page)
+{
+	struct folio *folio = page_folio(page);
+	bool alone;
+
+	if (!folio_test_anon(folio) || folio_test_large(folio))
+		return false;
+	if (PageAnonExclusive(page))
+		return true;
+	if (folio_ref_count(folio) != 1 || !folio_trylock(folio))
+		return false;
+	alone = folio_ref_count(folio) == 1;
+	if (alone) {
+		folio_move_anon_rmap(folio, vma);
+		SetPageAnonExclusive(page);
+	}
+	folio_unlock(folio);
+	return alone;
+}
+
+/*
+ * The caller's device is to write a private page of its own, whose entry does not let it: it
+ * lost that to a NUMA hint, to fork() or to mprotect(), or writes are watched. Where a write of
+ * the CPU would keep an ordinary page, let the device write in place. A CPU fault would bring
+ * the page back to system memory.
+ *
+ * Return: whether the entry has changed.
+ */
+static bool hmm_range_reuse_private(struct hmm_range_walk *walk, unsigned long addr,
+				    pte_t *ptep, const struct hmm_range_stop *stop)
+{
+	swp_entry_t swp;
+	pte_t pte;
+
+	if (!(stop->entry & HMM_PFN_VALID) || !hmm_range_pte_is_private(stop->pte) ||
+	    !(walk->grant & HMM_PFN_WRITE) || pte_swp_uffd_wp(stop->pte))
+		return false;
+	swp = pte_to_swp_entry(stop->pte);
+	if (!hmm_range_may_reuse(walk->vma, pfn_swap_entry_to_page(swp)))
+		return false;
+	pte = swp_entry_to_pte(make_writable_device_private_entry(swp_offset(swp)));
+	set_pte_at(walk->mm, addr, ptep, pte_swp_mksoft_dirty(pte));
+	return true;
+}
+
 static int hmm_range_walk_ptes_locked(struct hmm_range_walk *walk, pmd_t *pmdp,
 				      unsigned long *addr, unsigned long end)
 {
 	struct hmm_range_stop stop;
+	unsigned long start = *addr;
 	spinlock_t *ptl; /* of the table */
 	pte_t *table;
 	bool done;
 
-	table = pte_offset_map_lock(walk->mm, pmdp, *addr, &ptl);
+	table = pte_offset_map_lock(walk->mm, pmdp, start, &ptl);
 	if (!table)
 		return 0;
-	done = hmm_range_scan_ptes(walk, table, addr, end, true, &stop);
+	do {
+		done = hmm_range_scan_ptes(walk, table + ((*addr - start) >> PAGE_SHIFT), addr,
+					   end, true, &stop);
+	} while (!done && hmm_range_reuse_private(walk, *addr,
+						  table + ((*addr - start) >> PAGE_SHIFT), &stop));
 	pte_unmap_unlock(table, ptl);
 
 	return done ? 0 : hmm_range_resolve_pte(walk, pmdp, addr, &stop);

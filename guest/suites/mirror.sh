@@ -6,7 +6,7 @@
 # their way.
 # Two nodes, so that pages can move. --append HMM_STORM_SECONDS=60 makes storms longer.
 # boot: --mem 4G --append no5lvl --append numa=fake=2 --append memmap=512M%0x100000000-1+0xefffffff
-# tests: 309
+# tests: 315
 # timeout: 1800
 # budget: 720
 # shellcheck source=guest/lib.sh

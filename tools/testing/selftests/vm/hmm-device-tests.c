@@ -314,6 +314,45 @@ TEST_F(hmm_pair, forked_on_the_device)
 	EXPECT_TRUE(witness_saw_no_change(&child));
 }
 
+/* Does a page stay on the device, and does the device write it? */
+static bool stays_on_the_device(struct dmirror *dev, char *mem)
+{
+	return dmirror_write_stamps(dev, mem, NPAGES) == NPAGES &&
+	       dmirror_maps_bits(dev, mem, NPAGES, HMM_DMIRROR_PTE_DEVICE | MAPS_RW,
+				 HMM_DMIRROR_PTE_DEVICE | MAPS_RW) == NPAGES;
+}
+
+/* Permissions come and go; the page stays, as long as no other process has it. */
+TEST_F(hmm_pair, written_on_the_device)
+{
+	pid_t child;
+
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	EXPECT_TRUE(stays_on_the_device(&self->dev, self->mem));
+	ASSERT_EQ(0, mprotect(self->mem, SIZE, PROT_READ));
+	ASSERT_EQ(0, mprotect(self->mem, SIZE, PROT_READ | PROT_WRITE));
+	EXPECT_TRUE(stays_on_the_device(&self->dev, self->mem));
+	child = fork();
+	if (!child)
+		_exit(0);
+	ASSERT_EQ(child, waitpid(child, NULL, 0));
+	EXPECT_TRUE(stays_on_the_device(&self->dev, self->mem));
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+}
+
+/* While a child has the pages, too, the device writes copies. */
+TEST_F(hmm_pair, shared_on_the_device)
+{
+	struct witness child;
+
+	stamp_write(self->mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	child = witness_fork(_metadata, self->mem, NPAGES, TAG_CPU);
+	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	EXPECT_TRUE(witness_saw_no_change(&child));
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+}
+
 /*
  * There it stays. Private memory is not exclusive: the CPU does not reach it, and another
  * mirror of the same device does.

@@ -53,6 +53,7 @@ static int dmirror_major;
  * @need: HMM_FAULT_*, what the device has to be permitted
  * @write: it writes
  * @local: it fails if a page is not in its own memory
+ * @faulted: it has faulted for all that is left
  */
 struct dmirror_access {
 	unsigned long	addr;
@@ -61,6 +62,7 @@ struct dmirror_access {
 	unsigned int	need;
 	bool		write;
 	bool		local;
+	bool		faulted;
 };
 
 /*
@@ -153,8 +155,24 @@ static int dmirror_map_local(struct dmirror *dm, unsigned long addr, unsigned lo
 	return min(npages, 0);
 }
 
+/*
+ * Fault for all that is left, so that nothing is accessed if some of it cannot be. Then most of
+ * it is mirrored, and few accesses are needed.
+ */
+static long dmirror_fault_and_begin(struct dmirror *dm, struct dmirror_access *access,
+				    struct hmm_access *held)
+{
+	int ret = 0;
+
+	if (!access->faulted)
+		ret = dmirror_fault(dm, access->addr, access->end, access->need);
+	access->faulted = true;
+	return ret ?: hmm_access_begin(held, &dm->mirror, access->addr, access->end,
+				       access->need, NULL);
+}
+
 /* Begin to access what is mirrored; if nothing is, or is not permitted, the device faults. */
-static long dmirror_begin(struct dmirror *dm, const struct dmirror_access *access,
+static long dmirror_begin(struct dmirror *dm, struct dmirror_access *access,
 			  struct hmm_access *held, u64 *faults)
 {
 	unsigned long addr = access->addr, end = access->end;
@@ -162,12 +180,8 @@ static long dmirror_begin(struct dmirror *dm, const struct dmirror_access *acces
 
 	while (!(npages = hmm_access_try(held, &dm->mirror, addr, end, access->need))) {
 		++*faults;
-		if (!access->local) {
-			/* Most of that will still be there, so that few accesses are needed. */
-			npages = hmm_mirror_fault(&dm->mirror, addr, end, access->need);
-			return npages < 0 ? npages :
-			       hmm_access_begin(held, &dm->mirror, addr, end, access->need, NULL);
-		}
+		if (!access->local)
+			return dmirror_fault_and_begin(dm, access, held);
 		npages = dmirror_map_local(dm, addr, end, access->need);
 		if (npages)
 			return npages;

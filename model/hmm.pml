@@ -7,9 +7,12 @@
  *  - mm/mmu_notifier.c: the list of active ranges and the wait for some of them, the sequence that
  *    is odd while an invalidation overlaps a window in the tree, insertion and removal that are
  *    deferred meanwhile, the error path when the interval tree or the hlist refuses;
- *  - mm/hmm_mirror.c: windows and how they are inserted, their callback, begin / retry / end of a
- *    range, registration, RELEASE through the sentinel, unregistration: dying, dead, released,
- *    the wait for the users, gone;
+ *  - mm/hmm_pt.c: entries and blocks; the change that is announced while entries go; how
+ *    hmm_pt_has_none() reads entries without mirror->lock;
+ *  - mm/hmm_mirror.c: windows and how they are inserted, their callback, which takes mirror->lock
+ *    only if an entry is there, goes or is about to come; begin / retry / end of a range,
+ *    registration, RELEASE through the sentinel, unregistration: dying, dead, released, the wait
+ *    for the users, gone;
  *  - mm/hmm_cancel.c: the list of calls, hmm_mirror_cancel() at any time, for one fault of two, and
  *    a later call by the same task; the flag of the task that ends its wait for user space;
  *  - mm/hmm_fault.c: the fault loop, for reading or for writing; what a fault publishes, the
@@ -46,7 +49,15 @@
  * What is left out:
  *  - memory order. All shared data is read and written under a lock of the kernel, the conditions
  *    of the wait queues included, or it is read again under a lock. Between TIF_NOTIFY_SIGNAL and
- *    the state of the task, schedule() and wake_up_state() do that;
+ *    the state of the task, schedule() and wake_up_state() do that. hmm_pt_publish() writes
+ *    entries under mirror->lock, and hmm_pt_has_none() reads them under change_lock. range_lock
+ *    orders the two: the callback finds the range committed, or hmm_range_delist() came before.
+ *    hmm_pt_clear() marks a page dirty before it takes the entry away; the model has these steps
+ *    in the other order, because only change_lock orders them for hmm_pt_has_none();
+ *  - tables, and hmm_pt_reclaim(), which announces a change of all addresses when it frees tables;
+ *  - accesses of a device under way, mm/hmm_access.c: hmm_mirror_settle() waits for their end, with
+ *    mirror->lock dropped, before a change is announced, and hmm_fault_settle() does before
+ *    hmm_range_retry();
  *  - empty windows that go away, hmm_mirror_reap(): a range holds a reference on its windows, so
  *    that this is mmu_interval_notifier_remove() without a range, which unregistration shows. The
  *    tables that it frees make hmm_pt_publish() return -EAGAIN: one more reason to begin again;
@@ -187,6 +198,8 @@ byte walked[FAULTS * PAGES];
 /* What is prepared for the page that a fault begins with, likewise */
 byte prepared[FAULTS];
 bool block;			/* the mirror has both pages in one block */
+byte changing;			/* the pages of the change that is announced */
+byte in_use[PAGES];		/* what it has taken from the entries of pages that it still uses */
 #define covered(e, p)	(!((e) & STALE) && (!((e) & WRITE) || (pte[p] & WRITE)))
 
 /* struct mmu_notifier_subscriptions */
@@ -215,7 +228,8 @@ bool wait_seq[FAULTS + 2];	/* the sequence is still what it was when I looked */
 byte wait_active[FAULTS];	/* ranges that were active when I looked and still are, by slot */
 
 /* Locks; those called next have been promised to a fault, beside a storm */
-bool lock_write, lock_read;			/* mirror->lock */
+bool lock_write;				/* mirror->lock */
+byte lock_read;					/* its readers */
 bool window_mutex;
 bool mmap_write, mmap_next;
 bool vma_write, vma_next;
@@ -247,17 +261,21 @@ chan lock_queue = [3] of { byte };
 #define folio_free(p)	(!folio[p] && !folio_next[p])
 
 #ifdef STORM
-inline take_lock(free, locked)
+inline take_lock(free, lock, value)
 {
 	lock_queue!_pid;
-	atomic { free && lock_queue?[eval(_pid)] -> lock_queue?eval(_pid); locked = true }
+	atomic { free && lock_queue?[eval(_pid)] -> lock_queue?eval(_pid); lock = value }
 }
 #else
-#define take_lock(free, locked)	atomic { free -> locked = true }
+#define take_lock(free, lock, value)	atomic { free -> lock = value }
 #endif
-#define down_write()	take_lock(lock_free, lock_write)
-/* What is done under it here is one step, so that nobody sees it held for reading. */
-#define down_read()	take_lock(!lock_write, lock_read)
+#define down_write()	take_lock(lock_free, lock_write, true)
+#define down_read()	take_lock(!lock_write, lock_read, lock_read + 1)
+/*
+ * Reading entries under it is one step: they change only with the lock held for writing. But
+ * hmm_range_retry() and the look at pages that follows are two steps. Between them can come an
+ * invalidation whose callback does not take the lock.
+ */
 
 /* struct hmm_mirror */
 bool dying, dead, registered, freed;
@@ -266,7 +284,7 @@ bool over;			/* the mirror is unregistered, or never will be */
 byte working;			/* workers of the driver that are in hmm_mirror_fault() */
 bool have_window[WINDOWS] = SUBSCRIBED;
 byte range[FAULTS];		/* the list of ranges: the pages of each */
-bool collided[FAULTS];
+bool collided[FAULTS], committed[FAULTS];
 #ifdef OWN_TABLES
 /* range[] is begun_start and begun_end; these are start and end, which the driver writes. */
 byte part[FAULTS];
@@ -317,19 +335,21 @@ byte storms = (WHO0 != NOBODY) + (WHO1 != NOBODY);
 hidden byte no_entry_survives, no_stale_commit, refusal_changes_nothing, not_touched_when_freed;
 hidden byte released_once, release_comes, mm_is_alive;
 hidden byte device_within_table, device_is_told, no_call_after_release, no_freed_folio;
-hidden byte blocks_are_whole, only_named_is_cancelled;
+hidden byte blocks_are_whole, only_named_is_cancelled, no_use_after_free;
 
 #define touch()		assert(not_touched_when_freed || !freed)
 #define touch_mm()	assert(mm_is_alive || mm_users)
 
 inline check_gone(p)
 {
-	assert(no_entry_survives || (!mpt[p] && !dev[p]))
+	assert(no_entry_survives || (!mpt[p] && !dev[p]));
+	assert(no_use_after_free || !in_use[p])
 }
 
 inline check_read_only(p)
 {
-	assert(no_entry_survives || !((mpt[p] | dev[p]) & WRITE))
+	assert(no_entry_survives || !((mpt[p] | dev[p]) & WRITE));
+	assert(no_use_after_free || !(in_use[p] & WRITE))
 }
 
 /* Whenever mirror->lock is no longer held for writing: what the device has the table has, too. */
@@ -479,11 +499,37 @@ inline mmu_interval_wait_active(f, set)
 	((has(set, 0) && mpt[0] & WRITE) || (has(set, 1) && mpt[1] & WRITE))
 #define hmm_pt_occupied(set)	((has(set, 0) && mpt[0]) || (has(set, 1) && mpt[1]))
 
+/* Does an event take away anything of the set? */
+#define hmm_pt_has(set, event)	\
+	(((event) == PROTECT && hmm_pt_writable(set)) || \
+	 ((event) != PROTECT && hmm_pt_occupied(set)))
+
+/* One step, because it is done under change_lock */
+#if defined(MUTATE_QUICK_WITHOUT_CHANGE) || defined(MUTATE_QUICK_IN_TWO_STEPS)
+#define hmm_pt_has_none(set, event)	(!hmm_pt_has(set, event))
+#else
+#define hmm_pt_has_none(set, event)	(!(changing & (set)) && !hmm_pt_has(set, event))
+#endif
+
+inline hmm_pt_begin_change(set)
+{
+	changing = set
+}
+
+/* Until then the change uses the pages: it marks them dirty, and undoes DMA mappings. */
+inline hmm_pt_end_change()
+{
+	in_use[0] = 0;
+	in_use[1] = 0;
+	changing = NOTHING
+}
+
 /* hmm_pt_clear(), or hmm_pt_write_protect() */
 inline hmm_pt_drop_range(set, event)
 {
 	for (p : 0 .. PAGES - 1) {
-		mpt[p] = (has(set, p) -> (event == PROTECT -> mpt[p] & ~WRITE : 0) : mpt[p])
+		in_use[p] = (has(set, p) -> (event == PROTECT -> mpt[p] & WRITE : mpt[p]) : 0);
+		mpt[p] = mpt[p] & ~in_use[p]
 	}
 	block = block && (event == PROTECT || !((set) & BOTH))
 }
@@ -539,21 +585,43 @@ inline hmm_pt_publish(f)
 #define begun(f)	range[f]
 #endif
 
+#define hits(f, set, event)	((begun(f) & (set)) && !hmm_range_invalidates(f, set) && \
+				 !hmm_range_takes(f, event))
+
+/* In the code it returns any_committed(). Both are one step, under range_lock. */
 inline hmm_mirror_collide(set, event)
 {
+#ifndef MUTATE_NO_COLLISION
 	for (j : 0 .. FAULTS - 1) {
-		collided[j] = collided[j] || ((begun(j) & (set)) &&
-					      !hmm_range_invalidates(j, set) &&
-					      !hmm_range_takes(j, event))
+#ifdef MUTATE_COLLISION_ENDS_COMMIT
+		committed[j] = committed[j] && !hits(j, set, event);
+#endif
+		collided[j] = collided[j] || hits(j, set, event)
 	}
+#else
+	skip
+#endif
 }
+
+#if defined(MUTATE_QUICK_WITHOUT_COMMITTED)
+#define any_committed(set, event)	false
+#elif FAULTS == 1
+#define any_committed(set, event)	(committed[0] && hits(0, set, event))
+#else
+#define any_committed(set, event)	((committed[0] && hits(0, set, event)) || \
+					 (committed[1] && hits(1, set, event)))
+#endif
 
 #ifdef OWN_TABLES
 #define hmm_mirror_concerned(set, event)	true
+#ifdef MUTATE_QUICK_WITH_OWN_TABLES
+#define hmm_mirror_unconcerned(set, event)	true
 #else
-#define hmm_mirror_concerned(set, event)	\
-	(((event) == PROTECT && hmm_pt_writable(set)) || \
-	 ((event) != PROTECT && hmm_pt_occupied(set)))
+#define hmm_mirror_unconcerned(set, event)	false
+#endif
+#else
+#define hmm_mirror_concerned(set, event)	hmm_pt_has(set, event)
+#define hmm_mirror_unconcerned(set, event)	hmm_pt_has_none(set, event)
 #endif
 
 /* What a driver does for an invalidation */
@@ -572,23 +640,21 @@ inline hmm_mirror_sync(set, event)
 #endif
 
 /*
- * mirror->lock is held for writing all the time, so that it is one step of who takes it. (Ranges
- * can begin meanwhile, but see nothing before the lock is free.)
+ * With mirror->lock held for writing. The announcement, the call of the driver and the removal of
+ * entries are one step: a callback without the lock waits for it as long as there are entries, and
+ * when the change is announced. The caller calls hmm_pt_end_change() as another step.
  */
-inline hmm_mirror_invalidate(set, event, may_block)
+inline hmm_mirror_take_away(set, event, may_block)
 {
-#ifdef MUTATE_EMPTY_BEFORE_COLLISION
-	if
-	:: hmm_mirror_concerned(set, event) -> hmm_mirror_collide(set, event)
-	:: else
-	fi;
-#elif !defined(MUTATE_NO_COLLISION)
-	hmm_mirror_collide(set, event);
-#endif
 	if
 	:: hmm_mirror_concerned(set, event) ->
 		wide = hmm_pt_widen(set);
 		told = driver_widen(set);
+#ifdef MUTATE_CHANGE_NOT_WIDENED
+		hmm_pt_begin_change(set);
+#else
+		hmm_pt_begin_change(wide);
+#endif
 #ifdef MUTATE_CLEAR_BEFORE_DRIVER
 		hmm_pt_drop_range(wide, event);
 #endif
@@ -602,43 +668,94 @@ inline hmm_mirror_invalidate(set, event, may_block)
 		told = 0
 	:: else
 	fi;
-	p = 0;
+	p = 0
+}
+
+inline hmm_mirror_invalidate(set, event, may_block)
+{
+	hmm_mirror_collide(set, event);
+	hmm_mirror_take_away(set, event, may_block);
 	j = 0
 }
 
-inline hmm_window_invalidate(w, set, event)
-{
-	atomic {
-		touch();
-		if
-		:: blockable -> down_write()
-		:: !blockable && lock_free -> lock_write = true
-		/* Somebody has it now, or for what is one step here. */
-#ifndef MUTATE_TRYLOCK_SUCCEEDS
-		:: !blockable -> refused = true
+#ifdef MUTATE_QUICK_BEFORE_COLLIDE
+#define is_quick(event)	(!must_lock)
 #else
-		:: !blockable -> skipped = true
+#define is_quick(event)	(!must_lock && hmm_mirror_unconcerned(hit, event))
 #endif
-		fi;
-		if
-		:: !refused && !skipped ->
+
+/* Without mirror->lock. If a range is committed, the callback has to take it in any case. */
+inline hmm_window_collide(w, set, event)
+{
+	touch();
+	hit = set & pages_of(w);
+#if defined(MUTATE_EMPTY_BEFORE_COLLISION)
+	if
+	:: hmm_mirror_unconcerned(hit, event)
+	:: else ->
+		must_lock = any_committed(hit, event);
+		hmm_mirror_collide(hit, event)
+	fi;
+#elif defined(MUTATE_QUICK_BEFORE_COLLIDE)
+	must_lock = !hmm_mirror_unconcerned(hit, event);
+#else
+	must_lock = any_committed(hit, event);
+	hmm_mirror_collide(hit, event);
+#endif
+	j = 0
+}
+
+/*
+ * The look without the lock and the attempt to take the lock are one step. Whatever comes between
+ * them could as well come before the look. If the callback needs no lock then, it would change
+ * nothing with the lock, either.
+ */
+inline hmm_window_invalidate(event)
+{
+#if defined(MUTATE_QUICK_BEFORE_COLLIDE)
+	d_step {
+		must_lock = must_lock || any_committed(hit, event);
+		hmm_mirror_collide(hit, event);
+		j = 0
+	}
+#elif defined(MUTATE_QUICK_IN_TWO_STEPS)
+	must_lock = must_lock || (changing & hit);
+#endif
+	if
+	:: atomic { is_quick(event) -> touch(); hit = 0 }
+	/* Another task has the lock, or has it for what is one step here. */
+	:: atomic { !is_quick(event) && !blockable ->
 			touch();
-			same_seq[w] = true;		/* mmu_interval_set_seq() */
+#ifndef MUTATE_TRYLOCK_SUCCEEDS
+			refused = true;
+#endif
+			hit = 0;
+			must_lock = false
+		}
+	:: atomic { !is_quick(event) && (blockable || lock_free) ->
+			if
+			:: blockable -> down_write()
+			:: else -> lock_write = true
+			fi;
+			touch();
 			was = mpt[0] | (mpt[1] << 4);
-			hit = set & pages_of(w);
 			if
 			:: dead
-			:: else -> hmm_mirror_invalidate(hit, event, blockable)
+			:: else -> hmm_mirror_take_away(hit, event, blockable)
 			fi;
 			assert(refusal_changes_nothing || !refused ||
 			       was == (mpt[0] | (mpt[1] << 4)));
 			was = 0;
 			hit = 0;
+			must_lock = false
+		}
+		d_step {
+			touch();
+			hmm_pt_end_change();
 			check_within();
 			lock_write = false
-		:: else -> skipped = false
-		fi
-	}
+		}
+	fi
 }
 
 /* ---------------------------------------------------------------- mm/hmm_cancel.c */
@@ -773,6 +890,7 @@ inline hmm_mirror_kill()
 				fi;
 				w++
 			}
+			hmm_pt_end_change()
 		:: else -> break
 		od;
 		w = 0;
@@ -790,19 +908,19 @@ inline hmm_mirror_kill()
 
 /* ------------------------------------------------------------------ who invalidates */
 
+#define in_tree_at(w, set)	(in_tree[w] && (pages_of(w) & (set)))
+
 /* What __mmu_notifier_invalidate_range_start() does; see mm/mmu_notifier.c for the names. */
 inline mn_itree_invalidate(slot, set, event)
 {
 	atomic { mn_itree_inv_start_range(slot, set); w = 0 }
 	do
-	:: atomic {
-		found && !refused && w < WINDOWS ->
-		if
-		:: in_tree[w] && (pages_of(w) & set) -> hmm_window_invalidate(w, set, event)
-		:: else
-		fi;
-		w++
-	}
+	:: d_step { found && !refused && w < WINDOWS && !in_tree_at(w, set) -> w++ }
+	:: d_step { found && !refused && w < WINDOWS && in_tree_at(w, set) ->
+			hmm_window_collide(w, set, event);
+			w++
+		}
+		hmm_window_invalidate(event)
 	:: found && !refused && w == SENTINEL ->
 #ifdef LIFE
 		if
@@ -893,7 +1011,7 @@ inline change(q, event)
 proctype invalidator(byte who, slot)
 {
 	byte me = NO_FAULT, set, event, inner, w, hit, wide, told, was, p, j;
-	bool blockable = true, found, refused, skipped, was_dead;
+	bool blockable = true, found, refused, must_lock, was_dead;
 
 again:
 	atomic {
@@ -1058,8 +1176,9 @@ inline list_add_range(f, set)
 		read_pages[f] = NOTHING;
 #endif
 #ifndef MUTATE_RESET_AFTER_WAIT
-		collided[f] = false
+		collided[f] = false;
 #endif
+		committed[f] = false
 	}
 }
 
@@ -1084,6 +1203,7 @@ inline hmm_range_end_alive(f)
 		touch();
 		range[f] = NOTHING;
 		collided[f] = false;
+		committed[f] = false;
 		seen(f, 0) = 0;
 		seen(f, 1) = 0
 	}
@@ -1129,6 +1249,14 @@ inline hmm_range_renew(f, set)
 #define hmm_range_retry(f)	(collided[f] || seen_dead)
 #endif
 
+/* What hmm_range_retry() also does when it returns false: one step, under range_lock */
+#define hmm_range_commit(f)	committed[f] = true
+#ifndef MUTATE_READER_WITHOUT_COMMIT
+#define hmm_range_commit_reader(f)	hmm_range_commit(f)
+#else
+#define hmm_range_commit_reader(f)	skip
+#endif
+
 /* --------------------------------------------------------------------- mm/hmm_fault.c */
 
 inline hmm_fault_remember_write(f)
@@ -1160,7 +1288,7 @@ inline hmm_fault_begin(f)
 			:: fits -> hmm_fault_remember_write(f)
 			:: else
 			fi;
-			lock_read = false
+			lock_read--
 		} }
 		if
 		:: fits -> break
@@ -1479,14 +1607,22 @@ inline hmm_fault_make_entries(f)
 		stage = (seen(f, 0) -> 1 : 0) | (seen(f, 1) -> 2 : 0);
 		keep = 0;
 		if
-		:: seen_dead -> ret = FAILED
+		:: seen_dead -> ret = FAILED; lock_read--
 #ifndef MUTATE_FOLIO_WITHOUT_CHECK
-		:: !seen_dead && hmm_range_retry(f) -> ret = AGAIN
+		:: !seen_dead && hmm_range_retry(f) -> ret = AGAIN; lock_read--
 #endif
-		:: else -> assert(no_freed_folio || !((seen(f, 0) | seen(f, 1)) & STALE))
-		fi;
-		lock_read = false
+		:: else -> hmm_range_commit_reader(f)
+		fi
 	} }
+	if
+	:: ret
+	:: else ->
+		d_step {
+			touch();
+			assert(no_freed_folio || !((seen(f, 0) | seen(f, 1)) & STALE));
+			lock_read--
+		}
+	fi
 }
 
 /* Others may have published the same meanwhile, and been told so: it is taken from them, too. */
@@ -1525,14 +1661,9 @@ inline hmm_fault_take_back(f, set)
 inline hmm_fault_publish(f)
 {
 	if
-	:: seen_dead -> ret = FAILED
-	:: !seen_dead && hmm_range_retry(f) -> ret = AGAIN
-	:: else ->
-		if
-		:: cuts_block -> ret = AGAIN; hmm_fault_take_back(f, BOTH)
-		:: !cuts_block && hmm_fault_loses_write(f) -> ret = AGAIN
-		:: else -> hmm_pt_publish(f)
-		fi
+	:: cuts_block -> ret = AGAIN; hmm_fault_take_back(f, BOTH)
+	:: !cuts_block && hmm_fault_loses_write(f) -> ret = AGAIN
+	:: else -> hmm_pt_publish(f)
 	fi
 }
 
@@ -1557,7 +1688,18 @@ inline hmm_fault_sync(f)
 #endif
 		fi;
 		check_within();
-		lock_read = false
+		lock_read--
+	}
+}
+
+/* After a change, if something was taken back */
+inline hmm_fault_unlock(f)
+{
+	d_step {
+		touch();
+		hmm_pt_end_change();
+		check_within();
+		lock_write = false
 	}
 }
 
@@ -1565,32 +1707,40 @@ inline hmm_fault_commit_stage(f)
 {
 	atomic { down_write(); d_step {
 		touch();
-		hmm_fault_publish(f);
-		check_within();
-		lock_write = false;
 		if
-		:: !ret -> lock_read = true; telling++		/* downgrade_write() */
-		:: else
+		:: seen_dead -> ret = FAILED; lock_write = false
+		:: !seen_dead && hmm_range_retry(f) -> ret = AGAIN; lock_write = false
+		:: else -> hmm_range_commit(f)
 		fi
 	} }
 	if
 	:: ret
 	:: else ->
-		hmm_fault_sync(f);
-		atomic {
+		d_step {
+			hmm_fault_publish(f);
 			if
-			:: !ret
-			:: else ->
-				down_write();
-				d_step {
-					touch();
-					hmm_fault_take_back(f, stage);
-					check_within();
-					lock_write = false
-				}
-			fi;
-			telling--
+			:: ret
+			:: else ->		/* downgrade_write() */
+				check_within();
+				lock_write = false;
+				lock_read++;
+				telling++
+			fi
 		}
+		if
+		:: ret -> hmm_fault_unlock(f)
+		:: else ->
+			hmm_fault_sync(f);
+			if
+			:: !ret -> telling--
+			:: else ->
+				atomic { down_write(); d_step {
+					touch();
+					hmm_fault_take_back(f, stage)
+				} }
+				atomic { hmm_fault_unlock(f); telling-- }
+			fi
+		fi
 	fi
 }
 
@@ -1670,8 +1820,11 @@ inline hmm_exclusive_take(f, q)
 {
 	atomic { down_read(); d_step {
 		touch();
-		ret = (hmm_range_retry(f) -> AGAIN : 0);
-		lock_read = false
+		if
+		:: hmm_range_retry(f) -> ret = AGAIN
+		:: else -> hmm_range_commit_reader(f)
+		fi;
+		lock_read--
 	} }
 	if
 	:: ret
@@ -1725,10 +1878,9 @@ inline hmm_fault_try(f)
 			hmm_fault_take_back(f, set);
 #endif
 			set = 0;
-			check_within();
-			lock_write = false;
 			ret = AGAIN
 		} }
+		hmm_fault_unlock(f)
 	:: !ret && failed && served_all_before(f) && !seen(f, first_page) -> ret = FAILED
 	:: else ->
 #ifdef TAKES
@@ -1805,7 +1957,7 @@ inline hmm_fault_look(f, q)
 			:: seen(f, q) -> hmm_fault_remember_write(f)
 			:: else
 			fi;
-			lock_read = false
+			lock_read--
 		} }
 		if
 		:: seen(f, q) -> hmm_fault_make_entries(f)
@@ -1861,27 +2013,32 @@ inline hmm_fault_is_alone(f, q)
 	atomic { down_read(); d_step {
 		touch();
 		if
-		:: !held[f]
+		:: !held[f] -> lock_read--
 #ifndef MUTATE_ALONE_WITHOUT_CHECK
-		:: held[f] && hmm_range_retry(f)
+		:: held[f] && hmm_range_retry(f) -> lock_read--
 #endif
-		:: else ->
+		:: else -> hmm_range_commit_reader(f); is_alone = true
+		fi
+	} }
+	if
+	:: !is_alone
+	:: else ->
+		d_step {
+			touch();
 			assert(no_freed_folio || !(seen(f, q) & STALE));
 #ifndef MUTATE_OTHER_FOLIO_IS_ALONE
-			is_alone = (held[f] >= SAME)
-#else
-			is_alone = true
+			is_alone = (held[f] >= SAME);
 #endif
-		fi;
 #ifndef MUTATE_COMMITS_OTHER_ENTRY
-		ready = (is_alone && prepared[f] && prepared[f] == seen(f, q));
+			ready = (is_alone && prepared[f] && prepared[f] == seen(f, q));
 #else
-		ready = (is_alone && prepared[f]);
+			ready = (is_alone && prepared[f]);
 #endif
-		lock_read = false;
-		/* The folio is, or is taken for, one that is locked: nothing more is assumed. */
-		folio_next[q] = folio_next[q] && !is_alone
-	} }
+			lock_read--;
+			/* The folio is, or is taken for, locked: nothing more is assumed. */
+			folio_next[q] = folio_next[q] && !is_alone
+		}
+	fi
 }
 
 inline hmm_fault_keep(f, q)
@@ -1890,16 +2047,26 @@ inline hmm_fault_keep(f, q)
 		touch();
 		if
 #ifndef MUTATE_KEEP_WITHOUT_CHECK
-		:: hmm_range_retry(f)
+		:: hmm_range_retry(f) ->
+			lock_read--;
+			folio_next[q] = false;
+			ret = AGAIN
 #endif
-		:: else ->
-			assert(no_freed_folio || !(seen(f, q) & STALE));
-			held[f] = SAME
-		fi;
-		lock_read = false;
-		folio_next[q] = false;
-		ret = AGAIN
+		:: else -> hmm_range_commit_reader(f)
+		fi
 	} }
+	if
+	:: ret
+	:: else ->
+		d_step {
+			touch();
+			assert(no_freed_folio || !(seen(f, q) & STALE));
+			held[f] = SAME;
+			lock_read--;
+			folio_next[q] = false;
+			ret = AGAIN
+		}
+	fi
 }
 
 /* Of the folio that is held, even if the page has been unmapped meanwhile */
@@ -2167,7 +2334,7 @@ proctype hmm_mirror_fault(byte f, piece; bool write)
 #endif
 #if defined(SELF) || defined(TAKES)
 	byte w, hit, was, own;
-	bool blockable = true, found, skipped;
+	bool blockable = true, found, must_lock;
 #endif
 
 #ifdef LIFE
@@ -2307,7 +2474,10 @@ inline own_tables_walk(f)
 	walks = 0
 }
 
-/* The table of the driver is both mpt[] and dev[]. */
+/*
+ * The table of the driver is both mpt[] and dev[]. hmm_range_retry() and what follows are one step:
+ * every callback takes mirror->lock, whether a range is committed or not.
+ */
 inline own_tables_commit(f)
 {
 	atomic { down_write(); d_step {
@@ -2386,7 +2556,7 @@ proctype own_tables(byte f; bool write)
 	byte me = f, piece = BOTH, set, stage, wide, told, ret, j, p, at, walks;
 	bool refused, tried;
 	byte w, hit, was, own;
-	bool blockable = true, found, skipped, was_dead;
+	bool blockable = true, found, must_lock, was_dead;
 
 #ifdef LIFE
 end_without_mirror:
@@ -2479,7 +2649,7 @@ failed:
 proctype exit_mm()
 {
 	byte me = NO_FAULT, w, hit, wide, told, was, p, j;
-	bool blockable = true, found, refused, skipped, was_dead;
+	bool blockable = true, found, refused, must_lock, was_dead;
 
 	/* mmput() */
 	mm_users--;

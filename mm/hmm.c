@@ -79,8 +79,11 @@
 /* Pages for which the loops that do least are unrolled */
 #define HMM_RANGE_UNROLL	32
 
-/* So many pages are walked at once if some of them have sticky flags. */
-#define HMM_RANGE_STICKY_PAGES	512
+/* Pages whose input is searched for sticky flags before they are walked */
+#define HMM_RANGE_SEARCH_PAGES	BIT(18)
+
+/* Pages that are walked in one step if there are sticky flags */
+#define HMM_RANGE_STICKY_PAGES	512UL
 
 /* A fault that would not help, for memory that no device may have */
 #define HMM_PFN_REFUSED		(HMM_PFN_ERROR | HMM_PFN_SPECIAL)
@@ -1092,7 +1095,7 @@ static int hmm_range_resolve_pte(struct hmm_range_walk *walk, pmd_t *pmdp,
 	return hmm_range_handle_fault(walk, *addr);
 }
 
-/* Is the page of this process alone? As for wp_can_reuse_anon_folio(), which see. */
+/* Has only this entry the page? The same rule as in wp_can_reuse_anon_folio() */
 static bool hmm_range_may_reuse(struct vm_area_struct *vma, struct page *page)
 {
 	struct folio *folio = page_folio(page);
@@ -1489,18 +1492,30 @@ static noinline int hmm_range_walk_sticky(struct hmm_range_walk *walk, unsigned 
 	return ret;
 }
 
+/* The end of so many pages from @addr on, or @end if that comes first */
+static unsigned long hmm_range_step(unsigned long addr, unsigned long end, unsigned long pages)
+{
+	return addr + min(end - addr, pages << PAGE_SHIFT);
+}
+
 static int hmm_range_walk_all(struct hmm_range_walk *walk)
 {
 	const struct hmm_range *range = walk->range;
-	unsigned long addr = range->start;
+	unsigned long addr = range->start, end;
 	int ret = 0;
 
-	if (likely(!hmm_range_has_sticky(range->hmm_pfns, (range->end - addr) >> PAGE_SHIFT)))
-		return hmm_range_walk_vmas(walk, &addr, range->end);
-	while (!ret && addr < range->end)
-		ret = hmm_range_walk_sticky(walk, &addr,
-					    min(range->end, addr + HMM_RANGE_STICKY_PAGES *
-							    PAGE_SIZE));
+	while (!ret && addr < range->end) {
+		end = hmm_range_step(addr, range->end, HMM_RANGE_SEARCH_PAGES);
+		if (likely(!hmm_range_has_sticky(hmm_range_slot(walk, addr),
+						 (end - addr) >> PAGE_SHIFT))) {
+			ret = hmm_range_walk_vmas(walk, &addr, end);
+			continue;
+		}
+		while (!ret && addr < end)
+			ret = hmm_range_walk_sticky(walk, &addr,
+						    hmm_range_step(addr, end,
+								   HMM_RANGE_STICKY_PAGES));
+	}
 	return ret;
 }
 

@@ -86,6 +86,12 @@ int hmm_dma_check(struct device *dev)
 	return 0;
 }
 
+/* The last address that a device reaches without an IOMMU */
+static u64 hmm_dma_limit(struct device *dev)
+{
+	return min_not_zero(*dev->dma_mask, dev->bus_dma_limit);
+}
+
 /**
  * hmm_dma_reaches_all() - is all memory within the DMA mask of a device, and of its bus?
  * @dev: device that hmm_dma_check() returns 0 for
@@ -95,8 +101,7 @@ int hmm_dma_check(struct device *dev)
  */
 bool hmm_dma_reaches_all(struct device *dev)
 {
-	return !hmm_dma_is_direct(dev) ||
-	       dma_get_required_mask(dev) <= min_not_zero(*dev->dma_mask, dev->bus_dma_limit);
+	return !hmm_dma_is_direct(dev) || dma_get_required_mask(dev) <= hmm_dma_limit(dev);
 }
 
 /**
@@ -109,8 +114,7 @@ void hmm_dma_warn(struct device *dev)
 {
 	if (!hmm_dma_reaches_all(dev))
 		dev_warn_once(dev, "mirrors memory up to %#llx only: no IOMMU, and memory up to %#llx\n",
-			      min_not_zero(*dev->dma_mask, dev->bus_dma_limit),
-			      dma_get_required_mask(dev));
+			      hmm_dma_limit(dev), dma_get_required_mask(dev));
 }
 
 static enum dma_data_direction hmm_dma_direction(bool write)

@@ -22,7 +22,8 @@
  *
  *	idle -> begun		hmm_range_begin(): in the list of the mirror
  *	begun -> collided	an invalidation that overlaps it reached its window
- *	begun -> committed	hmm_range_retry() said no, under the lock of the mirror
+ *	begun -> committed	hmm_range_retry() said no, under the lock of the mirror; it
+ *				may still collide, and stays committed
  *	any -> idle		hmm_range_end()
  *
  * An invalidation that comes after the beginning finds the range:
@@ -281,8 +282,8 @@ static bool hmm_mirror_concerned(struct hmm_mirror *mirror, const struct hmm_upd
 }
 
 /*
- * The same without mirror->lock, after ranges in flight have collided: is there surely
- * nothing to take away? Who has that lock may wait for a device, for long.
+ * The same without mirror->lock, after ranges in flight have collided: is there certainly
+ * nothing to take away? The holder of that lock may wait for a device, for long.
  */
 static bool hmm_mirror_unconcerned(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
@@ -321,27 +322,28 @@ static bool hmm_mirror_sync(struct hmm_mirror *mirror, const struct hmm_update *
 }
 
 /*
- * What does the update hit? Let accesses of that end, which only who may block waits for;
- * meanwhile the lock is dropped, and everything may change.
+ * Widen the update to the blocks that it hits, and wait until no access of these is under way.
+ * The lock is dropped for the wait, and everything may change: then begin again with the range
+ * that was asked for.
  *
- * Return: whether there is anything; if not, *@refused says whether that is not known.
+ * Return: 1 if something is hit, 0 if nothing is, -EAGAIN if it must not wait.
  */
-static bool hmm_mirror_settle(struct hmm_mirror *mirror, struct hmm_update *update,
-			      bool *refused)
+static int hmm_mirror_settle(struct hmm_mirror *mirror, struct hmm_update *update)
 {
+	const unsigned long start = update->start, end = update->end;
 	bool write = hmm_update_protects(update);
 
-	*refused = false;
 	while (!mirror->dead && hmm_mirror_concerned(mirror, update)) {
 		hmm_pt_widen(&mirror->pt, &update->start, &update->end);
 		if (!hmm_access_is_under_way(mirror, update->start, update->end - 1, write))
-			return true;
-		*refused = !update->blockable;
-		if (*refused)
-			break;
+			return 1;
+		if (!update->blockable)
+			return -EAGAIN;
 		hmm_access_wait(mirror, update->start, update->end - 1, write);
+		update->start = start;
+		update->end = end;
 	}
-	return false;
+	return 0;
 }
 
 /*
@@ -353,12 +355,14 @@ static bool hmm_mirror_settle(struct hmm_mirror *mirror, struct hmm_update *upda
 static bool hmm_mirror_take_away(struct hmm_mirror *mirror, struct hmm_update *update)
 {
 	bool done;
+	int ret;
 
 	lockdep_assert_held_write(&mirror->lock);
 
-	if (!hmm_mirror_settle(mirror, update, &done)) {
-		hmm_mirror_count(mirror, done ? HMM_COUNT_REFUSED : HMM_COUNT_SKIPPED, 1);
-		return !done;
+	ret = hmm_mirror_settle(mirror, update);
+	if (ret <= 0) {
+		hmm_mirror_count(mirror, ret ? HMM_COUNT_REFUSED : HMM_COUNT_SKIPPED, 1);
+		return !ret;
 	}
 	hmm_pt_begin_change(&mirror->pt, update->start, update->end - 1);
 	done = hmm_mirror_sync(mirror, update);
@@ -393,7 +397,7 @@ static bool hmm_window_invalidate(struct mmu_interval_notifier *notifier,
 	};
 	bool done = true, committed;
 
-	/* Nobody asks for the sequence of a window: ranges are what collides. */
+	/* The sequence of a window is never read: it is ranges that collide. */
 	update.event = hmm_mirror_event(mirror, range, update.start, update.end);
 	committed = hmm_mirror_collide(mirror, update.start, update.end,
 				       hmm_mirror_taker(mirror, range));
@@ -482,8 +486,8 @@ static void hmm_window_put(struct hmm_mirror *mirror, unsigned long index)
  * who need it for theirs are kept out. Left are CPU faults that copy pages with only the
  * lock of their VMA, and the reverse mapping: for as long as several of these overlap
  * without a gap, the wait, the only one of this kind, goes on. An invalidation that waits for
- * an access under way takes as long as that. Nobody who invalidates waits for mmap_lock in the
- * middle.
+ * an access under way takes as long as that. No invalidation takes mmap_lock while it is under
+ * way.
  */
 static int hmm_window_subscribe(struct hmm_window *window, unsigned long start)
 {

@@ -39,9 +39,9 @@
  * - held for reading: nothing changes but HMM_PTE_DIRTY, which any number of
  *   threads may set at once in entries that have HMM_PTE_WRITE.
  *
- * hmm_pt_has_none() looks without it, under change_lock. Who takes entries away, or tables,
- * announces that before, and says when it is done, so that nobody looks meanwhile. A table
- * that comes is complete before it is linked.
+ * hmm_pt_has_none() looks without it, under change_lock. Whatever removes entries or tables
+ * announces the change first, and hmm_pt_has_none() does not look until it is done. A new table
+ * is complete before it is linked.
  *
  * None of this allocates or frees memory, or sleeps. What is published was staged
  * by hmm_pt_prepare() with the lock not held; tables that become empty stay until
@@ -959,9 +959,9 @@ bool hmm_pt_writable(struct hmm_pt *pt, unsigned long start, unsigned long end)
  * @start: first address, page aligned
  * @last: last address
  *
- * hmm_pt_has_none() says nothing about the range until hmm_pt_end_change(). So whoever finds no
- * entry can rely on it that DMA mappings are undone, pages marked dirty, and all of that seen by
- * this CPU; and no table goes while it is looked into.
+ * Until hmm_pt_end_change(), hmm_pt_has_none() does not look into the range. So a caller that
+ * finds no entry there knows that DMA mappings are undone and pages are marked dirty, and this
+ * CPU sees that; and no table is freed while it is read.
  *
  * Context: Under pt->lock, held for writing until hmm_pt_end_change(). Does not sleep.
  */
@@ -990,14 +990,14 @@ void hmm_pt_end_change(struct hmm_pt *pt)
 }
 
 /**
- * hmm_pt_has_none() - is surely nothing of a range mirrored?
+ * hmm_pt_has_none() - is certainly nothing of a range mirrored?
  * @pt: mirror page table
  * @start: first address, page aligned
  * @end: end address, exclusive, page aligned
  * @write: only entries with %HMM_PTE_WRITE count
  *
- * It is for whoever must not wait for pt->lock. What hmm_pt_publish() is about to bring into
- * the range, the caller has to know: that is not announced here.
+ * For callers that must not wait for pt->lock. Entries that hmm_pt_publish() is about to add
+ * are not announced here: the caller must know of them.
  *
  * Context: With pt->lock held or not. Does not sleep.
  * Return: true if there is no such entry, and the use of those that were there is over.
@@ -1496,7 +1496,7 @@ static unsigned long hmm_pt_publish_below(const struct hmm_pt *pt, struct hmm_pt
 	}
 	if (pt->dma_dev && old)
 		hmm_pt_put_map(&op, part, slot, addr, 0);
-	/* hmm_pt_has_none() looks into it for what is beside, without the lock. */
+	/* hmm_pt_has_none() may read it without the lock, for other addresses. */
 	smp_store_release(&part->slots[slot], page_to_pfn(below));
 	return hmm_pt_holds(part->slots[slot]);
 }

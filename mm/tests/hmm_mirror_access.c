@@ -14,8 +14,6 @@
 #include "hmm_pt_test.h"
 #include "hmm_range_states.h"
 
-#define AT(addr, page)		((addr) + (page) * PAGE_SIZE)
-
 static long begin(struct hmm_fake *fake, struct hmm_access *access, unsigned long addr,
 		  unsigned long npages, unsigned int flags)
 {
@@ -28,7 +26,24 @@ static long try(struct hmm_fake *fake, struct hmm_access *access, unsigned long 
 	return hmm_access_try(access, &fake->mirror, addr, AT(addr, npages), flags);
 }
 
-/* hmm_access_begin() in a thread of its own */
+/* Let a thread of its own make a call, of which everything but @done and @task is set. */
+static void call_start(struct hmm_fake_call *call, int (*thread)(void *))
+{
+	init_completion(&call->done);
+	call->task = kthread_create(thread, call, "hmm_call");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(call->fake->test, call->task);
+	get_task_struct(call->task);
+	wake_up_process(call->task);
+}
+
+static long call_ends(struct hmm_fake_call *call)
+{
+	KUNIT_EXPECT_TRUE(call->fake->test,
+			  wait_for_completion_timeout(&call->done, HMM_FAKE_STUCK));
+	put_task_struct(call->task);
+	return call->ret;
+}
+
 struct begun {
 	struct hmm_fake_call call;
 	struct hmm_access access;
@@ -36,8 +51,8 @@ struct begun {
 
 static int begin_thread(void *arg)
 {
-	struct begun *begun = arg;
-	struct hmm_fake_call *call = &begun->call;
+	struct hmm_fake_call *call = arg;
+	struct begun *begun = container_of(call, struct begun, call);
 
 	call->ret = hmm_access_begin(&begun->access, &call->fake->mirror, call->start, call->end,
 				     call->flags, call->job);
@@ -46,29 +61,16 @@ static int begin_thread(void *arg)
 }
 
 static struct begun *begin_elsewhere(struct hmm_fake *fake, unsigned long addr,
-				     unsigned long npages, unsigned int flags,
-				     struct hmm_job *job)
+				     unsigned long npages, unsigned int flags)
 {
 	struct begun *begun = kunit_kzalloc(fake->test, sizeof(*begun), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(fake->test, begun);
 	begun->call = (struct hmm_fake_call){
-		.fake = fake, .start = addr, .end = AT(addr, npages), .flags = flags, .job = job,
+		.fake = fake, .start = addr, .end = AT(addr, npages), .flags = flags,
 	};
-	init_completion(&begun->call.done);
-	begun->call.task = kthread_create(begin_thread, begun, "hmm_begin");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(fake->test, begun->call.task);
-	get_task_struct(begun->call.task);
-	wake_up_process(begun->call.task);
+	call_start(&begun->call, begin_thread);
 	return begun;
-}
-
-static long begun_ends(struct begun *begun)
-{
-	KUNIT_EXPECT_TRUE(begun->call.fake->test,
-			  wait_for_completion_timeout(&begun->call.done, HMM_FAKE_STUCK));
-	put_task_struct(begun->call.task);
-	return begun->call.ret;
 }
 
 /* What is not mirrored becomes so, and is dirty if it is to be written. */
@@ -145,7 +147,7 @@ static void errors(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ESRCH, try(fake, &access, addr, 1, HMM_FAULT_READ));
 }
 
-/* Whoever takes away what is accessed waits, or is refused. Nobody else does. */
+/* An invalidation of what is accessed waits, or is refused. No other one does. */
 static void holds(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -192,7 +194,7 @@ static void holds_block(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
 }
 
-/* Nothing begins while somebody waits to take the page away, so that he gets it. */
+/* No access begins where an invalidation waits, so that the wait ends. */
 static void behind_barrier(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -208,12 +210,12 @@ static void behind_barrier(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
 	KUNIT_EXPECT_EQ(test, 0, try(fake, &second, AT(addr, 4), 1, HMM_FAULT_READ));
 	KUNIT_EXPECT_EQ(test, 0, try(fake, &second, AT(addr, 7), 4, HMM_FAULT_READ));
-	/* Up to where it waits for, and behind */
+	/* Before and after the range of the invalidation */
 	KUNIT_EXPECT_EQ(test, 4, try(fake, &second, addr, 16, HMM_FAULT_READ));
 	hmm_access_end(&second);
 	KUNIT_EXPECT_EQ(test, 8, try(fake, &second, AT(addr, 8), 8, HMM_FAULT_READ));
 	hmm_access_end(&second);
-	begun = begin_elsewhere(fake, AT(addr, 5), 2, HMM_FAULT_READ, NULL);
+	begun = begin_elsewhere(fake, AT(addr, 5), 2, HMM_FAULT_READ);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(&begun->call));
 	/* The barrier stays until the lock is free, and then both go on. */
 	down_read(&fake->mirror.lock);
@@ -221,7 +223,7 @@ static void behind_barrier(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(&begun->call));
 	up_read(&fake->mirror.lock);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
-	KUNIT_EXPECT_EQ(test, 2, begun_ends(begun));
+	KUNIT_EXPECT_EQ(test, 2, call_ends(&begun->call));
 	hmm_access_end(&begun->access);
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 4), AT(addr, 8));
 }
@@ -320,38 +322,19 @@ static int unregister_thread(void *arg)
 	return 0;
 }
 
-static void run_beside(struct hmm_fake_call *call, struct hmm_fake *fake, unsigned long start,
-		       unsigned long end, int (*thread)(void *))
-{
-	*call = (struct hmm_fake_call){ .fake = fake, .start = start, .end = end };
-	init_completion(&call->done);
-	call->task = kthread_create(thread, call, "hmm_beside");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(fake->test, call->task);
-	get_task_struct(call->task);
-	wake_up_process(call->task);
-}
-
-static void beside_ends(struct hmm_fake_call *call)
-{
-	KUNIT_EXPECT_TRUE(call->fake->test,
-			  wait_for_completion_timeout(&call->done, HMM_FAKE_STUCK));
-	put_task_struct(call->task);
-}
-
 static void zap_waits(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
 	struct hmm_access access;
-	struct hmm_fake_call call;
+	struct hmm_fake_call call = { .fake = fake, .start = addr, .end = AT(addr, 1) };
 
 	KUNIT_ASSERT_EQ(test, 4, begin(fake, &access, addr, 4, HMM_FAULT_WRITE));
-	run_beside(&call, fake, addr, AT(addr, 1), zap_thread);
+	call_start(&call, zap_thread);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(&call));
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_valid(fake, addr, 4));
 	hmm_access_end(&access);
-	beside_ends(&call);
-	KUNIT_EXPECT_EQ(test, 0, call.ret);
+	KUNIT_EXPECT_EQ(test, 0, call_ends(&call));
 	KUNIT_EXPECT_EQ(test, 3, hmm_fake_valid(fake, addr, 4));
 }
 
@@ -362,7 +345,7 @@ static void unregister_waits(struct kunit *test)
 	struct hmm_fake *beside = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(beside, 4);
 	struct hmm_access access, other;
-	struct hmm_fake_call call;
+	struct hmm_fake_call call = { .fake = fake };
 	struct begun *begun;
 
 	KUNIT_ASSERT_NOT_NULL(test, fake);
@@ -371,19 +354,19 @@ static void unregister_waits(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, hmm_mirror_register(&fake->mirror, current->mm));
 	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
 	KUNIT_ASSERT_EQ(test, 1, begin(fake, &access, addr, 1, HMM_FAULT_WRITE));
-	run_beside(&call, fake, 0, 0, unregister_thread);
+	call_start(&call, unregister_thread);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(&call));
 	KUNIT_EXPECT_EQ(test, 0, fake->releases);
 	KUNIT_EXPECT_EQ(test, 0, try(fake, &other, AT(addr, 2), 1, HMM_FAULT_READ));
-	begun = begin_elsewhere(fake, AT(addr, 2), 1, HMM_FAULT_READ, NULL);
-	KUNIT_EXPECT_EQ(test, -ESRCH, begun_ends(begun));
+	begun = begin_elsewhere(fake, AT(addr, 2), 1, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, -ESRCH, call_ends(&begun->call));
 	hmm_access_end(&access);
-	beside_ends(&call);
+	call_ends(&call);
 	KUNIT_EXPECT_EQ(test, 1, fake->releases);
 	KUNIT_EXPECT_EQ(test, -ESRCH, try(fake, &other, addr, 1, HMM_FAULT_READ));
 }
 
-/* Cancelled: no access is left behind, whatever the fault has done. */
+/* After -ECANCELED there is no access. */
 static void cancelled(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -562,7 +545,7 @@ static void dma_address(struct kunit *test)
 	hmm_test_write(test, addr);
 	KUNIT_ASSERT_EQ(test, 1, begin(fake, &access, addr, 1, HMM_FAULT_READ));
 	dma = hmm_pte_dma(hmm_fake_entry(fake, addr));
-	/* What is mirrored anew, beside it, or with the same address again */
+	/* Other pages are mirrored, and this one again at the same address. */
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
 	KUNIT_EXPECT_EQ(test, dma, hmm_pte_dma(hmm_fake_entry(fake, addr)));
 	call = hmm_fake_call(fake, addr, 8, HMM_FAULT_WRITE);

@@ -8,8 +8,6 @@
 #include "hmm_mirror_test.h"
 #include "hmm_pt_test.h"
 
-#define AT(addr, page)	((addr) + (page) * PAGE_SIZE)
-
 static bool retry(struct hmm_fake *fake, struct hmm_range *range)
 {
 	guard(rwsem_read)(&fake->mirror.lock);

@@ -20,8 +20,6 @@
 
 #define CANCEL_PAGES	8
 
-#define AT(addr, page)	((addr) + (page) * PAGE_SIZE)
-
 /**
  * struct cancel_uffd - memory that user space serves, which never does unless told
  * @test: test

@@ -23,7 +23,6 @@
 #include "hmm_pt_test.h"
 #include "hmm_range_states.h"
 
-#define AT(addr, page)	((addr) + (page) * PAGE_SIZE)
 #define EXCLUSIVE	(HMM_PTE_VALID | HMM_PTE_WRITE | HMM_PTE_EXCLUSIVE)
 
 static int get_lost_pfn(pte_t *ptep, unsigned long addr, void *pfn)

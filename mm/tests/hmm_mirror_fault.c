@@ -19,8 +19,6 @@
 #include "hmm_mirror_test.h"
 #include "hmm_range_states.h"
 
-#define AT(addr, page)	((addr) + (page) * PAGE_SIZE)
-
 static void bad_flags(struct kunit *test)
 {
 	static const unsigned int flags[] = {

@@ -12,8 +12,6 @@
 
 #include "hmm_mirror_test.h"
 
-#define AT(addr, page)	((addr) + (page) * PAGE_SIZE)
-
 /* 16 pages that are mirrored for writing */
 static unsigned long map_mirrored(struct hmm_fake *fake)
 {

@@ -16,8 +16,6 @@
 #include "hmm_mirror_test.h"
 #include "hmm_range_states.h"
 
-#define AT(addr, page)	((addr) + (page) * PAGE_SIZE)
-
 /* Populated, so that its window is there, and the VMA has what the lock of the mm is for */
 static unsigned long map_used(struct hmm_fake *fake, unsigned long npages)
 {

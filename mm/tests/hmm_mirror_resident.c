@@ -16,8 +16,6 @@
 #include "hmm_mirror_test.h"
 #include "hmm_range_states.h"
 
-#define AT(addr, page)		((addr) + (page) * PAGE_SIZE)
-
 #define RESIDENT_PAGES		8
 
 /**

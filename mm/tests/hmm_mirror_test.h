@@ -41,6 +41,9 @@
 
 struct hmm_area;
 
+/* The address of a page, counted from @addr */
+#define AT(addr, page)	((addr) + (page) * PAGE_SIZE)
+
 #define HMM_FAKE_LOG	256
 /* Who has not come to an end by then is stuck. */
 #define HMM_FAKE_STUCK	(60 * HZ)
@@ -116,7 +119,7 @@ struct hmm_fake_call {
 };
 
 /**
- * struct hmm_fake_other - somebody who invalidates a range, in a thread of its own
+ * struct hmm_fake_other - an invalidation of a range, in a thread of its own
  * @event: why; set by the test
  * @nonblock: it must not wait; set by the test
  * @fake: whose mm

@@ -275,7 +275,7 @@ static void unmapped_meanwhile(struct kunit *test)
 	t = transfer_start(test, &o->mirror, o->addr, PAGE_SIZE, o->storage, true);
 	while (!hmm_access_is_under_way(&o->mirror, 0, ULONG_MAX, false) &&
 	       !completion_done(&t->done))
-		cpu_relax();
+		usleep_range(100, 200);
 	KUNIT_EXPECT_EQ(test, 0, vm_munmap(o->addr, ENGINE_STORAGE));
 	KUNIT_EXPECT_EQ(test, 0, transfer_wait(t));
 	t = transfer_start(test, &o->mirror, o->addr, PAGE_SIZE, o->storage, true);

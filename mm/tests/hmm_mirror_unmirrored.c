@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Invalidations of what is not mirrored: they wait for nobody, and so for no device. But
- * they wait for what is about to be mirrored, and until what was mirrored is not used.
+ * Invalidations of what is not mirrored do not wait for a lock, and so not for a device. But
+ * they wait for a commit that has begun, and for another invalidation of the same pages.
  */
 #include "hmm_mirror_test.h"
-
-#define AT(addr, page)		((addr) + (page) * PAGE_SIZE)
 
 /* 8 pages that are mirrored for writing, and 8 more that are not mirrored */
 static unsigned long map_half(struct hmm_fake *fake)

@@ -130,8 +130,8 @@ void hmm_mirror_set_dying(struct hmm_mirror *mirror)
  * A cancelled fault does not wait for user space (userfaultfd), and begins no new CPU
  * fault. It still waits for what ends without user space: for a CPU fault that waits for
  * I/O, for an invalidation or an access (hmm_access_begin()) under way, and for the driver's
- * own callback. During the callback signal_pending() is true for the faulting task, so that interruptible waits
- * end. Other faults are not affected.
+ * own callback. During the callback signal_pending() is true for the faulting task, so that
+ * interruptible waits end. Other faults are not affected.
  *
  * Context: Any that may take a spinlock, but not in an interrupt; also in callbacks and
  * with &hmm_mirror.lock held. Does not sleep, and does not wait for the faults. @mirror

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory of a process that is in the memory of a device: what the rest of the kernel does with it,
+ * and what it keeps when it moves there and back.
+ */
+#include "../kselftest_harness.h"
+
+#include <pthread.h>
+#include <linux/fs.h>
+#include <sys/wait.h>
+
+#include "hmm-mirror.h"
+
+FIXTURE(hmm_devmem)
+{
+	struct dmirror dev;
+	char *mem;
+};
+
+FIXTURE_VARIANT(hmm_devmem)
+{
+	int device;
+	bool cpu_reaches;	/* the CPU reads and writes the memory in place */
+};
+
+FIXTURE_VARIANT_ADD(hmm_devmem, private)
+{
+	.device = PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(hmm_devmem, coherent)
+{
+	.device = COHERENT,
+	.cpu_reaches = true,
+};
+
+FIXTURE_SETUP(hmm_devmem)
+{
+	dmirror_open(_metadata, &self->dev, variant->device, NPAGES);
+	self->mem = map_small(_metadata, NPAGES);
+	stamp_write(self->mem, NPAGES, TAG_CPU);
+}
+
+FIXTURE_TEARDOWN(hmm_devmem)
+{
+	close(self->dev.fd);
+}
+
+static long on_device(struct dmirror *dev, void *mem, long npages)
+{
+	return dmirror_maps_bits(dev, mem, npages, HMM_DMIRROR_PTE_DEVICE, HMM_DMIRROR_PTE_DEVICE);
+}
+
+/* Writes are tracked */
+
+static long soft_dirty_run(struct __test_metadata *_metadata, char *mem, long npages, bool dirty)
+{
+	long i;
+
+	for (i = 0; i < npages; i++)
+		if (is_soft_dirty(_metadata, page_at(mem, i)) != dirty)
+			break;
+	return i;
+}
+
+/* A change of permission does not hide that the page was written. */
+TEST_F(hmm_devmem, soft_dirty_after_mprotect)
+{
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, true));
+	ASSERT_EQ(0, mprotect(self->mem, SIZE, PROT_READ));
+	EXPECT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, true));
+}
+
+/* The page stays soft-dirty in the parent. */
+TEST_F(hmm_devmem, soft_dirty_after_fork)
+{
+	pid_t child;
+
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	child = fork();
+	if (!child)
+		_exit(0);
+	ASSERT_EQ(child, waitpid(child, NULL, 0));
+	EXPECT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, true));
+}
+
+/* A write by the CPU after clear_refs makes the page soft-dirty, a read does not. */
+TEST_F(hmm_devmem, soft_dirty_by_the_cpu)
+{
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_TRUE(write_text("/proc/self/clear_refs", "4"));
+	ASSERT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, false));
+	ASSERT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_CPU));
+	EXPECT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, false));
+	stamp_write(self->mem, NPAGES, TAG_DEVICE);
+	EXPECT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, true));
+}
+
+/* The same for a write by the device, while the page stays there. */
+TEST_F(hmm_devmem, soft_dirty_by_the_device)
+{
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_TRUE(write_text("/proc/self/clear_refs", "4"));
+	ASSERT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_CPU));
+	EXPECT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, false));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, on_device(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, true));
+}
+
+/* How many pages were written since the last scan; write-protects all of them again. */
+static long written_since(struct __test_metadata *_metadata, char *mem)
+{
+	struct page_region regions[NPAGES];
+	struct pm_scan_arg scan = {
+		.size = sizeof(scan),
+		.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
+		.start = (uintptr_t)mem,
+		.end = (uintptr_t)mem + SIZE,
+		.vec = (uintptr_t)regions,
+		.vec_len = NPAGES,
+		.category_mask = PAGE_IS_WRITTEN,
+		.return_mask = PAGE_IS_WRITTEN,
+	};
+	long written = 0, n;
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	n = ioctl(fd, PAGEMAP_SCAN, &scan);
+	ASSERT_LE(0, n)
+		TH_LOG("PAGEMAP_SCAN: %m");
+	while (n--)
+		written += (regions[n].end - regions[n].start) / PAGE_SIZE;
+	close(fd);
+	return written;
+}
+
+/* A scan that write-protects pages on the device reports those that the CPU writes, only. */
+TEST_F(hmm_devmem, scanned_on_the_device)
+{
+	int uffd = uffd_open(_metadata, 0, WP_ASYNC);
+
+	uffd_register(_metadata, uffd, self->mem, NPAGES, UFFDIO_REGISTER_MODE_WP);
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, written_since(_metadata, self->mem));
+	ASSERT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_CPU));
+	EXPECT_EQ(0, written_since(_metadata, self->mem));
+	stamp_write(self->mem, NPAGES / 2, TAG_CPU);
+	EXPECT_EQ(NPAGES / 2, written_since(_metadata, self->mem));
+	close(uffd);
+}
+
+static bool mover_stops;
+
+static void *move_thread(void *mem)
+{
+	int node = 0;
+
+	while (!__atomic_load_n(&mover_stops, __ATOMIC_RELAXED))
+		move_to_node(mem, NPAGES, 1, node = !node);
+	return NULL;
+}
+
+/* clear_refs meets migration entries: the write after it is seen nevertheless. */
+TEST(soft_dirty_in_migration)
+{
+	char *mem = map_small(_metadata, NPAGES);
+	time_t deadline = in_seconds(4);
+	long rounds = 0, lost = 0;
+	pthread_t mover;
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(0, pthread_create(&mover, NULL, move_thread, mem));
+	for (; before(deadline); rounds++) {
+		ASSERT_TRUE(write_text("/proc/self/clear_refs", "4"));
+		stamp_write(mem, NPAGES, TAG_CPU);
+		lost += NPAGES - soft_dirty_run(_metadata, mem, NPAGES, true);
+	}
+	__atomic_store_n(&mover_stops, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(mover, NULL));
+	EXPECT_EQ(0, lost)
+		TH_LOG("in %ld rounds", rounds);
+}
+
+/* Locked memory is counted */
+
+static long mlocked_pages(struct __test_metadata *_metadata)
+{
+	FILE *meminfo;
+	long kbytes = -1;
+	char line[128];
+
+	drain_lru_batches(_metadata);
+	ASSERT_TRUE(write_text("/proc/sys/vm/stat_refresh", "1"));
+	meminfo = fopen("/proc/meminfo", "r");
+	ASSERT_NE(NULL, meminfo);
+	while (kbytes < 0 && fgets(line, sizeof(line), meminfo))
+		sscanf(line, "Mlocked: %ld", &kbytes);
+	fclose(meminfo);
+	return kbytes * 1024 / PAGE_SIZE;
+}
+
+/* Unlocked while it is on the device: nothing of it stays counted. */
+TEST_F(hmm_devmem, unlocked_on_the_device)
+{
+	long was = mlocked_pages(_metadata);
+
+	ASSERT_EQ(0, mlock(self->mem, SIZE));
+	ASSERT_EQ(NPAGES, mlocked_pages(_metadata) - was);
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(0, munlock(self->mem, SIZE));
+	EXPECT_EQ(0, mlocked_pages(_metadata) - was);
+	ASSERT_EQ(0, munmap(self->mem, SIZE));
+	EXPECT_EQ(0, mlocked_pages(_metadata) - was);
+}
+
+/* It is locked again when it has returned. */
+TEST_F(hmm_devmem, locked_there_and_back)
+{
+	long was = mlocked_pages(_metadata);
+
+	ASSERT_EQ(0, mlock(self->mem, SIZE));
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_sys(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, mlocked_pages(_metadata) - was);
+	ASSERT_EQ(0, munmap(self->mem, SIZE));
+	EXPECT_EQ(0, mlocked_pages(_metadata) - was);
+}
+
+/* Memory of the device fails */
+
+/* The kernel refuses to handle it, for want of knowledge of the device, and is none the worse. */
+TEST_F(hmm_devmem, memory_failure)
+{
+	char text[32];
+	__u64 pfn;
+
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	/* For a private page, pagemap has the type of the swap entry in the lowest five bits. */
+	pfn = pagemap_of(_metadata, self->mem) & PM_PFN_MASK;
+	if (!variant->cpu_reaches)
+		pfn >>= 5;
+	snprintf(text, sizeof(text), "%#llx", (unsigned long long)pfn);
+	EXPECT_FALSE(write_text(DEBUG_DIR "/hwpoison/corrupt-pfn", text));
+	EXPECT_EQ(ENXIO, errno);
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_CPU));
+}
+
+TEST_HARNESS_MAIN

@@ -117,7 +117,7 @@ static int dmirror_access_pages(struct dmirror *dm, struct dmirror_access *acces
 		if (access->local && (!pgmap || pgmap->owner != dm->mdevice))
 			return -ENOENT;
 		for (; access->addr < iter.end; pfn++) {
-			dmirror_copy_page(access, dmirror_content(pfn_to_page(pfn), pgmap));
+			dmirror_copy_page(access, dmirror_content(pfn_to_page(pfn)));
 			cond_resched();
 		}
 	}
@@ -326,20 +326,39 @@ static int dmirror_exclusive(struct dmirror *dm, void *arg)
 
 #define DMIRROR_MIGRATE_TRIES	8
 
+/* Is all of the range mapped, so that it can be read? */
+static bool dmirror_is_readable(struct dmirror *dm, unsigned long start, unsigned long end)
+{
+	struct mm_struct *mm = dm->mirror.mm;
+	struct vm_area_struct *vma;
+
+	mmap_read_lock(mm);
+	for (; start < end; start = vma->vm_end) {
+		vma = vma_lookup(mm, start);
+		if (!vma || !(vma->vm_flags & VM_READ))
+			break;
+	}
+	mmap_read_unlock(mm);
+	return start >= end;
+}
+
 static int dmirror_migrate_to_dev(struct dmirror *dm, void *arg)
 {
 	void *buf __free(kvfree) = dmirror_alloc_buffer(arg);
 	struct hmm_dmirror_cmd *cmd = arg;
-	u64 moved = 0;
+	unsigned long end = dmirror_cmd_end(cmd);
 	unsigned int tries;
-	int ret;
+	long ret;
 
 	if (!buf)
 		return -ENOMEM;
+	if (!dmirror_is_readable(dm, cmd->addr, end))
+		return -EINVAL;
 	/* Whoever else holds a page for a moment, as khugepaged may, keeps it where it is. */
 	for (tries = 0; tries < DMIRROR_MIGRATE_TRIES; tries++) {
-		ret = dmirror_migrate(dm, cmd->addr, dmirror_cmd_end(cmd), true, &moved);
-		if (!ret)
+		ret = hmm_mirror_migrate(&dm->mirror, &dm->mdevice->devmem, cmd->addr, end,
+					 HMM_FAULT_READ | HMM_FAULT_PRESENT);
+		if (ret >= 0)
 			ret = dmirror_read_into(dm, cmd, buf, HMM_FAULT_READ, true);
 		if (ret != -ENOENT || schedule_timeout_killable(1))
 			break;
@@ -350,8 +369,26 @@ static int dmirror_migrate_to_dev(struct dmirror *dm, void *arg)
 static int dmirror_migrate_to_sys(struct dmirror *dm, void *arg)
 {
 	struct hmm_dmirror_cmd *cmd = arg;
+	unsigned long end = dmirror_cmd_end(cmd);
+	long moved;
 
-	return dmirror_migrate(dm, cmd->addr, dmirror_cmd_end(cmd), false, &cmd->cpages);
+	if (!dmirror_is_readable(dm, cmd->addr, end))
+		return -EINVAL;
+	moved = hmm_devmem_migrate_back(&dm->mdevice->devmem, dm->mirror.mm, cmd->addr, end);
+	if (moved < 0)
+		return moved;
+	cmd->cpages = moved;
+	return 0;
+}
+
+static int dmirror_set_flags(struct dmirror *dm, void *arg)
+{
+	const struct hmm_dmirror_cmd *cmd = arg;
+
+	if (cmd->npages & ~HMM_DMIRROR_FLAG_FAIL_ALLOC)
+		return -EINVAL;
+	WRITE_ONCE(dm->mdevice->flags, cmd->npages);
+	return 0;
 }
 
 static int dmirror_release_memory(struct dmirror *dm, void *arg)
@@ -394,12 +431,14 @@ static const struct dmirror_verb dmirror_verbs[] = {
 	{ HMM_DMIRROR_EXCLUSIVE,	.pages = true,	.run = dmirror_exclusive },
 	{ HMM_DMIRROR_CHECK_EXCLUSIVE,	.pages = true,	.run = dmirror_check_exclusive },
 	{ HMM_DMIRROR_RELEASE,		.pages = true,	.run = dmirror_release_memory },
+	{ HMM_DMIRROR_READ_UNLOCKED,	.pages = true,	.run = dmirror_read },
 	{ HMM_DMIRROR_ATTRIBUTES,	.pages = true,	.run = dmirror_attributes },
 	{ HMM_DMIRROR_TABLE,		.pages = true,	.run = dmirror_table },
 	{ HMM_DMIRROR_PREFETCH,		.pages = true,	.run = dmirror_prefetch },
 	{ HMM_DMIRROR_PREFETCH_WORK,	.pages = true,	.run = dmirror_start_prefetch },
 	{ HMM_DMIRROR_CANCEL,		.pages = true,	.run = dmirror_cancel },
 	{ HMM_DMIRROR_WAIT_WORK,	.any_mm = true,	.run = dmirror_wait_prefetch },
+	{ HMM_DMIRROR_FLAGS,		.any_mm = true,	.run = dmirror_set_flags },
 	{ HMM_DMIRROR_INVALIDATE,			.run = dmirror_invalidate },
 	{ HMM_DMIRROR_EVENTS,		.any_mm = true,	.run = dmirror_events },
 	{ HMM_DMIRROR_HOLD,		.any_mm = true,	.run = dmirror_hold },

@@ -24,16 +24,18 @@ struct mmu_notifier_range;
 
 /**
  * struct dmirror_device - one of /dev/hmm_dmirror{0..3}, and its memory
- * @type: of its memory
+ * @devmem: its memory, for HMM
  * @spm: where that is, if it is %MEMORY_DEVICE_COHERENT
  * @chunks: the memory, of struct dmirror_chunk
  * @used: how many pages of it are in use
- * @cpu_faults: how many pages of it the CPU has faulted back
+ * @cpu_faults: how often the CPU has faulted on a page of it
+ * @blocks: how often memory for a huge page was allocated
+ * @flags: HMM_DMIRROR_FLAG_*, a bit each
  *
  * Its address is the owner of its pages.
  */
 struct dmirror_device {
-	enum memory_type	type;
+	struct hmm_devmem	devmem;
 	phys_addr_t		spm;
 	/** @grow_lock: held while @chunks get one more */
 	struct mutex		grow_lock;
@@ -42,6 +44,8 @@ struct dmirror_device {
 	struct list_head	chunks;
 	unsigned long		used;
 	atomic_long_t		cpu_faults;
+	atomic_long_t		blocks;
+	unsigned long		flags;
 };
 
 /**
@@ -112,15 +116,11 @@ int dmirror_devmem_init(struct dmirror_device *mdevice, enum memory_type type,
 			phys_addr_t spm);
 int dmirror_devmem_release(struct dmirror_device *mdevice);
 void dmirror_devmem_exit(struct dmirror_device *mdevice);
-int dmirror_migrate(struct dmirror *dm, unsigned long start, unsigned long end,
-		    bool to_device, u64 *moved);
 
-/* Where the content of a page is, if @pgmap is its device's, or %NULL */
-static inline struct page *dmirror_content(struct page *page, const struct dev_pagemap *pgmap)
+/* Where the content of a page is */
+static inline struct page *dmirror_content(struct page *page)
 {
-	if (pgmap && pgmap->type == MEMORY_DEVICE_PRIVATE)
-		return page->zone_device_data;
-	return page;
+	return is_device_private_page(page) ? page->zone_device_data : page;
 }
 
 /* test_hmm_report.c */

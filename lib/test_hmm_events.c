@@ -316,6 +316,7 @@ int dmirror_stats(struct dmirror *dm, void *arg)
 		.callbacks_skipped = mirror.callbacks_skipped,
 		.holders = atomic_read(&dm->holders),
 		.devmem_faults = atomic_long_read(&dm->mdevice->cpu_faults),
+		.devmem_blocks = atomic_long_read(&dm->mdevice->blocks),
 	};
 	spin_lock(&dm->log.lock);
 	stats->events = dm->log.next;

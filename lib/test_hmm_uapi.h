@@ -56,6 +56,13 @@ struct hmm_dmirror_cmd {
  * back. EBUSY: some cannot. The pages given are not looked at.
  */
 #define HMM_DMIRROR_RELEASE		_IOWR('H', 0x07, struct hmm_dmirror_cmd)
+/*
+ * Set HMM_DMIRROR_FLAG_* of the device, which are in @npages; the others are cleared. There is
+ * no range. EINVAL: a flag that does not exist.
+ */
+#define HMM_DMIRROR_FLAGS		_IOWR('H', 0x08, struct hmm_dmirror_cmd)
+/* As HMM_DMIRROR_READ, which also waits for userfaultfd */
+#define HMM_DMIRROR_READ_UNLOCKED	_IOWR('H', 0x09, struct hmm_dmirror_cmd)
 /* The buffer gets HMM_DMIRROR_ATTR_* in a __u64 for each page: the CPU's page table */
 #define HMM_DMIRROR_ATTRIBUTES		_IOWR('H', 0x20, struct hmm_dmirror_cmd)
 /*
@@ -79,6 +86,12 @@ struct hmm_dmirror_cmd {
 #define HMM_DMIRROR_CANCEL		_IOWR('H', 0x29, struct hmm_dmirror_cmd)
 /* Wait for the work item of HMM_DMIRROR_PREFETCH_WORK; fails as that has failed */
 #define HMM_DMIRROR_WAIT_WORK		_IO('H', 0x2a)
+
+/* HMM_DMIRROR_FLAGS */
+enum {
+	/* The next allocation of device memory for a huge page fails, once. */
+	HMM_DMIRROR_FLAG_FAIL_ALLOC		= 1 << 0,
+};
 
 /*
  * HMM_DMIRROR_SNAPSHOT: what the device may do with a page (READ or WRITE), the size
@@ -261,7 +274,8 @@ struct hmm_dmirror_invalidate {
  * @refused: those of them that failed, because of HMM_DMIRROR_REFUSE
  * @holders: HMM_DMIRROR_HOLDs that hold the lock now
  * @devmem_pages: pages of the device's memory that are in use now, by whomever
- * @devmem_faults: pages of it that the CPU has faulted back since the module was loaded
+ * @devmem_faults: CPU faults on pages of it since the module was loaded
+ * @devmem_blocks: allocations of it for a huge page since the module was loaded
  */
 struct hmm_dmirror_stats {
 	__u64		faults;
@@ -278,6 +292,7 @@ struct hmm_dmirror_stats {
 	__u64		holders;
 	__u64		devmem_pages;
 	__u64		devmem_faults;
+	__u64		devmem_blocks;
 };
 
 #endif /* _LIB_TEST_HMM_UAPI_H */

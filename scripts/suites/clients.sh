@@ -12,6 +12,8 @@ case ${1:-} in '') ;; -h | --help) usage; exit ;; *) bad_usage "no arguments, pl
 
 parts=(hmm.o hmm_access.o hmm_cancel.o hmm_dma.o hmm_fault.o hmm_mirror.o hmm_pt.o hmm_resident.o
 	hmm_stats.o tests/hmm_range_mainline.o)
+# Only where CONFIG_HMM_DEVMEM is set
+devmem=hmm_devmem.o
 
 # By the names that kbuild gives them
 clients=(
@@ -61,7 +63,8 @@ walker()	# DIRECTORY ARCH OPTION|-OPTION...
 	done >"$dir/fragment"
 
 	"$ROOT/scripts/config" --into "$dir" "$dir/fragment" || exit
-	for part in "${parts[@]}"; do
+	grep -qx CONFIG_HMM_DEVMEM=y "$dir/.config" || devmem=
+	for part in "${parts[@]}" $devmem; do
 		compile "$dir" "mm/$part" W=1e || exit
 	done
 	# What it was compiled with, word for word: a "not set" of an option that

@@ -195,7 +195,7 @@ static const unsigned long page_verbs[] = {
 	HMM_DMIRROR_MIGRATE_TO_SYS, HMM_DMIRROR_SNAPSHOT, HMM_DMIRROR_EXCLUSIVE,
 	HMM_DMIRROR_CHECK_EXCLUSIVE, HMM_DMIRROR_RELEASE, HMM_DMIRROR_ATTRIBUTES,
 	HMM_DMIRROR_TABLE, HMM_DMIRROR_PREFETCH, HMM_DMIRROR_PREFETCH_WORK,
-	HMM_DMIRROR_CANCEL,
+	HMM_DMIRROR_CANCEL, HMM_DMIRROR_READ_UNLOCKED,
 };
 
 #define PAGE_VERBS	(sizeof(page_verbs) / sizeof(*page_verbs))
@@ -266,6 +266,12 @@ static inline long dmirror_migrate_to_sys(struct dmirror *dev, void *addr, long 
 static inline long dmirror_exclusive(struct dmirror *dev, void *addr, long npages)
 {
 	return dmirror_ioctl(dev->fd, HMM_DMIRROR_EXCLUSIVE, addr, npages, dev->buf);
+}
+
+/* HMM_DMIRROR_FLAG_* */
+static inline long dmirror_set_flags(struct dmirror *dev, unsigned long flags)
+{
+	return dmirror_ioctl(dev->fd, HMM_DMIRROR_FLAGS, NULL, flags, NULL);
 }
 
 /* -EPERM while a page of the range is still held exclusively, else 0. */

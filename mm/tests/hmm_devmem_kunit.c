@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Migration to the memory of a device and back, with a driver for such memory that
+ * Documentation/vm/hmm.rst shows. Each part that is shown there begins with a comment
+ * "hmm.rst: NAME", and ends where the next one begins.
+ */
+#include <linux/bitmap.h>
+#include <linux/highmem.h>
+#include <linux/ioport.h>
+#include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/vmalloc.h>
+
+#include "hmm_mirror_test.h"
+
+/* hmm.rst: vram memory */
+#define VRAM_PAGES	1024
+
+/**
+ * struct vram - memory of a device that the CPU cannot address
+ * @devmem: for HMM
+ * @pgmap: struct pages for it
+ * @lock: protects @used
+ * @used: which pages are allocated
+ * @storage: what the pages contain; the device is software
+ * @fail_blocks: none is free
+ * @fail_copies: the device is broken
+ * @blocks: how many were allocated
+ * @copied: how many pages
+ */
+struct vram {
+	struct hmm_devmem devmem;
+	struct dev_pagemap pgmap;
+	spinlock_t lock;
+	DECLARE_BITMAP(used, VRAM_PAGES);
+	char *storage;
+	bool fail_blocks;
+	bool fail_copies;
+	unsigned long blocks;
+	unsigned long copied;
+};
+
+static unsigned long vram_index(struct vram *vram, struct page *page)
+{
+	return page_to_pfn(page) - PHYS_PFN(vram->pgmap.range.start);
+}
+
+static struct page *vram_alloc(struct hmm_devmem *devmem, unsigned int order)
+{
+	struct vram *vram = container_of(devmem, struct vram, devmem);
+	const unsigned long npages = 1UL << order;
+	unsigned long i;
+
+	if (order && vram->fail_blocks)
+		return NULL;
+	spin_lock_irq(&vram->lock);
+	i = bitmap_find_next_zero_area(vram->used, VRAM_PAGES, 0, npages, npages - 1);
+	if (i < VRAM_PAGES)
+		bitmap_set(vram->used, i, npages);
+	spin_unlock_irq(&vram->lock);
+	if (i >= VRAM_PAGES)
+		return NULL;
+	vram->blocks += order > 0;
+	return pfn_to_page(PHYS_PFN(vram->pgmap.range.start) + i);
+}
+
+static void vram_free(struct page *page)
+{
+	struct vram *vram = container_of(page->pgmap, struct vram, pgmap);
+	unsigned long flags;
+
+	spin_lock_irqsave(&vram->lock, flags);
+	__clear_bit(vram_index(vram, page), vram->used);
+	spin_unlock_irqrestore(&vram->lock, flags);
+}
+
+/* A real device would copy by DMA, and wait here for the last page. */
+static int vram_copy(struct hmm_devmem *devmem, struct page **to, struct page **from,
+		     unsigned long npages)
+{
+	struct vram *vram = container_of(devmem, struct vram, devmem);
+	unsigned long i;
+
+	if (vram->fail_copies)
+		return -EIO;
+	for (i = 0; i < npages; i++) {
+		char *content;
+
+		if (is_device_private_page(to[i])) {
+			content = vram->storage + vram_index(vram, to[i]) * PAGE_SIZE;
+			if (from[i])
+				memcpy_from_page(content, from[i], 0, PAGE_SIZE);
+			else
+				memset(content, 0, PAGE_SIZE);
+		} else {
+			content = vram->storage + vram_index(vram, from[i]) * PAGE_SIZE;
+			memcpy_to_page(to[i], 0, content, PAGE_SIZE);
+		}
+		vram->copied++;
+	}
+	return 0;
+}
+
+static vm_fault_t vram_migrate_to_ram(struct vm_fault *vmf)
+{
+	struct vram *vram = container_of(vmf->page->pgmap, struct vram, pgmap);
+
+	return hmm_devmem_migrate_to_ram(&vram->devmem, vmf);
+}
+
+static const struct hmm_devmem_ops vram_devmem_ops = {
+	.alloc	= vram_alloc,
+	.copy	= vram_copy,
+};
+
+static const struct dev_pagemap_ops vram_pagemap_ops = {
+	.page_free	= vram_free,
+	.migrate_to_ram	= vram_migrate_to_ram,
+};
+
+static int vram_init(struct vram *vram)
+{
+	struct resource *res;
+	void *ret;
+
+	res = request_free_mem_region(&iomem_resource, VRAM_PAGES * PAGE_SIZE, "vram");
+	if (IS_ERR(res))
+		return PTR_ERR(res);
+	spin_lock_init(&vram->lock);
+	vram->devmem.ops = &vram_devmem_ops;
+	vram->devmem.type = MEMORY_DEVICE_PRIVATE;
+	vram->devmem.owner = vram;
+	vram->pgmap.type = MEMORY_DEVICE_PRIVATE;
+	vram->pgmap.owner = vram;
+	vram->pgmap.ops = &vram_pagemap_ops;
+	vram->pgmap.range.start = res->start;
+	vram->pgmap.range.end = res->end;
+	vram->pgmap.nr_range = 1;
+	ret = memremap_pages(&vram->pgmap, NUMA_NO_NODE);
+	if (IS_ERR(ret))
+		release_mem_region(res->start, resource_size(res));
+	return PTR_ERR_OR_ZERO(ret);
+}
+
+/* Nothing is allocated any more: the files are closed, and this is the rest of what they had. */
+static void vram_exit(struct vram *vram)
+{
+	while (!bitmap_empty(vram->used, VRAM_PAGES)) {
+		hmm_devmem_evict(&vram->devmem, PHYS_PFN(vram->pgmap.range.start), VRAM_PAGES);
+		cond_resched();
+	}
+	memunmap_pages(&vram->pgmap);
+	release_mem_region(vram->pgmap.range.start, range_len(&vram->pgmap.range));
+}
+
+/* hmm.rst: end */
+
+static void vram_remove(void *data)
+{
+	struct vram *vram = data;
+
+	vram->fail_copies = false;
+	vram_exit(vram);
+	vfree(vram->storage);
+}
+
+/* A device with memory, and a process that has it open */
+static struct vram *vram_new(struct kunit *test, struct hmm_fake **fake)
+{
+	struct vram *vram = kunit_kzalloc(test, sizeof(*vram), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, vram);
+	vram->storage = vzalloc(VRAM_PAGES * PAGE_SIZE);
+	KUNIT_ASSERT_NOT_NULL(test, vram->storage);
+	KUNIT_ASSERT_EQ(test, 0, vram_init(vram));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, vram_remove, vram));
+	*fake = hmm_fake_new(test, 0);
+	hmm_fake_set_owner(*fake, vram);
+	return vram;
+}
+
+static unsigned long vram_in_use(struct vram *vram)
+{
+	return bitmap_weight(vram->used, VRAM_PAGES);
+}
+
+static void stamp(struct kunit *test, unsigned long addr, unsigned long npages)
+{
+	unsigned long i;
+
+	for (i = 0; i < npages; i++)
+		KUNIT_ASSERT_EQ(test, 0, put_user(i + 1, (unsigned long __user *)AT(addr, i)));
+}
+
+/* How many leading pages have their stamps */
+static unsigned long stamped(unsigned long addr, unsigned long npages)
+{
+	unsigned long i, word;
+
+	for (i = 0; i < npages; i++) {
+		if (get_user(word, (unsigned long __user *)AT(addr, i)) || word != i + 1)
+			break;
+	}
+	return i;
+}
+
+static unsigned long on_device(struct hmm_fake *fake, unsigned long addr, unsigned long npages)
+{
+	return hmm_fake_count(fake, addr, npages, HMM_PTE_VALID | HMM_PTE_DEVICE);
+}
+
+static long migrate(struct vram *vram, struct hmm_fake *fake, unsigned long addr,
+		    unsigned long npages)
+{
+	return hmm_mirror_migrate(&fake->mirror, &vram->devmem, addr, AT(addr, npages),
+				  HMM_FAULT_WRITE);
+}
+
+static long migrate_back(struct vram *vram, unsigned long addr, unsigned long npages)
+{
+	return hmm_devmem_migrate_back(&vram->devmem, current->mm, addr, AT(addr, npages));
+}
+
+static void there_and_back(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_small(fake, 40);
+
+	stamp(test, addr, 40);
+	KUNIT_ASSERT_EQ(test, 40, migrate(vram, fake, addr, 40));
+	KUNIT_EXPECT_EQ(test, 40, on_device(fake, addr, 40));
+	KUNIT_EXPECT_EQ(test, 40, hmm_fake_writable(fake, addr, 40));
+	KUNIT_EXPECT_EQ(test, 40, vram_in_use(vram));
+	KUNIT_EXPECT_EQ(test, 40, migrate_back(vram, addr, 40));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, 40));
+	KUNIT_EXPECT_EQ(test, 0, vram_in_use(vram));
+	KUNIT_EXPECT_EQ(test, 80, vram->copied);
+	KUNIT_EXPECT_EQ(test, 40, stamped(addr, 40));
+}
+
+/* What is on the device already stays, and is not copied. */
+static void again(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_small(fake, 40);
+
+	stamp(test, addr, 40);
+	KUNIT_ASSERT_EQ(test, 20, migrate(vram, fake, AT(addr, 10), 20));
+	KUNIT_ASSERT_EQ(test, 40, migrate(vram, fake, addr, 40));
+	KUNIT_EXPECT_EQ(test, 40, vram->copied);
+	KUNIT_EXPECT_EQ(test, 40, on_device(fake, addr, 40));
+	KUNIT_EXPECT_EQ(test, 0, hmm_devmem_migrate(&vram->devmem, current->mm, addr,
+						    AT(addr, 40)));
+	KUNIT_EXPECT_EQ(test, 40, stamped(addr, 40));
+}
+
+/* What was never touched is on the device then, and zero. */
+static void never_touched(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_small(fake, 8), word, i;
+
+	memset(vram->storage, 0xff, VRAM_PAGES * PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, 8, migrate(vram, fake, addr, 8));
+	KUNIT_EXPECT_EQ(test, 8, on_device(fake, addr, 8));
+	for (i = 0; i < 8; i++) {
+		KUNIT_ASSERT_EQ(test, 0, get_user(word, (unsigned long __user *)AT(addr, i)));
+		KUNIT_EXPECT_EQ(test, 0, word);
+	}
+}
+
+/* A huge page becomes a block of device memory. */
+static void block(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_huge(fake, 1);
+
+	stamp(test, addr, 512);
+	KUNIT_ASSERT_EQ(test, 512, migrate(vram, fake, addr, 512));
+	KUNIT_EXPECT_EQ(test, 1, vram->blocks);
+	KUNIT_EXPECT_EQ(test, hmm_pte_pfn(hmm_fake_entry(fake, addr)) + 511,
+			hmm_pte_pfn(hmm_fake_entry(fake, AT(addr, 511))));
+	KUNIT_EXPECT_EQ(test, 512, stamped(addr, 512));
+	KUNIT_EXPECT_EQ(test, 0, vram_in_use(vram));
+}
+
+/* Without a block, it becomes single pages. */
+static void no_block(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_huge(fake, 1);
+
+	vram->fail_blocks = true;
+	stamp(test, addr, 512);
+	KUNIT_ASSERT_EQ(test, 512, migrate(vram, fake, addr, 512));
+	KUNIT_EXPECT_EQ(test, 512, on_device(fake, addr, 512));
+	KUNIT_EXPECT_EQ(test, 512, stamped(addr, 512));
+}
+
+/* Less than all of a huge page does not need a block. */
+static void part_of_block(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_huge(fake, 2);
+
+	stamp(test, addr, 1024);
+	KUNIT_ASSERT_EQ(test, 1022, migrate(vram, fake, AT(addr, 1), 1022));
+	KUNIT_EXPECT_EQ(test, 0, vram->blocks);
+	KUNIT_EXPECT_EQ(test, 0, on_device(fake, addr, 1));
+	KUNIT_EXPECT_EQ(test, 1022, on_device(fake, AT(addr, 1), 1022));
+	KUNIT_EXPECT_EQ(test, 0, on_device(fake, AT(addr, 1023), 1));
+	KUNIT_EXPECT_EQ(test, 1024, stamped(addr, 1024));
+}
+
+/* What the device has no memory for stays in system memory, and is mirrored there. */
+static void device_is_full(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_small(fake, 40);
+
+	stamp(test, addr, 40);
+	bitmap_set(vram->used, 0, VRAM_PAGES - 10);
+	KUNIT_EXPECT_EQ(test, 40, migrate(vram, fake, addr, 40));
+	bitmap_clear(vram->used, 0, VRAM_PAGES - 10);
+	KUNIT_EXPECT_EQ(test, 10, on_device(fake, addr, 40));
+	KUNIT_EXPECT_EQ(test, 40, hmm_fake_writable(fake, addr, 40));
+	KUNIT_EXPECT_EQ(test, 40, stamped(addr, 40));
+}
+
+/* If the device cannot copy, nothing moves, and nothing remains allocated. */
+static void copy_fails(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_small(fake, 8);
+
+	stamp(test, addr, 8);
+	vram->fail_copies = true;
+	KUNIT_EXPECT_EQ(test, -EIO, migrate(vram, fake, addr, 8));
+	KUNIT_EXPECT_EQ(test, 0, vram_in_use(vram));
+	KUNIT_EXPECT_EQ(test, 8, stamped(addr, 8));
+	vram->fail_copies = false;
+	KUNIT_ASSERT_EQ(test, 8, migrate(vram, fake, addr, 8));
+	vram->fail_copies = true;
+	KUNIT_EXPECT_EQ(test, -EIO, migrate_back(vram, addr, 8));
+	KUNIT_EXPECT_EQ(test, -EIO, hmm_devmem_evict(&vram->devmem,
+						     PHYS_PFN(vram->pgmap.range.start),
+						     VRAM_PAGES));
+	KUNIT_EXPECT_EQ(test, 0, stamped(addr, 8));
+	KUNIT_EXPECT_EQ(test, 8, vram_in_use(vram));
+	vram->fail_copies = false;
+	KUNIT_EXPECT_EQ(test, 8, stamped(addr, 8));
+}
+
+/* A CPU fault brings 64 KiB back that are aligned, as far as they belong to the VMA. */
+static void neighbours(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = ALIGN(hmm_fake_map_small(fake, 80), SZ_64K);
+
+	stamp(test, addr, 64);
+	KUNIT_ASSERT_EQ(test, 64, migrate(vram, fake, addr, 64));
+	hmm_test_read(test, AT(addr, 21));
+	KUNIT_EXPECT_EQ(test, 16, on_device(fake, addr, 16));
+	KUNIT_EXPECT_EQ(test, 0, on_device(fake, AT(addr, 16), 16));
+	KUNIT_EXPECT_EQ(test, 32, on_device(fake, AT(addr, 32), 32));
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(AT(addr, 40), 4 * PAGE_SIZE));
+	hmm_test_read(test, AT(addr, 38));
+	KUNIT_EXPECT_EQ(test, 0, on_device(fake, AT(addr, 32), 8));
+	KUNIT_EXPECT_EQ(test, 20, on_device(fake, AT(addr, 44), 20));
+	KUNIT_EXPECT_EQ(test, 36, vram_in_use(vram));
+	KUNIT_EXPECT_EQ(test, 40, stamped(addr, 40));
+}
+
+static void evicted(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_small(fake, 40);
+	unsigned long pfn = PHYS_PFN(vram->pgmap.range.start);
+
+	stamp(test, addr, 40);
+	KUNIT_ASSERT_EQ(test, 40, migrate(vram, fake, addr, 40));
+	KUNIT_EXPECT_EQ(test, 10, hmm_devmem_evict(&vram->devmem, pfn + 5, 10));
+	KUNIT_EXPECT_EQ(test, 30, on_device(fake, addr, 40));
+	KUNIT_EXPECT_EQ(test, 30, hmm_devmem_evict(&vram->devmem, pfn, VRAM_PAGES));
+	KUNIT_EXPECT_EQ(test, 0, vram_in_use(vram));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, 40));
+	KUNIT_EXPECT_EQ(test, 40, stamped(addr, 40));
+}
+
+/* A page that has a reference, and no memory of a process, is not touched. */
+static void not_evicted(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	struct page *page = vram_alloc(&vram->devmem, 0);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	zone_device_page_init(page);
+	unlock_page(page);
+	KUNIT_EXPECT_EQ(test, 0, hmm_devmem_evict(&vram->devmem, page_to_pfn(page), 1));
+	KUNIT_EXPECT_EQ(test, 0, vram->copied);
+	KUNIT_EXPECT_EQ(test, 1, page_ref_count(page));
+	put_page(page);
+	KUNIT_EXPECT_EQ(test, 0, vram_in_use(vram));
+}
+
+/* Where nothing is mapped is skipped; a mirror needs a page at the beginning. */
+static void with_gap(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_small(fake, 24);
+
+	stamp(test, addr, 24);
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(AT(addr, 8), 8 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 16, hmm_devmem_migrate(&vram->devmem, current->mm, addr,
+						     AT(addr, 24)));
+	KUNIT_EXPECT_EQ(test, 8, migrate(vram, fake, addr, 24));
+	KUNIT_EXPECT_EQ(test, -EFAULT, migrate(vram, fake, AT(addr, 8), 8));
+	KUNIT_EXPECT_EQ(test, 8, stamped(addr, 24));
+}
+
+/* What may only be read moves, too, and is mirrored for reading. */
+static void read_only(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_small(fake, 8);
+
+	stamp(test, addr, 8);
+	KUNIT_ASSERT_EQ(test, 0, hmm_test_syscall(__NR_mprotect, addr, 8 * PAGE_SIZE,
+						  PROT_READ, 0, 0));
+	KUNIT_EXPECT_EQ(test, -EPERM, migrate(vram, fake, addr, 8));
+	KUNIT_EXPECT_EQ(test, 8, hmm_mirror_migrate(&fake->mirror, &vram->devmem, addr,
+						    AT(addr, 8), HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, 8, on_device(fake, addr, 8));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_writable(fake, addr, 8));
+	KUNIT_EXPECT_EQ(test, 8, stamped(addr, 8));
+}
+
+static void refused(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_small(fake, 8);
+	struct hmm_fake *own = hmm_fake_new(test, HMM_MIRROR_OWN_TABLES);
+
+	stamp(test, addr, 8);
+	KUNIT_EXPECT_EQ(test, -EINVAL, migrate(vram, fake, addr, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, migrate(vram, fake, addr + 1, 8));
+	KUNIT_EXPECT_EQ(test, -EINVAL, migrate(vram, fake, TASK_SIZE - PAGE_SIZE, 2));
+	KUNIT_EXPECT_EQ(test, -EINVAL, migrate_back(vram, addr, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, migrate_back(vram, addr + 1, 8));
+	KUNIT_EXPECT_EQ(test, -EINVAL, migrate_back(vram, TASK_SIZE - PAGE_SIZE, 2));
+	KUNIT_EXPECT_EQ(test, -EINVAL, migrate(vram, own, addr, 8));
+	hmm_fake_set_owner(fake, fake);
+	KUNIT_EXPECT_EQ(test, -EINVAL, migrate(vram, fake, addr, 8));
+	hmm_fake_unregister(fake);
+	KUNIT_EXPECT_EQ(test, -ESRCH, migrate(vram, fake, addr, 8));
+	KUNIT_EXPECT_EQ(test, 0, vram->copied);
+}
+
+static struct kunit_case hmm_devmem_cases[] = {
+	KUNIT_CASE(there_and_back),
+	KUNIT_CASE(again),
+	KUNIT_CASE(never_touched),
+	KUNIT_CASE(block),
+	KUNIT_CASE(no_block),
+	KUNIT_CASE(part_of_block),
+	KUNIT_CASE(device_is_full),
+	KUNIT_CASE(copy_fails),
+	KUNIT_CASE(neighbours),
+	KUNIT_CASE(evicted),
+	KUNIT_CASE(not_evicted),
+	KUNIT_CASE(with_gap),
+	KUNIT_CASE(read_only),
+	KUNIT_CASE(refused),
+	{}
+};
+
+static struct kunit_suite hmm_devmem_suite = {
+	.name = "hmm_devmem",
+	.test_cases = hmm_devmem_cases,
+};
+kunit_test_suite(hmm_devmem_suite);

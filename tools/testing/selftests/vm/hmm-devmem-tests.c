@@ -51,6 +51,182 @@ static long on_device(struct dmirror *dev, void *mem, long npages)
 	return dmirror_maps_bits(dev, mem, npages, HMM_DMIRROR_PTE_DEVICE, HMM_DMIRROR_PTE_DEVICE);
 }
 
+/* Kinds of memory, there and back */
+
+/* What was written is on the device after a migration, and in memory after the next. */
+static void goes_there_and_back(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
+{
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, on_device(dev, mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, on_device(dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_migrate_to_sys(dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
+}
+
+/* A THP becomes one block of device memory. */
+TEST_F(hmm_devmem, huge_page)
+{
+	char *mem = map_thp(_metadata, 1);
+	__u64 blocks;
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	blocks = dmirror_stats(&self->dev).devmem_blocks;
+	goes_there_and_back(_metadata, &self->dev, mem);
+	EXPECT_EQ(blocks + 1, dmirror_stats(&self->dev).devmem_blocks);
+}
+
+/* Memory for a THP that was never touched is zero on the device. */
+TEST_F(hmm_devmem, huge_page_never_touched)
+{
+	char *mem = map_thp(_metadata, 1);
+
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, zero_run(self->dev.buf, NPAGES));
+	goes_there_and_back(_metadata, &self->dev, mem);
+}
+
+/* The huge zero page is not moved: the device gets pages of zeros instead. */
+TEST_F(hmm_devmem, huge_zero_page)
+{
+	char *mem = map_thp(_metadata, 1);
+
+	ASSERT_EQ(0, *(volatile char *)mem);
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, zero_run(self->dev.buf, NPAGES));
+	goes_there_and_back(_metadata, &self->dev, mem);
+}
+
+/* If the device has no block, the pages move one by one. */
+TEST_F(hmm_devmem, huge_page_without_block)
+{
+	char *mem = map_thp(_metadata, 1);
+	__u64 blocks;
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	EXPECT_EQ(-EINVAL, dmirror_set_flags(&self->dev, 2 | HMM_DMIRROR_FLAG_FAIL_ALLOC));
+	ASSERT_EQ(0, dmirror_set_flags(&self->dev, HMM_DMIRROR_FLAG_FAIL_ALLOC));
+	blocks = dmirror_stats(&self->dev).devmem_blocks;
+	goes_there_and_back(_metadata, &self->dev, mem);
+	EXPECT_EQ(blocks, dmirror_stats(&self->dev).devmem_blocks);
+	stamp_write(mem, NPAGES, TAG_CPU);
+	goes_there_and_back(_metadata, &self->dev, mem);
+	EXPECT_EQ(blocks + 1, dmirror_stats(&self->dev).devmem_blocks);
+}
+
+/* Each page reads as it was, or as zero. */
+static long stamped_or_zero(char *mem, long npages, enum tag tag)
+{
+	const __u64 *word = (__u64 *)mem;
+	long i;
+
+	for (i = 0; i < npages; i++, word += WORDS_PER_PAGE)
+		if (*word && *word != stamp_of(tag, i))
+			break;
+	return i;
+}
+
+/* Memory that may be freed lazily moves; what the device writes to it is kept. */
+TEST_F(hmm_devmem, freed_lazily_before)
+{
+	ASSERT_EQ(0, madvise(self->mem, SIZE, MADV_FREE));
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamped_or_zero(self->dev.buf, NPAGES, TAG_CPU));
+	goes_there_and_back(_metadata, &self->dev, self->mem);
+	swap_out(_metadata, self->mem, NPAGES);
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+}
+
+/* The same for memory that the device has for itself, or only mirrors. */
+TEST_F(hmm_devmem, freed_lazily_and_exclusive)
+{
+	ASSERT_EQ(0, madvise(self->mem, SIZE, MADV_FREE));
+	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_has_exclusive(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	swap_out(_metadata, self->mem, NPAGES);
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+}
+
+TEST_F(hmm_devmem, freed_lazily_and_mirrored)
+{
+	ASSERT_EQ(0, madvise(self->mem, SIZE, MADV_FREE));
+	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
+	swap_out(_metadata, self->mem, NPAGES);
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+}
+
+/* What is on the device is not freed by MADV_FREE, and what the device writes then is kept. */
+TEST_F(hmm_devmem, freed_lazily_on_the_device)
+{
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	ASSERT_EQ(0, madvise(self->mem, SIZE, MADV_FREE));
+	EXPECT_EQ(NPAGES, dmirror_read(&self->dev, self->mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamped_or_zero(self->dev.buf, NPAGES, TAG_CPU));
+	goes_there_and_back(_metadata, &self->dev, self->mem);
+	swap_out(_metadata, self->mem, NPAGES);
+	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
+}
+
+/* Part of what has moved is unmapped: the device gets that part back. */
+TEST_F(hmm_devmem, unmapped_in_part)
+{
+	char *mem = map_thp(_metadata, 1);
+	__u64 used = dmirror_stats(&self->dev).devmem_pages;
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, mem, NPAGES));
+	ASSERT_EQ(0, munmap(page_at(mem, 100), 300 * PAGE_SIZE));
+	EXPECT_EQ(used + NPAGES - 300, dmirror_stats(&self->dev).devmem_pages);
+	EXPECT_EQ(100, dmirror_read_stamps(&self->dev, mem, 100, TAG_CPU));
+	EXPECT_EQ(NPAGES - 400, dmirror_read(&self->dev, page_at(mem, 400), NPAGES - 400));
+	EXPECT_EQ(100, stamp_run(mem, 100, TAG_CPU));
+	EXPECT_EQ(stamp_of(TAG_CPU, 400), *(__u64 *)page_at(mem, 400));
+	ASSERT_EQ(0, munmap(mem, SIZE));
+	EXPECT_EQ(used, dmirror_stats(&self->dev).devmem_pages);
+}
+
+/* Move the addresses of @mem to a place that is aligned so, or not. */
+static char *move_addresses(struct __test_metadata *_metadata, char *mem, int flags, long skew)
+{
+	char *to = page_at(map_thp(_metadata, 2), skew);
+
+	ASSERT_EQ(to, mremap(mem, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED | flags, to))
+		TH_LOG("mremap: %m");
+	return to;
+}
+
+/* The pages stay on the device when their addresses change, and can be used as before. */
+TEST_F(hmm_devmem, remapped)
+{
+	for (long skew = 0; skew < 2; skew++) {
+		char *mem = map_thp(_metadata, 1);
+
+		stamp_write(mem, NPAGES, TAG_CPU);
+		ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, mem, NPAGES));
+		mem = move_addresses(_metadata, mem, 0, skew);
+		EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_CPU));
+		EXPECT_EQ(NPAGES, on_device(&self->dev, mem, NPAGES));
+		EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_CPU));
+		goes_there_and_back(_metadata, &self->dev, mem);
+	}
+}
+
+/* The old addresses remain mapped, and are empty. */
+TEST_F(hmm_devmem, remapped_dontunmap)
+{
+	char *mem = map_thp(_metadata, 1), *to;
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, mem, NPAGES));
+	to = move_addresses(_metadata, mem, MREMAP_DONTUNMAP, 0);
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, to, NPAGES, TAG_CPU));
+	EXPECT_EQ(NPAGES, dmirror_read_zeros(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(to, NPAGES, TAG_CPU));
+	goes_there_and_back(_metadata, &self->dev, mem);
+	goes_there_and_back(_metadata, &self->dev, to);
+}
+
 /* Writes are tracked */
 
 static long soft_dirty_run(struct __test_metadata *_metadata, char *mem, long npages, bool dirty)

@@ -464,9 +464,10 @@ static void profile(void)
 
 int main(int argc, char **argv)
 {
-	const char *mode = argc == 2 ? argv[1] : "";
+	const char *mode = argc >= 2 ? argv[1] : "", *who = argc == 3 ? argv[2] : "";
 
-	measure_open();
+	if (strncmp(mode, "devmem", 6))
+		measure_open();
 	if (!strcmp(mode, "instructions")) {
 		unit = "instructions/page";
 		many = 16 << 10;
@@ -497,6 +498,13 @@ int main(int argc, char **argv)
 		unit = "instructions/page";
 		pairs = 3;
 		faults_counted();
+	} else if (!strcmp(mode, "devmem")) {
+		unit = "faults/page";
+		devmem(who);
+	} else if (!strcmp(mode, "devmem-counted")) {
+		unit = "instructions/page";
+		pairs = 3;
+		devmem_counted(who);
 	} else if (!strcmp(mode, "native")) {
 		struct populate all;
 
@@ -518,7 +526,7 @@ int main(int argc, char **argv)
 		profile();
 	} else {
 		die("what to measure? instructions, tables, threads, faults, faults-counted, "
-		    "native, profile");
+		    "devmem, devmem-counted, native, profile");
 	}
 	puts("bench done");
 	return 0;

@@ -18,4 +18,8 @@ double median(double *values, int count);
 void faults(void);
 void faults_counted(void);
 
+/* devmem.c: of the test device that is loaded, in faults, and in instructions */
+void devmem(const char *who);
+void devmem_counted(const char *who);
+
 #endif /* HMM_BENCH_ROWS_H */

@@ -114,6 +114,53 @@ TEST_F(hmm_devmem, huge_page_without_block)
 	EXPECT_EQ(blocks + 1, dmirror_stats(&self->dev).devmem_blocks);
 }
 
+#define TOUCHERS	8
+
+struct toucher {
+	char *mem;
+	pthread_barrier_t *barrier;
+	pthread_t thread;
+	long found;
+};
+
+static void *touch_thread(void *arg)
+{
+	struct toucher *toucher = arg;
+
+	pthread_barrier_wait(toucher->barrier);
+	toucher->found = stamp_run(toucher->mem, NPAGES, TAG_CPU);
+	return NULL;
+}
+
+/* Threads that want the same pages do not keep each other from getting them. */
+TEST_F(hmm_devmem, touched_by_threads)
+{
+	struct toucher touchers[TOUCHERS];
+	const long rounds = 20;
+	pthread_barrier_t barrier;
+	__u64 faults = 0, before;
+
+	ASSERT_EQ(0, pthread_barrier_init(&barrier, NULL, TOUCHERS));
+	for (long round = 0; round < rounds; round++) {
+		ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+		before = dmirror_stats(&self->dev).devmem_faults;
+		for (long i = 0; i < TOUCHERS; i++) {
+			touchers[i] = (struct toucher){ .mem = self->mem, .barrier = &barrier };
+			ASSERT_EQ(0, pthread_create(&touchers[i].thread, NULL, touch_thread,
+						    &touchers[i]));
+		}
+		for (long i = 0; i < TOUCHERS; i++) {
+			ASSERT_EQ(0, pthread_join(touchers[i].thread, NULL));
+			EXPECT_EQ(NPAGES, touchers[i].found);
+		}
+		faults += dmirror_stats(&self->dev).devmem_faults - before;
+	}
+	/* One fault brings neighbours, too. */
+	EXPECT_GE((__u64)(rounds * NPAGES), faults);
+	ksft_print_msg("%llu faults for %ld pages\n", (unsigned long long)faults,
+		       rounds * NPAGES);
+}
+
 /* Each page reads as it was, or as zero. */
 static long stamped_or_zero(char *mem, long npages, enum tag tag)
 {

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Rows of memory that moves to a private device and back: by our test device, which uses
+ * hmm_devmem_*(), and by that of 6.12, whose migration is written by hand (peer). One of the
+ * two is loaded.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "../lib/test_hmm_uapi.h"
+#include "measure.h"
+#include "rows.h"
+
+/* What the test devices move in one call */
+#define CALL_PAGES	HPAGE_PAGES
+
+#define THREADS_MAX	8
+
+static char buffer[CALL_PAGES * PAGE_SIZE];
+
+static int device_open(void)
+{
+	int fd = open("/dev/hmm_dmirror0", O_RDWR);
+
+	if (fd < 0)
+		die("/dev/hmm_dmirror0: %m");
+	return fd;
+}
+
+static void device_do(int fd, unsigned long request, char *mem)
+{
+	struct hmm_dmirror_cmd cmd = {
+		.addr = (uintptr_t)mem,
+		.ptr = (uintptr_t)buffer,
+		.npages = CALL_PAGES,
+	};
+	int tries = 10;
+
+	/* A page that another task holds for a moment does not move. */
+	while (ioctl(fd, request, &cmd)) {
+		if (!--tries)
+			die("ioctl %#lx: %m", request);
+	}
+}
+
+static void to_device(int fd, struct memory m)
+{
+	for (unsigned long i = 0; i < m.pages; i += CALL_PAGES)
+		device_do(fd, HMM_DMIRROR_MIGRATE_TO_DEV, m.mem + i * PAGE_SIZE);
+}
+
+/* Memory that is aligned, so that it can be of huge pages */
+static struct memory aligned(struct memory m)
+{
+	const uintptr_t size = CALL_PAGES * PAGE_SIZE;
+
+	m.mem = (char *)(((uintptr_t)m.mem + size - 1) & -size);
+	m.pages -= CALL_PAGES;
+	return m;
+}
+
+static void row_there(int fd, const char *name, const char *who, bool touched, int advice,
+		      bool fault_first)
+{
+	double took[PAIRS_MAX];
+
+	for (int i = 0; i < pairs; i++) {
+		struct memory whole = anon(2 * CALL_PAGES, advice), m = aligned(whole);
+		unsigned long long begin;
+
+		if (touched)
+			touch(m, 1);
+		begin = now();
+		if (fault_first)
+			device_do(fd, HMM_DMIRROR_READ, m.mem);
+		device_do(fd, HMM_DMIRROR_MIGRATE_TO_DEV, m.mem);
+		took[i] = now() - begin;
+		/* The call reads in the end, and the drivers do not read in the same way. */
+		begin = now();
+		device_do(fd, HMM_DMIRROR_READ, m.mem);
+		took[i] = (took[i] - (now() - begin)) / m.pages;
+		drop(whole);
+	}
+	say(name, who, median(took, pairs));
+}
+
+static void row_back(int fd, const char *who)
+{
+	double took[PAIRS_MAX];
+
+	for (int i = 0; i < pairs; i++) {
+		struct memory m = anon_touched(CALL_PAGES, MADV_NOHUGEPAGE);
+		unsigned long long begin;
+
+		to_device(fd, m);
+		begin = now();
+		touch(m, 1);
+		took[i] = (now() - begin) / (double)m.pages;
+		drop(m);
+	}
+	say("devmem/back", who, median(took, pairs));
+}
+
+void devmem_counted(const char *who)
+{
+	const bool ours = !strcmp(who, "ours");
+	int fd = device_open();
+
+	row_there(fd, "devmem/there/4K/less-read", who, true, MADV_NOHUGEPAGE, false);
+	row_there(fd, "devmem/there/THP/less-read", who, true, MADV_HUGEPAGE, false);
+	row_back(fd, who);
+	/* In one call that moves what was never touched; or faulted by the device, then moved */
+	if (ours) {
+		row_there(fd, "devmem/fault-and-move/less-read", "ours", false, MADV_NOHUGEPAGE, false);
+		row_there(fd, "devmem/fault-and-move/less-read", "peer", false, MADV_NOHUGEPAGE, true);
+	}
+}
+
+static pthread_barrier_t barrier;
+
+static void *touch_all(void *arg)
+{
+	const struct memory *m = arg;
+
+	pthread_barrier_wait(&barrier);
+	touch(*m, 1);
+	return NULL;
+}
+
+/* CPU faults for each page, when all threads touch the same pages in the same order */
+static double faults_per_page(int fd, struct memory m, int threads)
+{
+	pthread_t thread[THREADS_MAX];
+	struct rusage before, after;
+
+	to_device(fd, m);
+	pthread_barrier_init(&barrier, NULL, threads);
+	getrusage(RUSAGE_SELF, &before);
+	for (int i = 0; i < threads; i++) {
+		if (pthread_create(&thread[i], NULL, touch_all, &m))
+			die("pthread_create");
+	}
+	for (int i = 0; i < threads; i++)
+		pthread_join(thread[i], NULL);
+	getrusage(RUSAGE_SELF, &after);
+	pthread_barrier_destroy(&barrier);
+	return (after.ru_minflt - before.ru_minflt) / (double)m.pages;
+}
+
+void devmem(const char *who)
+{
+	struct memory m = anon_touched(32 * CALL_PAGES, MADV_NOHUGEPAGE);
+	int fd = device_open();
+
+	for (int threads = 1; threads <= THREADS_MAX; threads *= 2) {
+		char name[64];
+		double worst = 0;
+
+		for (int i = 0; i < ROUNDS; i++) {
+			double faults = faults_per_page(fd, m, threads);
+
+			worst = faults > worst ? faults : worst;
+		}
+		snprintf(name, sizeof(name), "devmem/back/%d-threads", threads);
+		say(name, who, worst);
+	}
+}

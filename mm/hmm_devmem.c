@@ -129,20 +129,28 @@ static void hmm_devmem_alloc_device(struct hmm_devmem_batch *batch, unsigned lon
 	}
 }
 
-/* System pages. @vma is NULL if the pages were found by their pfns. */
-static void hmm_devmem_alloc_system(struct hmm_devmem_batch *batch, struct vm_area_struct *vma,
-				    unsigned long start)
+/*
+ * System pages. @args is NULL if the pages were found by their pfns. For the neighbours of the
+ * page that a CPU fault needs, no other memory is reclaimed by force, and no process is killed.
+ */
+static void hmm_devmem_alloc_system(struct hmm_devmem_batch *batch,
+				    const struct migrate_vma *args)
 {
 	struct folio *folio;
 	unsigned long i;
 
 	for (i = 0; i < batch->npages; i++) {
+		struct page *page = migrate_pfn_to_page(batch->src[i]);
+		gfp_t gfp = GFP_HIGHUSER_MOVABLE;
+
 		batch->dst[i] = 0;
-		if (!(batch->src[i] & MIGRATE_PFN_MIGRATE) || !migrate_pfn_to_page(batch->src[i]))
+		if (!page || !(batch->src[i] & MIGRATE_PFN_MIGRATE))
 			continue;
-		folio = vma ? vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma,
-					      start + i * PAGE_SIZE, false) :
-			      folio_alloc(GFP_HIGHUSER_MOVABLE, 0);
+		if (args && args->fault_page && args->fault_page != page)
+			gfp |= __GFP_NORETRY | __GFP_NOWARN;
+		folio = args ? vma_alloc_folio(gfp, 0, args->vma, args->start + i * PAGE_SIZE,
+					       false) :
+			       folio_alloc(gfp, 0);
 		if (!folio)
 			continue;
 		folio_lock(folio);
@@ -217,7 +225,7 @@ static long hmm_devmem_move(struct hmm_devmem_batch *batch, struct migrate_vma *
 	if (to_device)
 		hmm_devmem_alloc_device(batch, args->start);
 	else
-		hmm_devmem_alloc_system(batch, args->vma, args->start);
+		hmm_devmem_alloc_system(batch, args);
 	ret = hmm_devmem_copy(batch);
 	migrate_vma_pages(args);
 	moved = hmm_devmem_count_moved(batch);
@@ -398,7 +406,7 @@ long hmm_devmem_evict(struct hmm_devmem *devmem, unsigned long pfn, unsigned lon
 	for (; npages && !ret; pfn += batch.npages, npages -= batch.npages) {
 		batch.npages = min(npages, HMM_DEVMEM_WINDOW);
 		migrate_device_range(batch.src, pfn, batch.npages);
-		hmm_devmem_alloc_system(&batch, NULL, 0);
+		hmm_devmem_alloc_system(&batch, NULL);
 		ret = hmm_devmem_copy(&batch);
 		migrate_device_pages(batch.src, batch.dst, batch.npages);
 		moved += hmm_devmem_count_moved(&batch);

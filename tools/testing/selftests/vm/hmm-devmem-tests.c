@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <linux/fs.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "hmm-mirror.h"
@@ -259,6 +260,52 @@ TEST_F(hmm_devmem, remapped)
 	}
 }
 
+/* A THP whose addresses have changed before, so that it is mapped by ptes, moves as well. */
+TEST_F(hmm_devmem, remapped_before)
+{
+	char *mem = map_thp(_metadata, 1);
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	mem = move_addresses(_metadata, mem, 0, 1);
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_CPU));
+	goes_there_and_back(_metadata, &self->dev, mem);
+}
+
+/* The same for one of which a part has been protected for a while. */
+TEST_F(hmm_devmem, protected_in_part)
+{
+	char *mem = map_thp(_metadata, 1);
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(0, mprotect(page_at(mem, 100), PAGE_SIZE, PROT_READ));
+	ASSERT_EQ(0, mprotect(page_at(mem, 100), PAGE_SIZE, PROT_RW));
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_CPU));
+	goes_there_and_back(_metadata, &self->dev, mem);
+}
+
+/* If a reference keeps it from being split, none of it moves, and nothing is lost. */
+TEST_F(hmm_devmem, pinned_in_part)
+{
+	char *mem = map_thp(_metadata, 1);
+	int pipes[2];
+	struct iovec part = { page_at(mem, 100), PAGE_SIZE };
+
+	stamp_write(mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(0, mprotect(page_at(mem, 200), PAGE_SIZE, PROT_READ));
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(PAGE_SIZE, vmsplice(pipes[1], &part, 1, 0));
+	EXPECT_EQ(-ENOENT, dmirror_migrate_to_dev(&self->dev, mem, NPAGES));
+	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_CPU));
+	EXPECT_EQ(0, on_device(&self->dev, mem, 1));
+	close(pipes[0]);
+	close(pipes[1]);
+	ASSERT_EQ(0, mprotect(page_at(mem, 200), PAGE_SIZE, PROT_RW));
+	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_CPU));
+	goes_there_and_back(_metadata, &self->dev, mem);
+}
+
 /* The old addresses remain mapped, and are empty. */
 TEST_F(hmm_devmem, remapped_dontunmap)
 {
@@ -286,11 +333,20 @@ static long soft_dirty_run(struct __test_metadata *_metadata, char *mem, long np
 	return i;
 }
 
+/* Write the pages and move them. A new mapping is soft-dirty as a whole, so end that first. */
+static void to_device_soft_dirty(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
+{
+	ASSERT_TRUE(write_text("/proc/self/clear_refs", "4"));
+	ASSERT_EQ(NPAGES, soft_dirty_run(_metadata, mem, NPAGES, false));
+	stamp_write(mem, NPAGES, TAG_CPU);
+	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(dev, mem, NPAGES));
+	ASSERT_EQ(NPAGES, soft_dirty_run(_metadata, mem, NPAGES, true));
+}
+
 /* A change of permission does not hide that the page was written. */
 TEST_F(hmm_devmem, soft_dirty_after_mprotect)
 {
-	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
-	ASSERT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, true));
+	to_device_soft_dirty(_metadata, &self->dev, self->mem);
 	ASSERT_EQ(0, mprotect(self->mem, SIZE, PROT_READ));
 	EXPECT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, true));
 }
@@ -300,7 +356,7 @@ TEST_F(hmm_devmem, soft_dirty_after_fork)
 {
 	pid_t child;
 
-	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
+	to_device_soft_dirty(_metadata, &self->dev, self->mem);
 	child = fork();
 	if (!child)
 		_exit(0);

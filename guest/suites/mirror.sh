@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # Our own tools/testing/selftests/vm/hmm-mirror-tests: what a device is told when memory
 # changes that it has mirrored; hmm-device-tests: what drivers do, and several of them;
-# hmm-devmem-tests: memory that is in that of a device;
 # hmm-owner-tests: when its process ends; and hmm-fault-tests: its faults, and who gets in
 # their way.
 # Two nodes, so that pages can move. --append HMM_STORM_SECONDS=60 makes storms longer.
@@ -16,4 +15,4 @@
 load_dmirror
 reserve_hugetlb 64
 swap_on_zram
-run_programs hmm-mirror-tests hmm-device-tests hmm-devmem-tests hmm-owner-tests hmm-fault-tests
+run_programs hmm-mirror-tests hmm-device-tests hmm-owner-tests hmm-fault-tests

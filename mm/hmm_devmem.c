@@ -387,8 +387,9 @@ EXPORT_SYMBOL_GPL(hmm_devmem_migrate_to_ram);
  * &hmm_devmem_ops.alloc returns none of these pages, then calls this until all are free, or
  * it gives up. Threads may move pages to and from the device concurrently.
  *
- * Context: Process context. No lock may be held that &hmm_devmem_ops or callbacks of mirrors
- * take. May be called by &hmm_devmem_ops.alloc. Sleeps, for memory too.
+ * Context: Process context, but not in reclaim, as a shrinker is. No lock may be held that
+ * &hmm_devmem_ops or callbacks of mirrors take. May be called by &hmm_devmem_ops.alloc. Sleeps,
+ * for memory too.
  * Return: The number of pages that have moved. Or, when some may have moved, %-ENOMEM if there
  * is no memory for the arrays that this needs, %-EINTR if a fatal signal is pending, and what
  * &hmm_devmem_ops.copy returned.

@@ -36,7 +36,7 @@
 #define HMM_DEVMEM_WINDOW	(PMD_SIZE >> PAGE_SHIFT)
 
 /* A CPU fault moves 64 KiB back, at most: neighbours of the page that it needs */
-#define HMM_DEVMEM_AROUND	(PAGE_SIZE < SZ_64K ? SZ_64K / PAGE_SIZE : 1)
+#define HMM_DEVMEM_AROUND	DIV_ROUND_UP(SZ_64K, PAGE_SIZE)
 
 /**
  * struct hmm_devmem_batch - pages that move together

@@ -20,7 +20,6 @@
  * struct vram - memory of a device that the CPU cannot address
  * @devmem: for HMM
  * @pgmap: struct pages for it
- * @lock: protects @used
  * @used: which pages are allocated
  * @storage: what the pages contain; the device is software
  * @fail_blocks: none is free
@@ -31,6 +30,7 @@
 struct vram {
 	struct hmm_devmem devmem;
 	struct dev_pagemap pgmap;
+	/** @lock: protects @used */
 	spinlock_t lock;
 	DECLARE_BITMAP(used, VRAM_PAGES);
 	char *storage;
@@ -492,4 +492,5 @@ static struct kunit_suite hmm_devmem_suite = {
 	.name = "hmm_devmem",
 	.test_cases = hmm_devmem_cases,
 };
+
 kunit_test_suite(hmm_devmem_suite);

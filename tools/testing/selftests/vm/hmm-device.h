@@ -29,6 +29,9 @@
 
 #define PROT_RW		(PROT_READ | PROT_WRITE)
 
+/* A CPU fault on private memory of a device moves that many pages back, at most. */
+#define FAULT_AROUND	16
+
 #define SCRATCH_DIR	"/scratch"
 #define DEBUG_DIR	"/sys/kernel/debug"
 #define TRACE_DIR	DEBUG_DIR "/tracing/"

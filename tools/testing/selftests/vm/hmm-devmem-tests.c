@@ -92,7 +92,7 @@ TEST_F(hmm_devmem, huge_zero_page)
 {
 	char *mem = map_thp(_metadata, 1);
 
-	ASSERT_EQ(0, *(volatile char *)mem);
+	ASSERT_EQ(0, __atomic_load_n(mem, __ATOMIC_RELAXED));
 	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, mem, NPAGES));
 	EXPECT_EQ(NPAGES, zero_run(self->dev.buf, NPAGES));
 	goes_there_and_back(_metadata, &self->dev, mem);

@@ -430,6 +430,21 @@ static void with_gap(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 8, stamped(addr, 24));
 }
 
+/* After a gap nothing is moved or mirrored: the count is of pages from the start. */
+static void ends_at_gap(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_huge(fake, 2);
+
+	stamp(test, addr, 8);
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(AT(addr, 8), 8 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 8, migrate(vram, fake, addr, 1024));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, AT(addr, 512), 512));
+	KUNIT_EXPECT_EQ(test, 504, vram_in_use(vram));
+	KUNIT_EXPECT_EQ(test, 8, stamped(addr, 8));
+}
+
 /* What may only be read moves, too, and is mirrored for reading. */
 static void read_only(struct kunit *test)
 {
@@ -462,6 +477,7 @@ static void refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, migrate_back(vram, addr, 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL, migrate_back(vram, addr + 1, 8));
 	KUNIT_EXPECT_EQ(test, -EINVAL, migrate_back(vram, TASK_SIZE - PAGE_SIZE, 2));
+	hmm_fake_set_owner(own, vram);
 	KUNIT_EXPECT_EQ(test, -EINVAL, migrate(vram, own, addr, 8));
 	hmm_fake_set_owner(fake, fake);
 	KUNIT_EXPECT_EQ(test, -EINVAL, migrate(vram, fake, addr, 8));
@@ -483,6 +499,7 @@ static struct kunit_case hmm_devmem_cases[] = {
 	KUNIT_CASE(evicted),
 	KUNIT_CASE(not_evicted),
 	KUNIT_CASE(with_gap),
+	KUNIT_CASE(ends_at_gap),
 	KUNIT_CASE(read_only),
 	KUNIT_CASE(refused),
 	{}

@@ -356,6 +356,7 @@ static int dmirror_migrate_to_dev(struct dmirror *dm, void *arg)
 		return -EINVAL;
 	/* Whoever else holds a page for a moment, as khugepaged may, keeps it where it is. */
 	for (tries = 0; tries < DMIRROR_MIGRATE_TRIES; tries++) {
+		dmirror_devmem_reserve(dm->mdevice, cmd->npages);
 		ret = hmm_mirror_migrate(&dm->mirror, &dm->mdevice->devmem, cmd->addr, end,
 					 HMM_FAULT_READ | HMM_FAULT_PRESENT);
 		if (ret >= 0)

@@ -114,6 +114,7 @@ int dmirror_stats(struct dmirror *dm, void *arg);
 /* test_hmm_mem.c */
 int dmirror_devmem_init(struct dmirror_device *mdevice, enum memory_type type,
 			phys_addr_t spm);
+void dmirror_devmem_reserve(struct dmirror_device *mdevice, unsigned long npages);
 int dmirror_devmem_release(struct dmirror_device *mdevice);
 void dmirror_devmem_exit(struct dmirror_device *mdevice);
 

@@ -207,27 +207,35 @@ static struct page *dmirror_devmem_take(struct dmirror_device *mdevice, unsigned
 	return page;
 }
 
-/* The same, and get more memory if there are no such pages. */
-static struct page *dmirror_devmem_take_or_grow(struct dmirror_device *mdevice,
-						unsigned int order)
+static unsigned long dmirror_devmem_count_free(struct dmirror_device *mdevice)
 {
-	struct page *page = dmirror_devmem_take(mdevice, order);
+	struct dmirror_chunk *chunk;
+	unsigned long count = 0;
+
+	spin_lock_irq(&mdevice->lock);
+	list_for_each_entry(chunk, &mdevice->chunks, node)
+		count += chunk->retired ? 0 : DMIRROR_CHUNK_PAGES - chunk->used;
+	spin_unlock_irq(&mdevice->lock);
+	return count;
+}
+
+/*
+ * Get more memory if there are not so many free pages. Not when they are allocated: HMM has
+ * locked others by then. Another thread can be faster to take them.
+ */
+void dmirror_devmem_reserve(struct dmirror_device *mdevice, unsigned long npages)
+{
 	struct dmirror_chunk *chunk;
 
-	if (page)
-		return page;
 	guard(mutex)(&mdevice->grow_lock);
-	page = dmirror_devmem_take(mdevice, order);
-	if (page)
-		return page;
-	chunk = dmirror_chunk_create(mdevice);
-	if (IS_ERR(chunk))
-		return NULL;
-	spin_lock_irq(&mdevice->lock);
-	list_add_tail(&chunk->node, &mdevice->chunks);
-	page = dmirror_chunk_take(chunk, order);
-	spin_unlock_irq(&mdevice->lock);
-	return page;
+	while (dmirror_devmem_count_free(mdevice) < npages) {
+		chunk = dmirror_chunk_create(mdevice);
+		if (IS_ERR(chunk))
+			return;
+		spin_lock_irq(&mdevice->lock);
+		list_add_tail(&chunk->node, &mdevice->chunks);
+		spin_unlock_irq(&mdevice->lock);
+	}
 }
 
 static void dmirror_free_contents(struct page *page, unsigned long npages)
@@ -268,7 +276,7 @@ static struct page *dmirror_devmem_alloc(struct hmm_devmem *devmem, unsigned int
 
 	if (order && test_and_clear_bit(ilog2(HMM_DMIRROR_FLAG_FAIL_ALLOC), &mdevice->flags))
 		return NULL;
-	page = dmirror_devmem_take_or_grow(mdevice, order);
+	page = dmirror_devmem_take(mdevice, order);
 	if (page && order)
 		atomic_long_inc(&mdevice->blocks);
 	if (page && devmem->type == MEMORY_DEVICE_PRIVATE &&

@@ -493,8 +493,8 @@ static unsigned long hmm_range_present(const struct hmm_range_walk *walk,
 }
 
 /*
- * Can a device write by this entry as it is? clear_refs and userfaultfd leave an entry of a
- * private page writable and expect that each write is noted all the same.
+ * Can a device write by this entry as it is? An entry of a private page can be writable and still
+ * be write-protected by userfaultfd, or be tracked and not soft-dirty.
  */
 static bool hmm_range_private_is_writable(const struct hmm_range_walk *walk, pte_t pte)
 {

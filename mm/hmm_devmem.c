@@ -32,8 +32,8 @@
 
 #include "hmm_internal.h"
 
-/* The most that moves under one hold of mmap_lock: a huge page */
-#define HMM_DEVMEM_WINDOW	(PMD_SIZE >> PAGE_SHIFT)
+/* The most that moves under one hold of mmap_lock: on most machines a huge page */
+#define HMM_DEVMEM_WINDOW	(SZ_2M / PAGE_SIZE)
 
 /* A CPU fault moves 64 KiB back, at most: neighbours of the page that it needs */
 #define HMM_DEVMEM_AROUND	DIV_ROUND_UP(SZ_64K, PAGE_SIZE)
@@ -75,13 +75,14 @@ static void hmm_devmem_use_arrays(struct hmm_devmem_batch *batch,
 
 /*
  * Only anonymous memory moves to a device in the end, see __migrate_device_pages(). The kernel
- * must not even read pages of secretmem, which are not anonymous.
+ * must not even read pages of secretmem, which are not anonymous. KSM reads its pages at any
+ * time, so they stay.
  */
 static bool hmm_devmem_can_leave(unsigned long src)
 {
 	struct page *page = migrate_pfn_to_page(src);
 
-	return src & MIGRATE_PFN_MIGRATE && (!page || PageAnon(page));
+	return src & MIGRATE_PFN_MIGRATE && (!page || (PageAnon(page) && !PageKsm(page)));
 }
 
 /* The whole window moves, and is naturally aligned. */
@@ -89,7 +90,7 @@ static bool hmm_devmem_is_block(const struct hmm_devmem_batch *batch, unsigned l
 {
 	unsigned long i;
 
-	if (batch->npages != HMM_DEVMEM_WINDOW || !IS_ALIGNED(start, PMD_SIZE))
+	if (batch->npages != HMM_DEVMEM_WINDOW || !IS_ALIGNED(start, SZ_2M))
 		return false;
 	for (i = 0; i < batch->npages; i++) {
 		if (!hmm_devmem_can_leave(batch->src[i]))
@@ -121,7 +122,7 @@ static void hmm_devmem_alloc_device(struct hmm_devmem_batch *batch, unsigned lon
 
 	memset(batch->dst, 0, batch->npages * sizeof(*batch->dst));
 	if (hmm_devmem_is_block(batch, start) &&
-	    hmm_devmem_alloc(batch, 0, PMD_SHIFT - PAGE_SHIFT))
+	    hmm_devmem_alloc(batch, 0, ilog2(HMM_DEVMEM_WINDOW)))
 		return;
 	for (i = 0; i < batch->npages && more; i++) {
 		if (hmm_devmem_can_leave(batch->src[i]))
@@ -255,7 +256,7 @@ static long hmm_devmem_migrate_window(struct hmm_devmem_batch *batch, struct mm_
 	}
 	args.start = max(*start, args.vma->vm_start);
 	args.end = min(end, args.vma->vm_end);
-	args.end = min(args.end - 1, args.start | ~PMD_MASK) + 1;
+	args.end = min(args.end - 1, args.start | (SZ_2M - 1)) + 1;
 	*start = args.end;
 	if (hmm_devmem_vma_moves(args.vma))
 		ret = hmm_devmem_move(batch, &args, to_device);
@@ -300,7 +301,7 @@ static long hmm_devmem_migrate_range(struct hmm_devmem *devmem, struct mm_struct
  * when the device has no memory left. Addresses where nothing is mapped are skipped. A huge
  * page is split on the CPU. On the device it remains one block if &hmm_devmem_ops.alloc has one.
  *
- * mmap_lock is held for at most 2 MiB (PMD_SIZE) at a time. Callbacks of mirrors come for
+ * mmap_lock is held for at most 2 MiB at a time. Callbacks of mirrors come for
  * &HMM_UPDATE_MIGRATE; hmm_mirror_migrate() also mirrors what has moved.
  *
  * Context: Process context, with no lock held. Sleeps.
@@ -338,6 +339,30 @@ long hmm_devmem_migrate_back(struct hmm_devmem *devmem, struct mm_struct *mm,
 }
 EXPORT_SYMBOL_GPL(hmm_devmem_migrate_back);
 
+static vm_fault_t hmm_devmem_fault_range(struct hmm_devmem *devmem, struct vm_fault *vmf,
+					 unsigned long start, unsigned long end)
+{
+	unsigned long src[HMM_DEVMEM_AROUND], dst[HMM_DEVMEM_AROUND];
+	struct page *from[HMM_DEVMEM_AROUND], *to[HMM_DEVMEM_AROUND];
+	struct hmm_devmem_batch batch = {
+		.devmem = devmem, .src = src, .dst = dst, .from = from, .to = to,
+	};
+	struct migrate_vma args = {
+		.vma = vmf->vma,
+		.start = max(start, vmf->vma->vm_start),
+		.end = min(end, vmf->vma->vm_end),
+		.fault_page = vmf->page,
+	};
+	unsigned long i = ((vmf->address & PAGE_MASK) - args.start) >> PAGE_SHIFT;
+
+	if (hmm_devmem_move(&batch, &args, false) < 0)
+		return VM_FAULT_SIGBUS;
+	/* It was collected, and there was no memory for it. */
+	if (args.cpages && migrate_pfn_to_page(src[i]) == vmf->page && !dst[i])
+		return VM_FAULT_OOM;
+	return 0;
+}
+
 /**
  * hmm_devmem_migrate_to_ram() - &dev_pagemap_ops.migrate_to_ram for private memory
  * @devmem: the memory that the page is of
@@ -346,33 +371,22 @@ EXPORT_SYMBOL_GPL(hmm_devmem_migrate_back);
  * Moves the page back, and with it those of its neighbours that are on the device: up to 64 KiB
  * that are naturally aligned.
  *
- * Context: As for &dev_pagemap_ops.migrate_to_ram.
+ * Context: As for &dev_pagemap_ops.migrate_to_ram, which is called with the page locked: no lock
+ * may be taken under which a thread faults.
  * Return: 0, also when another thread was faster or held the page: the CPU tries again.
- * %VM_FAULT_OOM: no system memory. %VM_FAULT_SIGBUS: &hmm_devmem_ops.copy has failed.
+ * %VM_FAULT_OOM: no system memory. %VM_FAULT_SIGBUS: &hmm_devmem_ops.copy has failed for the
+ * page.
  */
 vm_fault_t hmm_devmem_migrate_to_ram(struct hmm_devmem *devmem, struct vm_fault *vmf)
 {
 	const unsigned long size = HMM_DEVMEM_AROUND * PAGE_SIZE;
-	unsigned long src[HMM_DEVMEM_AROUND], dst[HMM_DEVMEM_AROUND];
-	struct page *from[HMM_DEVMEM_AROUND], *to[HMM_DEVMEM_AROUND];
-	struct hmm_devmem_batch batch = {
-		.devmem = devmem, .src = src, .dst = dst, .from = from, .to = to,
-	};
 	unsigned long addr = vmf->address & PAGE_MASK, start = round_down(addr, size);
-	struct migrate_vma args = {
-		.vma = vmf->vma,
-		.start = max(start, vmf->vma->vm_start),
-		.end = min(start + size, vmf->vma->vm_end),
-		.fault_page = vmf->page,
-	};
-	unsigned long i = (addr - args.start) >> PAGE_SHIFT;
+	vm_fault_t ret = hmm_devmem_fault_range(devmem, vmf, start, start + size);
 
-	if (hmm_devmem_move(&batch, &args, false) < 0)
-		return VM_FAULT_SIGBUS;
-	/* It was collected, and there was no memory for it. */
-	if (args.cpages && migrate_pfn_to_page(src[i]) == vmf->page && !dst[i])
-		return VM_FAULT_OOM;
-	return 0;
+	/* Perhaps it is a neighbour that cannot be copied. */
+	if (ret == VM_FAULT_SIGBUS)
+		ret = hmm_devmem_fault_range(devmem, vmf, addr, addr + PAGE_SIZE);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(hmm_devmem_migrate_to_ram);
 
@@ -440,9 +454,9 @@ static long hmm_devmem_migrate_mirrored(struct hmm_mirror *mirror, struct hmm_de
  * @end: end address, exclusive, page aligned
  * @flags: as for hmm_mirror_fault()
  *
- * Like hmm_mirror_fault(), but moves what can move to the device first, 2 MiB (PMD_SIZE) at a
- * time, see hmm_devmem_migrate(). What cannot move is mirrored where it is. hmm_pte_device()
- * tells them apart.
+ * Like hmm_mirror_fault(), but moves what can move to the device first, 2 MiB at a time, see
+ * hmm_devmem_migrate(). What does not move is mirrored as by hmm_mirror_fault(), so memory on
+ * another device goes to system memory. hmm_pte_device() tells what is on the device.
  *
  * Context: As for hmm_mirror_fault_job().
  * Return: As for hmm_mirror_fault_job(), or the errors of hmm_devmem_migrate(). -EINVAL also if
@@ -460,7 +474,7 @@ long hmm_mirror_migrate(struct hmm_mirror *mirror, struct hmm_devmem *devmem,
 	    hmm_mirror_bad_range(mirror, start, end))
 		goto put;
 	for (; start < end; start = next) {
-		next = min(end - 1, start | ~PMD_MASK) + 1;
+		next = min(end - 1, start | (SZ_2M - 1)) + 1;
 		ret = hmm_devmem_migrate_mirrored(mirror, devmem, start, next);
 		if (ret >= 0)
 			ret = hmm_mirror_fault(mirror, start, next, flags);

@@ -4,9 +4,9 @@
 # memory of a device; and hmm-limits-tests: limits of a process, and pages that others hold.
 # Two nodes, so that pages can move.
 # boot: --mem 4G --append no5lvl --append numa=fake=2 --append memmap=512M%0x100000000-1+0xefffffff
-# tests: 75
+# tests: 77
 # timeout: 900
-# budget: 300
+# budget: 420
 # shellcheck source=guest/lib.sh
 . /suites/lib.sh
 

@@ -786,8 +786,11 @@ struct hmm_devmem_ops {
 	 * given it a reference. &dev_pagemap_ops.page_free frees each of them, also if it is
 	 * not used in the end.
 	 *
-	 * Returns the first page, or NULL. HMM asks for 0 and for the order of a huge page,
-	 * and for single pages if it does not get a block.
+	 * It must not call memremap_pages(): offlining of memory waits for the locked pages,
+	 * and keeps memremap_pages() waiting.
+	 *
+	 * Returns the first page, or NULL. HMM asks for 0 and for the order of 2 MiB, and for
+	 * single pages if it does not get a block.
 	 */
 	struct page *(*alloc)(struct hmm_devmem *devmem, unsigned int order);
 	/**

@@ -5,12 +5,15 @@
  * "hmm.rst: NAME", and ends where the next one begins.
  */
 #include <linux/bitmap.h>
+#include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/ioport.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
+#include <linux/rmap.h>
 #include <linux/vmalloc.h>
 
+#include "../internal.h"
 #include "hmm_mirror_test.h"
 
 /* hmm.rst: vram memory */
@@ -24,6 +27,7 @@
  * @storage: what the pages contain; the device is software
  * @fail_blocks: none is free
  * @fail_copies: the device is broken
+ * @bad: one page of it is, if not NULL
  * @blocks: how many were allocated
  * @copied: how many pages
  */
@@ -36,6 +40,7 @@ struct vram {
 	char *storage;
 	bool fail_blocks;
 	bool fail_copies;
+	struct page *bad;
 	unsigned long blocks;
 	unsigned long copied;
 };
@@ -86,6 +91,8 @@ static int vram_copy(struct hmm_devmem *devmem, struct page **to, struct page **
 	for (i = 0; i < npages; i++) {
 		char *content;
 
+		if (vram->bad && from[i] == vram->bad)
+			return -EIO;
 		if (is_device_private_page(to[i])) {
 			content = vram->storage + vram_index(vram, to[i]) * PAGE_SIZE;
 			if (from[i])
@@ -145,9 +152,13 @@ static int vram_init(struct vram *vram)
 /* Nothing is allocated any more: the files are closed, and this is the rest of what they had. */
 static void vram_exit(struct vram *vram)
 {
-	while (!bitmap_empty(vram->used, VRAM_PAGES)) {
-		hmm_devmem_evict(&vram->devmem, PHYS_PFN(vram->pgmap.range.start), VRAM_PAGES);
-		cond_resched();
+	unsigned long i;
+
+	while ((i = find_first_bit(vram->used, VRAM_PAGES)) < VRAM_PAGES) {
+		hmm_devmem_evict(&vram->devmem, PHYS_PFN(vram->pgmap.range.start) + i,
+				 VRAM_PAGES - i);
+		/* A page can be locked, or have a reference for a moment. */
+		msleep(1);
 	}
 	memunmap_pages(&vram->pgmap);
 	release_mem_region(vram->pgmap.range.start, range_len(&vram->pgmap.range));
@@ -380,6 +391,37 @@ static void neighbours(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 40, stamped(addr, 40));
 }
 
+/* A neighbour that cannot be copied stays, and does not keep the page from being used. */
+static void bad_neighbour(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = ALIGN(hmm_fake_map_small(fake, 32), SZ_64K);
+
+	stamp(test, addr, 16);
+	KUNIT_ASSERT_EQ(test, 16, migrate(vram, fake, addr, 16));
+	vram->bad = pfn_to_page(hmm_pte_pfn(hmm_fake_entry(fake, AT(addr, 9))));
+	KUNIT_EXPECT_EQ(test, 9, stamped(addr, 16));
+	KUNIT_EXPECT_EQ(test, 7, vram_in_use(vram));
+	vram->bad = NULL;
+	KUNIT_EXPECT_EQ(test, 16, stamped(addr, 16));
+}
+
+/* Huge pages that are in system memory are not split on the way back. */
+static void huge_page_stays(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_huge(fake, 1);
+
+	stamp(test, addr, 512);
+	hmm_fake_fault_all(fake, addr, 512, HMM_FAULT_WRITE);
+	KUNIT_ASSERT_EQ(test, PMD_SHIFT - PAGE_SHIFT, hmm_pte_order(hmm_fake_entry(fake, addr)));
+	KUNIT_EXPECT_EQ(test, 0, migrate_back(vram, addr, 512));
+	hmm_fake_fault_all(fake, addr, 512, HMM_FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, PMD_SHIFT - PAGE_SHIFT, hmm_pte_order(hmm_fake_entry(fake, addr)));
+}
+
 static void evicted(struct kunit *test)
 {
 	struct hmm_fake *fake;
@@ -395,6 +437,38 @@ static void evicted(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, vram_in_use(vram));
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, 40));
 	KUNIT_EXPECT_EQ(test, 40, stamped(addr, 40));
+}
+
+static unsigned long vram_unmapped;	/* 8 pages that vram_unmap_and_copy() unmaps */
+static int vram_anon_vma_refs;		/* of those pages, afterwards */
+
+static int vram_unmap_and_copy(struct hmm_devmem *devmem, struct page **to, struct page **from,
+			       unsigned long npages)
+{
+	vm_munmap(vram_unmapped, 8 * PAGE_SIZE);
+	vram_anon_vma_refs = atomic_read(&folio_anon_vma(page_folio(from[0]))->refcount);
+	return vram_copy(devmem, to, from, npages);
+}
+
+/* The process unmaps the memory while it is evicted: the anon_vma is needed afterwards. */
+static void unmapped_in_eviction(struct kunit *test)
+{
+	static const struct hmm_devmem_ops ops = {
+		.alloc	= vram_alloc,
+		.copy	= vram_unmap_and_copy,
+	};
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_small(fake, 8);
+
+	stamp(test, addr, 8);
+	KUNIT_ASSERT_EQ(test, 8, migrate(vram, fake, addr, 8));
+	vram_unmapped = addr;
+	vram->devmem.ops = &ops;
+	hmm_devmem_evict(&vram->devmem, PHYS_PFN(vram->pgmap.range.start), VRAM_PAGES);
+	vram->devmem.ops = &vram_devmem_ops;
+	KUNIT_EXPECT_GT(test, vram_anon_vma_refs, 0);
+	KUNIT_EXPECT_EQ(test, 0, vram_in_use(vram));
 }
 
 /* A page that has a reference, and no memory of a process, is not touched. */
@@ -496,7 +570,10 @@ static struct kunit_case hmm_devmem_cases[] = {
 	KUNIT_CASE(device_is_full),
 	KUNIT_CASE(copy_fails),
 	KUNIT_CASE(neighbours),
+	KUNIT_CASE(bad_neighbour),
+	KUNIT_CASE(huge_page_stays),
 	KUNIT_CASE(evicted),
+	KUNIT_CASE(unmapped_in_eviction),
 	KUNIT_CASE(not_evicted),
 	KUNIT_CASE(with_gap),
 	KUNIT_CASE(ends_at_gap),

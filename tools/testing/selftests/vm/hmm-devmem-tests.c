@@ -162,6 +162,29 @@ TEST_F(hmm_devmem, touched_by_threads)
 		       rounds * NPAGES);
 }
 
+/* KSM reads its pages at any time, so they stay in system memory; the others move. */
+TEST_F(hmm_devmem, merged_pages_stay)
+{
+	time_t deadline = in_seconds(30);
+	char *mem = map_small(_metadata, NPAGES);
+
+	memset(mem, 0x5a, 2 * PAGE_SIZE);
+	stamp_write(page_at(mem, 2), NPAGES - 2, TAG_CPU);
+	ASSERT_EQ(0, madvise(mem, 2 * PAGE_SIZE, MADV_MERGEABLE));
+	ASSERT_TRUE(write_text("/sys/kernel/mm/ksm/run", "1"));
+	while (pfn_of(_metadata, mem) != pfn_of(_metadata, page_at(mem, 1)) && before(deadline))
+		usleep(10000);
+	ASSERT_TRUE(write_text("/sys/kernel/mm/ksm/run", "0"));
+	ASSERT_EQ(pfn_of(_metadata, mem), pfn_of(_metadata, page_at(mem, 1)));
+	EXPECT_EQ(-ENOENT, dmirror_migrate_to_dev(&self->dev, mem, NPAGES));
+	ASSERT_EQ(NPAGES, dmirror_read(&self->dev, mem, NPAGES));
+	EXPECT_EQ(2, dmirror_maps_bits(&self->dev, mem, 2, HMM_DMIRROR_PTE_DEVICE, 0));
+	EXPECT_EQ(NPAGES - 2, on_device(&self->dev, page_at(mem, 2), NPAGES - 2));
+	EXPECT_EQ(0x5a, self->dev.buf[0]);
+	ASSERT_TRUE(write_text("/sys/kernel/mm/ksm/run", "2"));
+	ASSERT_TRUE(write_text("/sys/kernel/mm/ksm/run", "0"));
+}
+
 /* Each page reads as it was, or as zero. */
 static long stamped_or_zero(char *mem, long npages, enum tag tag)
 {

@@ -158,7 +158,7 @@ static void vram_exit(struct vram *vram)
 		hmm_devmem_evict(&vram->devmem, PHYS_PFN(vram->pgmap.range.start) + i,
 				 VRAM_PAGES - i);
 		/* A page can be locked, or have a reference for a moment. */
-		msleep(1);
+		msleep(20);
 	}
 	memunmap_pages(&vram->pgmap);
 	release_mem_region(vram->pgmap.range.start, range_len(&vram->pgmap.range));

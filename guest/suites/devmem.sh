@@ -10,6 +10,8 @@
 # shellcheck source=guest/lib.sh
 . /suites/lib.sh
 
+# khugepaged invalidates what it looks at, and must not collapse what a test has just split.
+echo 4294967295 >/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs
 load_dmirror
 reserve_hugetlb 64
 swap_on_zram

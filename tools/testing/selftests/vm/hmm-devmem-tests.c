@@ -47,9 +47,24 @@ FIXTURE_TEARDOWN(hmm_devmem)
 	close(self->dev.fd);
 }
 
+/*
+ * The number of leading pages that are in the memory of the device, by the CPU page table: from
+ * its mirror a page can vanish at any time, as when khugepaged looks at the range.
+ */
 static long on_device(struct dmirror *dev, void *mem, long npages)
 {
-	return dmirror_maps_bits(dev, mem, npages, HMM_DMIRROR_PTE_DEVICE, HMM_DMIRROR_PTE_DEVICE);
+	unsigned char *seen = malloc(npages);
+	long run, done = dmirror_snapshot(dev, mem, npages, seen);
+
+	for (run = 0; run < done; run++) {
+		unsigned char place = seen[run] & 0xf0;
+
+		if (place != HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL &&
+		    place != HMM_DMIRROR_PROT_DEV_COHERENT_LOCAL)
+			break;
+	}
+	free(seen);
+	return done < 0 ? done : run;
 }
 
 /* Kinds of memory, there and back */
@@ -178,7 +193,8 @@ TEST_F(hmm_devmem, merged_pages_stay)
 	ASSERT_EQ(pfn_of(_metadata, mem), pfn_of(_metadata, page_at(mem, 1)));
 	EXPECT_EQ(-ENOENT, dmirror_migrate_to_dev(&self->dev, mem, NPAGES));
 	ASSERT_EQ(NPAGES, dmirror_read(&self->dev, mem, NPAGES));
-	EXPECT_EQ(2, dmirror_maps_bits(&self->dev, mem, 2, HMM_DMIRROR_PTE_DEVICE, 0));
+	EXPECT_EQ(0, on_device(&self->dev, mem, 1));
+	EXPECT_EQ(0, on_device(&self->dev, page_at(mem, 1), 1));
 	EXPECT_EQ(NPAGES - 2, on_device(&self->dev, page_at(mem, 2), NPAGES - 2));
 	EXPECT_EQ(0x5a, self->dev.buf[0]);
 	ASSERT_TRUE(write_text("/sys/kernel/mm/ksm/run", "2"));

@@ -149,10 +149,10 @@ static void *touch_thread(void *arg)
 }
 
 /* Threads that want the same pages do not keep each other from getting them. */
-TEST_F(hmm_devmem, touched_by_threads)
+TEST_F_TIMEOUT(hmm_devmem, touched_by_threads, 120)
 {
 	struct toucher touchers[TOUCHERS];
-	const long rounds = 20;
+	const long rounds = 8;
 	pthread_barrier_t barrier;
 	__u64 faults = 0, before;
 

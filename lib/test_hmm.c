@@ -358,7 +358,7 @@ static int dmirror_migrate_to_dev(struct dmirror *dm, void *arg)
 	for (tries = 0; tries < DMIRROR_MIGRATE_TRIES; tries++) {
 		dmirror_devmem_reserve(dm->mdevice, cmd->npages);
 		ret = hmm_mirror_migrate(&dm->mirror, &dm->mdevice->devmem, cmd->addr, end,
-					 HMM_FAULT_READ | HMM_FAULT_PRESENT);
+					 HMM_FAULT_READ | HMM_FAULT_PRESENT, NULL);
 		if (ret >= 0)
 			ret = dmirror_read_into(dm, cmd, buf, HMM_FAULT_READ, true);
 		if (ret != -ENOENT || schedule_timeout_killable(1))

@@ -16,10 +16,10 @@
  *
  * Eviction finds device pages by their pfn, so that it meets pages that another thread is
  * moving: one that is allocated but has not replaced a page yet, and one that has been replaced
- * and still has a reference. A device page contains memory of a process from when it replaces
- * another page to when it is replaced. It is locked at both times, and its mapcount is not 0
- * exactly in between, except while it is locked or nothing maps it any more.
- * migrate_device_range() takes the page lock, and leaves out pages that are not mapped.
+ * and still has a reference. Neither contains memory of a process. Both changes happen under the
+ * page lock, and a page that is not locked and contains memory that a process uses is mapped.
+ * So migrate_device_range() takes the page lock and leaves out pages that are not mapped. It
+ * keeps the anon_vma, because eviction holds no mmap_lock: the process can exit meanwhile.
  */
 #include <linux/hmm.h>
 #include <linux/dax.h>
@@ -452,18 +452,23 @@ static long hmm_devmem_migrate_mirrored(struct hmm_mirror *mirror, struct hmm_de
  * @devmem: where to; &hmm_devmem.owner is &hmm_mirror.dev_private_owner
  * @start: first address, page aligned
  * @end: end address, exclusive, page aligned
- * @flags: as for hmm_mirror_fault()
+ * @flags: as for hmm_mirror_fault_job()
+ * @job: as for hmm_mirror_fault_job(), or NULL
  *
- * Like hmm_mirror_fault(), but moves what can move to the device first, 2 MiB at a time, see
+ * Like hmm_mirror_fault_job(), but moves what can move to the device first, 2 MiB at a time, see
  * hmm_devmem_migrate(). What does not move is mirrored as by hmm_mirror_fault(), so memory on
  * another device goes to system memory. hmm_pte_device() tells what is on the device.
+ *
+ * If @job is cancelled, at most the 2 MiB at hand still move. hmm_mirror_cancel_range() does not
+ * see the migration, only the faults.
  *
  * Context: As for hmm_mirror_fault_job().
  * Return: As for hmm_mirror_fault_job(), or the errors of hmm_devmem_migrate(). -EINVAL also if
  * the owners differ.
  */
 long hmm_mirror_migrate(struct hmm_mirror *mirror, struct hmm_devmem *devmem,
-			unsigned long start, unsigned long end, unsigned int flags)
+			unsigned long start, unsigned long end, unsigned int flags,
+			struct hmm_job *job)
 {
 	long ret = -EINVAL, done = 0;
 	unsigned long next;
@@ -477,7 +482,7 @@ long hmm_mirror_migrate(struct hmm_mirror *mirror, struct hmm_devmem *devmem,
 		next = min(end - 1, start | (SZ_2M - 1)) + 1;
 		ret = hmm_devmem_migrate_mirrored(mirror, devmem, start, next);
 		if (ret >= 0)
-			ret = hmm_mirror_fault(mirror, start, next, flags);
+			ret = hmm_mirror_fault_job(mirror, start, next, flags, job);
 		if (ret < 0)
 			break;
 		done += ret;

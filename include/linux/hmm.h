@@ -827,7 +827,8 @@ long hmm_devmem_migrate_back(struct hmm_devmem *devmem, struct mm_struct *mm,
 vm_fault_t hmm_devmem_migrate_to_ram(struct hmm_devmem *devmem, struct vm_fault *vmf);
 long hmm_devmem_evict(struct hmm_devmem *devmem, unsigned long pfn, unsigned long npages);
 long hmm_mirror_migrate(struct hmm_mirror *mirror, struct hmm_devmem *devmem,
-			unsigned long start, unsigned long end, unsigned int flags);
+			unsigned long start, unsigned long end, unsigned int flags,
+			struct hmm_job *job);
 
 int hmm_mirror_check_device(struct device *dev);
 int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);

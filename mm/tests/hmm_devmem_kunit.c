@@ -224,7 +224,7 @@ static long migrate(struct vram *vram, struct hmm_fake *fake, unsigned long addr
 		    unsigned long npages)
 {
 	return hmm_mirror_migrate(&fake->mirror, &vram->devmem, addr, AT(addr, npages),
-				  HMM_FAULT_WRITE);
+				  HMM_FAULT_WRITE, NULL);
 }
 
 static long migrate_back(struct vram *vram, unsigned long addr, unsigned long npages)
@@ -519,6 +519,25 @@ static void ends_at_gap(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 8, stamped(addr, 8));
 }
 
+/* A driver can end a worker that migrates for a job. */
+static void cancelled(struct kunit *test)
+{
+	struct hmm_fake *fake;
+	struct vram *vram = vram_new(test, &fake);
+	unsigned long addr = hmm_fake_map_huge(fake, 2);
+	struct hmm_job job;
+
+	hmm_job_init(&job);
+	stamp(test, addr, 1024);
+	hmm_mirror_cancel_job(&fake->mirror, &job);
+	KUNIT_EXPECT_EQ(test, -ECANCELED,
+			hmm_mirror_migrate(&fake->mirror, &vram->devmem, addr, AT(addr, 1024),
+					   HMM_FAULT_WRITE, &job));
+	KUNIT_EXPECT_GE(test, 512, vram_in_use(vram));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, 1024));
+	KUNIT_EXPECT_EQ(test, 1024, stamped(addr, 1024));
+}
+
 /* What may only be read moves, too, and is mirrored for reading. */
 static void read_only(struct kunit *test)
 {
@@ -531,7 +550,7 @@ static void read_only(struct kunit *test)
 						  PROT_READ, 0, 0));
 	KUNIT_EXPECT_EQ(test, -EPERM, migrate(vram, fake, addr, 8));
 	KUNIT_EXPECT_EQ(test, 8, hmm_mirror_migrate(&fake->mirror, &vram->devmem, addr,
-						    AT(addr, 8), HMM_FAULT_READ));
+						    AT(addr, 8), HMM_FAULT_READ, NULL));
 	KUNIT_EXPECT_EQ(test, 8, on_device(fake, addr, 8));
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_writable(fake, addr, 8));
 	KUNIT_EXPECT_EQ(test, 8, stamped(addr, 8));
@@ -577,6 +596,7 @@ static struct kunit_case hmm_devmem_cases[] = {
 	KUNIT_CASE(not_evicted),
 	KUNIT_CASE(with_gap),
 	KUNIT_CASE(ends_at_gap),
+	KUNIT_CASE(cancelled),
 	KUNIT_CASE(read_only),
 	KUNIT_CASE(refused),
 	{}

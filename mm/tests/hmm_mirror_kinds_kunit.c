@@ -2,7 +2,7 @@
 /*
  * HMM_FAULT_EXCLUSIVE on each kind of memory: what comes of it, as the table in
  * Documentation/vm/hmm.rst says ("Exclusive access"). That has a test for the memory of
- * devices in hmm_mirror_exclusive.c: private_memory, devmap, coherent_memory.
+ * devices in hmm_mirror_exclusive_kunit.c: private_memory, devmap, coherent_memory.
  */
 #include <linux/fdtable.h>
 #include <linux/file.h>

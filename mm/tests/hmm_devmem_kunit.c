@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Migration to the memory of a device and back, with a driver for such memory that
- * Documentation/vm/hmm.rst shows. Each part that is shown there begins with a comment
- * "hmm.rst: NAME", and ends where the next one begins.
+ * Migration to device memory and back, with the driver for device memory that
+ * Documentation/vm/hmm.rst includes. Each part that the document shows begins with a
+ * comment "hmm.rst: NAME" and ends where the next part begins.
  */
 #include <linux/bitmap.h>
 #include <linux/delay.h>
@@ -20,16 +20,16 @@
 #define VRAM_PAGES	1024
 
 /**
- * struct vram - memory of a device that the CPU cannot address
- * @devmem: for HMM
- * @pgmap: struct pages for it
- * @used: which pages are allocated
- * @storage: what the pages contain; the device is software
- * @fail_blocks: none is free
- * @fail_copies: the device is broken
- * @bad: one page of it is, if not NULL
- * @blocks: how many were allocated
- * @copied: how many pages
+ * struct vram - device memory that the CPU cannot address
+ * @devmem: the device memory, for HMM
+ * @pgmap: its struct pages
+ * @used: pages that are allocated
+ * @storage: the contents of the pages; software emulates this device
+ * @fail_blocks: allocations of blocks fail
+ * @fail_copies: all copies fail
+ * @bad: copies from this page fail, if not NULL
+ * @blocks: number of blocks allocated
+ * @copied: number of pages copied
  */
 struct vram {
 	struct hmm_devmem devmem;
@@ -79,7 +79,7 @@ static void vram_free(struct page *page)
 	spin_unlock_irqrestore(&vram->lock, flags);
 }
 
-/* A real device would copy by DMA, and wait here for the last page. */
+/* A real device copies by DMA, and waits here until the last page is copied. */
 static int vram_copy(struct hmm_devmem *devmem, struct page **to, struct page **from,
 		     unsigned long npages)
 {
@@ -149,7 +149,10 @@ static int vram_init(struct vram *vram)
 	return PTR_ERR_OR_ZERO(ret);
 }
 
-/* Nothing is allocated any more: the files are closed, and this is the rest of what they had. */
+/*
+ * All files are closed, so the driver allocates no page. Evict the pages that are still
+ * in use.
+ */
 static void vram_exit(struct vram *vram)
 {
 	unsigned long i;
@@ -157,7 +160,7 @@ static void vram_exit(struct vram *vram)
 	while ((i = find_first_bit(vram->used, VRAM_PAGES)) < VRAM_PAGES) {
 		hmm_devmem_evict(&vram->devmem, PHYS_PFN(vram->pgmap.range.start) + i,
 				 VRAM_PAGES - i);
-		/* A page can be locked, or have a reference for a moment. */
+		/* A page can be locked, or have an extra reference for a moment. */
 		msleep(20);
 	}
 	memunmap_pages(&vram->pgmap);
@@ -175,7 +178,7 @@ static void vram_remove(void *data)
 	vfree(vram->storage);
 }
 
-/* A device with memory, and a process that has it open */
+/* Create a device with memory, and a mirror of its owner. */
 static struct vram *vram_new(struct kunit *test, struct hmm_fake **fake)
 {
 	struct vram *vram = kunit_kzalloc(test, sizeof(*vram), GFP_KERNEL);
@@ -203,7 +206,7 @@ static void stamp(struct kunit *test, unsigned long addr, unsigned long npages)
 		KUNIT_ASSERT_EQ(test, 0, put_user(i + 1, (unsigned long __user *)AT(addr, i)));
 }
 
-/* How many leading pages have their stamps */
+/* Count the leading pages that still have their stamps. */
 static unsigned long stamped(unsigned long addr, unsigned long npages)
 {
 	unsigned long i, word;
@@ -232,6 +235,7 @@ static long migrate_back(struct vram *vram, unsigned long addr, unsigned long np
 	return hmm_devmem_migrate_back(&vram->devmem, current->mm, addr, AT(addr, npages));
 }
 
+/* Pages migrate to the device and back, and keep their contents. */
 static void there_and_back(struct kunit *test)
 {
 	struct hmm_fake *fake;
@@ -250,8 +254,8 @@ static void there_and_back(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 40, stamped(addr, 40));
 }
 
-/* What is on the device already stays, and is not copied. */
-static void again(struct kunit *test)
+/* Pages that are already on the device stay there and are not copied. */
+static void device_pages_stay(struct kunit *test)
 {
 	struct hmm_fake *fake;
 	struct vram *vram = vram_new(test, &fake);
@@ -267,8 +271,8 @@ static void again(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 40, stamped(addr, 40));
 }
 
-/* What was never touched is on the device then, and zero. */
-static void never_touched(struct kunit *test)
+/* Pages that were never touched migrate, too, and are zero. */
+static void untouched_pages_are_zero(struct kunit *test)
 {
 	struct hmm_fake *fake;
 	struct vram *vram = vram_new(test, &fake);
@@ -283,8 +287,8 @@ static void never_touched(struct kunit *test)
 	}
 }
 
-/* A huge page becomes a block of device memory. */
-static void block(struct kunit *test)
+/* A THP migrates to one block of device memory. */
+static void huge_page_to_block(struct kunit *test)
 {
 	struct hmm_fake *fake;
 	struct vram *vram = vram_new(test, &fake);
@@ -299,8 +303,8 @@ static void block(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, vram_in_use(vram));
 }
 
-/* Without a block, it becomes single pages. */
-static void no_block(struct kunit *test)
+/* If the device has no free block, a THP migrates to single pages. */
+static void huge_page_without_block(struct kunit *test)
 {
 	struct hmm_fake *fake;
 	struct vram *vram = vram_new(test, &fake);
@@ -313,8 +317,8 @@ static void no_block(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 512, stamped(addr, 512));
 }
 
-/* Less than all of a huge page does not need a block. */
-static void part_of_block(struct kunit *test)
+/* Migration of a part of a THP needs no block. */
+static void part_of_huge_page(struct kunit *test)
 {
 	struct hmm_fake *fake;
 	struct vram *vram = vram_new(test, &fake);
@@ -329,7 +333,9 @@ static void part_of_block(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1024, stamped(addr, 1024));
 }
 
-/* What the device has no memory for stays in system memory, and is mirrored there. */
+/*
+ * Pages for which the device has no memory stay in system memory, and are mirrored there.
+ */
 static void device_is_full(struct kunit *test)
 {
 	struct hmm_fake *fake;
@@ -345,7 +351,7 @@ static void device_is_full(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 40, stamped(addr, 40));
 }
 
-/* If the device cannot copy, nothing moves, and nothing remains allocated. */
+/* If the device cannot copy, no page moves and no page stays allocated. */
 static void copy_fails(struct kunit *test)
 {
 	struct hmm_fake *fake;
@@ -370,8 +376,8 @@ static void copy_fails(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 8, stamped(addr, 8));
 }
 
-/* A CPU fault brings 64 KiB back that are aligned, as far as they belong to the VMA. */
-static void neighbours(struct kunit *test)
+/* A CPU fault migrates the aligned 64 KiB around it back, within the VMA. */
+static void cpu_fault_returns_neighbours(struct kunit *test)
 {
 	struct hmm_fake *fake;
 	struct vram *vram = vram_new(test, &fake);
@@ -391,8 +397,8 @@ static void neighbours(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 40, stamped(addr, 40));
 }
 
-/* A neighbour that cannot be copied stays, and does not keep the page from being used. */
-static void bad_neighbour(struct kunit *test)
+/* If a neighbour cannot be copied it stays, and the CPU fault succeeds. */
+static void bad_neighbour_stays(struct kunit *test)
 {
 	struct hmm_fake *fake;
 	struct vram *vram = vram_new(test, &fake);
@@ -407,7 +413,7 @@ static void bad_neighbour(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 16, stamped(addr, 16));
 }
 
-/* Huge pages that are in system memory are not split on the way back. */
+/* Migration back does not split THPs that are in system memory. */
 static void huge_page_stays(struct kunit *test)
 {
 	struct hmm_fake *fake;
@@ -422,7 +428,8 @@ static void huge_page_stays(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PMD_SHIFT - PAGE_SHIFT, hmm_pte_order(hmm_fake_entry(fake, addr)));
 }
 
-static void evicted(struct kunit *test)
+/* Eviction of some pages, and then of all pages, migrates them back. */
+static void eviction_returns_pages(struct kunit *test)
 {
 	struct hmm_fake *fake;
 	struct vram *vram = vram_new(test, &fake);
@@ -439,8 +446,8 @@ static void evicted(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 40, stamped(addr, 40));
 }
 
-static unsigned long vram_unmapped;	/* 8 pages that vram_unmap_and_copy() unmaps */
-static int vram_anon_vma_refs;		/* of those pages, afterwards */
+static unsigned long vram_unmapped;	/* start of the 8 pages that vram_unmap_and_copy() unmaps */
+static int vram_anon_vma_refs;		/* anon_vma references of those pages after the unmap */
 
 static int vram_unmap_and_copy(struct hmm_devmem *devmem, struct page **to, struct page **from,
 			       unsigned long npages)
@@ -450,7 +457,7 @@ static int vram_unmap_and_copy(struct hmm_devmem *devmem, struct page **to, stru
 	return vram_copy(devmem, to, from, npages);
 }
 
-/* The process unmaps the memory while it is evicted: the anon_vma is needed afterwards. */
+/* If the process unmaps pages during their eviction, their anon_vma stays valid. */
 static void unmapped_in_eviction(struct kunit *test)
 {
 	static const struct hmm_devmem_ops ops = {
@@ -471,8 +478,8 @@ static void unmapped_in_eviction(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, vram_in_use(vram));
 }
 
-/* A page that has a reference, and no memory of a process, is not touched. */
-static void not_evicted(struct kunit *test)
+/* Eviction ignores a page that has a reference and is not mapped by any process. */
+static void eviction_ignores_unmapped_page(struct kunit *test)
 {
 	struct hmm_fake *fake;
 	struct vram *vram = vram_new(test, &fake);
@@ -488,8 +495,8 @@ static void not_evicted(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, vram_in_use(vram));
 }
 
-/* Where nothing is mapped is skipped; a mirror needs a page at the beginning. */
-static void with_gap(struct kunit *test)
+/* hmm_devmem_migrate() skips gaps; hmm_mirror_migrate() needs a page at the start. */
+static void gap_is_skipped(struct kunit *test)
 {
 	struct hmm_fake *fake;
 	struct vram *vram = vram_new(test, &fake);
@@ -504,7 +511,10 @@ static void with_gap(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 8, stamped(addr, 24));
 }
 
-/* After a gap nothing is moved or mirrored: the count is of pages from the start. */
+/*
+ * hmm_mirror_migrate() moves and mirrors nothing after a gap: it counts pages from the
+ * start.
+ */
 static void ends_at_gap(struct kunit *test)
 {
 	struct hmm_fake *fake;
@@ -519,8 +529,8 @@ static void ends_at_gap(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 8, stamped(addr, 8));
 }
 
-/* A driver can end a worker that migrates for a job. */
-static void cancelled(struct kunit *test)
+/* A cancelled job ends a migration with -ECANCELED. */
+static void cancelled_job_ends_migration(struct kunit *test)
 {
 	struct hmm_fake *fake;
 	struct vram *vram = vram_new(test, &fake);
@@ -538,8 +548,8 @@ static void cancelled(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1024, stamped(addr, 1024));
 }
 
-/* What may only be read moves, too, and is mirrored for reading. */
-static void read_only(struct kunit *test)
+/* Read-only pages migrate, and are mirrored for reading. */
+static void read_only_pages_migrate(struct kunit *test)
 {
 	struct hmm_fake *fake;
 	struct vram *vram = vram_new(test, &fake);
@@ -556,7 +566,10 @@ static void read_only(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 8, stamped(addr, 8));
 }
 
-static void refused(struct kunit *test)
+/*
+ * Bad ranges, mirrors without the owner or the page table, and dead mirrors are rejected.
+ */
+static void bad_arguments(struct kunit *test)
 {
 	struct hmm_fake *fake;
 	struct vram *vram = vram_new(test, &fake);
@@ -581,24 +594,24 @@ static void refused(struct kunit *test)
 
 static struct kunit_case hmm_devmem_cases[] = {
 	KUNIT_CASE(there_and_back),
-	KUNIT_CASE(again),
-	KUNIT_CASE(never_touched),
-	KUNIT_CASE(block),
-	KUNIT_CASE(no_block),
-	KUNIT_CASE(part_of_block),
+	KUNIT_CASE(device_pages_stay),
+	KUNIT_CASE(untouched_pages_are_zero),
+	KUNIT_CASE(huge_page_to_block),
+	KUNIT_CASE(huge_page_without_block),
+	KUNIT_CASE(part_of_huge_page),
 	KUNIT_CASE(device_is_full),
 	KUNIT_CASE(copy_fails),
-	KUNIT_CASE(neighbours),
-	KUNIT_CASE(bad_neighbour),
+	KUNIT_CASE(cpu_fault_returns_neighbours),
+	KUNIT_CASE(bad_neighbour_stays),
 	KUNIT_CASE(huge_page_stays),
-	KUNIT_CASE(evicted),
+	KUNIT_CASE(eviction_returns_pages),
 	KUNIT_CASE(unmapped_in_eviction),
-	KUNIT_CASE(not_evicted),
-	KUNIT_CASE(with_gap),
+	KUNIT_CASE(eviction_ignores_unmapped_page),
+	KUNIT_CASE(gap_is_skipped),
 	KUNIT_CASE(ends_at_gap),
-	KUNIT_CASE(cancelled),
-	KUNIT_CASE(read_only),
-	KUNIT_CASE(refused),
+	KUNIT_CASE(cancelled_job_ends_migration),
+	KUNIT_CASE(read_only_pages_migrate),
+	KUNIT_CASE(bad_arguments),
 	{}
 };
 

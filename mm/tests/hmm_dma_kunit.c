@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of the DMA addresses of the HMM mirror page table: when blocks are mapped
- * and unmapped, and which devices and pages are refused.
+ * DMA addresses in the mirror page table: when blocks are mapped and unmapped, and which
+ * devices and pages are rejected
  *
- * That a device is not coherent is not tested: on x86 all are.
+ * Devices that are not coherent are not tested, because all devices on x86 are coherent.
  */
 #include <kunit/device.h>
 #include <kunit/static_stub.h>
@@ -14,7 +14,7 @@
 
 #include "hmm_pt_test.h"
 
-/* Where no memory is: nobody looks at it, because it is never dirty. */
+/* A pfn without memory. The tests never access it, because it never becomes dirty. */
 #define FAR_PFN		BIT(40)
 #define PAGES(shift)	BIT((shift) - PAGE_SHIFT)
 #define READ_FAR	(HMM_PTE_VALID | FAR_PFN)
@@ -27,7 +27,7 @@ static struct hmm_pt_device *device_of(struct kunit *test)
 	return t->device;
 }
 
-/* What the device may access by the entry at @addr: all of its block, or nothing */
+/* Return the mapping of the block at @addr, or NULL if the device may not access it. */
 static const struct hmm_pt_mapping *find_block(struct kunit *test, unsigned long addr)
 {
 	hmm_pte_t pte = hmm_pt_test_lookup(test, addr);
@@ -67,7 +67,7 @@ static unsigned int count_runs(struct kunit *test, unsigned long start, unsigned
 	return runs;
 }
 
-/* What hmm_pt_init() says of a device, with a page table that is thrown away */
+/* Return the result of hmm_pt_init() for @dev, with a temporary page table. */
 static int try_init(struct kunit *test, struct device *dev)
 {
 	struct hmm_pt_test *t = test->priv;
@@ -79,7 +79,8 @@ static int try_init(struct kunit *test, struct device *dev)
 	return ret;
 }
 
-static void dma_no_mask(struct kunit *test)
+/* A device without a DMA mask is rejected. */
+static void dma_needs_mask(struct kunit *test)
 {
 	struct hmm_pt_device *device = device_of(test);
 
@@ -89,8 +90,8 @@ static void dma_no_mask(struct kunit *test)
 	device->dev->dma_mask = &device->mask;
 }
 
-/* What is forced to bounce is so only where no IOMMU is between. */
-static void dma_bounces(struct kunit *test)
+/* A device whose DMA is forced to bounce is rejected, unless an IOMMU translates for it. */
+static void dma_bounce_rejected(struct kunit *test)
 {
 	struct hmm_pt_device *device = device_of(test);
 	const struct dma_map_ops *ops = get_dma_ops(device->dev);
@@ -108,7 +109,7 @@ static void dma_bounces(struct kunit *test)
 	device->dev->dma_io_tlb_mem = old;
 }
 
-/* A driver learns in probe() what of the memory its device cannot reach. */
+/* hmm_mirror_check_device() reports to probe() whether the device can reach all memory. */
 static void dma_check_device(struct kunit *test)
 {
 	struct hmm_pt_device *device = device_of(test);
@@ -124,7 +125,7 @@ static void dma_check_device(struct kunit *test)
 	device->dev->bus_dma_limit = limit;
 	device->mask = DMA_BIT_MASK(20);
 	KUNIT_EXPECT_EQ(test, -ERANGE, hmm_mirror_check_device(device->dev));
-	/* An IOMMU finds all memory. */
+	/* An IOMMU can map all memory. */
 	set_dma_ops(device->dev, ops);
 	KUNIT_EXPECT_EQ(test, 0, hmm_mirror_check_device(device->dev));
 	device->mask = mask;
@@ -140,7 +141,8 @@ static unsigned long some_granule(struct device *dev)
 	return granule;
 }
 
-static void dma_granule(struct kunit *test)
+/* A device whose IOMMU has a granule larger than a page is rejected. */
+static void dma_large_granule_rejected(struct kunit *test)
 {
 	struct hmm_pt_device *device = device_of(test);
 
@@ -155,7 +157,10 @@ static void dma_granule(struct kunit *test)
 	kunit_deactivate_static_stub(test, hmm_dma_granule);
 }
 
-/* Without an IOMMU, what is beyond the mask cannot be had; the last byte within can. */
+/*
+ * Without an IOMMU, pages beyond the mask fail, and the last page within the mask
+ * succeeds.
+ */
 static void dma_beyond_mask(struct kunit *test)
 {
 	struct hmm_pt_device *device = device_of(test);
@@ -178,7 +183,7 @@ static void dma_beyond_mask(struct kunit *test)
 	hmm_pt_test_fill(words, 2, hmm_pt_test_block(last - 1, 1));
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, hmm_pt_test_publish(test, PUD_SIZE, 2, words));
 	KUNIT_EXPECT_FALSE(test, hmm_pt_test_occupied(test, PUD_SIZE, TASK_SIZE_MAX));
-	/* What is never mapped is not beyond. */
+	/* Memory that gets no DMA mapping is never beyond the mask. */
 	hmm_pt_test_map(test, PUD_SIZE, 1, WRITE_FAR | HMM_PTE_DEVICE | HMM_PTE_UNADDRESSABLE);
 
 	device->mask = DMA_BIT_MASK(64);
@@ -187,7 +192,7 @@ static void dma_beyond_mask(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, hmm_pt_init(&t->pt, &t->lock, device->dev));
 }
 
-/* An IOMMU takes care of the mask. */
+/* With an IOMMU, pages beyond the mask succeed. */
 static void dma_iommu_mask(struct kunit *test)
 {
 	struct hmm_pt_device *device = device_of(test);
@@ -223,7 +228,7 @@ static unsigned int size_order(struct kunit *test)
 	return size->order;
 }
 
-/* A block is mapped and unmapped by one call, whatever part of it is hit. */
+/* A block has one DMA mapping, and an invalidation of any part unmaps all of it. */
 static void dma_block(struct kunit *test)
 {
 	unsigned int order = size_order(test);
@@ -242,7 +247,7 @@ static void dma_block(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dma + size - PAGE_SIZE,
 			hmm_pte_dma(hmm_pt_test_lookup(test, addr + size - PAGE_SIZE)));
 
-	/* The device's tables say that it does not write: the mapping stays as it is. */
+	/* The device's own page table write-protects the page, so the DMA mapping stays. */
 	start = addr + size / 2 / PAGE_SIZE * PAGE_SIZE;
 	end = start + PAGE_SIZE;
 	hmm_pt_test_protect(test, &start, &end);
@@ -258,7 +263,7 @@ static void dma_block(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, hmm_pt_device_find(device, dma));
 	expect_mapped(test, addr - PAGE_SIZE, 0, DMA_TO_DEVICE);
 	expect_mapped(test, addr + size, 0, DMA_TO_DEVICE);
-	/* Nothing is left that could be unmapped again. */
+	/* Nothing is left that could be unmapped twice. */
 	start = addr - PAGE_SIZE;
 	end = addr + size + PAGE_SIZE;
 	hmm_pt_test_clear(test, &start, &end);
@@ -266,8 +271,8 @@ static void dma_block(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, device->live);
 }
 
-/* Until it has been told, the device reads by the mapping that it has. */
-static void dma_upgrade(struct kunit *test)
+/* An upgrade to write access keeps the old DMA mapping until the driver was called. */
+static void dma_upgrade_keeps_old_mapping(struct kunit *test)
 {
 	unsigned int order = size_order(test);
 	unsigned long npages = BIT(order), addr = BIT(39);
@@ -296,14 +301,17 @@ static void dma_upgrade(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, device->unmaps);
 	KUNIT_EXPECT_NULL(test, hmm_pt_device_find(device, dma));
 	expect_mapped(test, addr, order, DMA_BIDIRECTIONAL);
-	/* Down again, by publishing it read-only: its mapping will do. */
+	/* A read-only entry keeps the writable DMA mapping. */
 	hmm_pt_test_map(test, addr, npages, hmm_pt_test_block(READ_FAR, order));
 	expect_mapped(test, addr, order, DMA_BIDIRECTIONAL);
 	KUNIT_EXPECT_EQ(test, 1, device->live);
 }
 
-/* What is mapped as it is to be keeps its address, and needs no other one meanwhile. */
-static void dma_kept(struct kunit *test)
+/*
+ * An entry with the right mapping keeps its DMA address, and needs no second one
+ * meanwhile.
+ */
+static void dma_address_kept(struct kunit *test)
 {
 	unsigned int order = size_order(test);
 	unsigned long npages = BIT(order), addr = BIT(39), start = addr, end = addr + PAGE_SIZE;
@@ -326,7 +334,7 @@ static void dma_kept(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, device->maps);
 	KUNIT_EXPECT_EQ(test, 0, device->unmaps);
 
-	/* It has gone when it is published: then another one is needed. */
+	/* If the mapping is gone at the time of publication, a new one is needed. */
 	hmm_pt_test_fill(words, npages, word);
 	hmm_pt_test_stage(test, &stage, addr, npages, words);
 	KUNIT_ASSERT_EQ(test, 0, hmm_pt_prepare(&t->pt, &stage));
@@ -340,20 +348,20 @@ static void dma_kept(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, device->live);
 	expect_mapped(test, addr, order, DMA_BIDIRECTIONAL);
 
-	/* Nor is one undone that is kept, when the stage is given up. */
+	/* If the stage is dropped, a kept mapping stays, too. */
 	hmm_pt_test_stage(test, &stage, addr, npages, words);
 	KUNIT_ASSERT_EQ(test, 0, hmm_pt_prepare(&t->pt, &stage));
 	hmm_pt_unstage(&t->pt, &stage);
 	expect_mapped(test, addr, order, DMA_BIDIRECTIONAL);
-	/* Another page is not kept. */
+	/* A different page gets a mapping of its own. */
 	hmm_pt_test_map(test, addr, npages, word + npages);
 	KUNIT_EXPECT_EQ(test, 3, device->maps);
 	KUNIT_EXPECT_EQ(test, 1, device->live);
 	expect_mapped(test, addr, order, DMA_BIDIRECTIONAL);
 }
 
-/* Where there are no addresses in a row, smaller blocks will do. */
-static void dma_smaller(struct kunit *test)
+/* If no contiguous DMA addresses are available, smaller blocks are mapped. */
+static void dma_smaller_blocks(struct kunit *test)
 {
 	unsigned long addr = BIT(39), npages = BIT(PMD_ORDER), i;
 	unsigned long word = hmm_pt_test_block(WRITE_FAR, PMD_ORDER);
@@ -367,7 +375,7 @@ static void dma_smaller(struct kunit *test)
 	device->largest = PAGE_SIZE;
 	hmm_pt_test_map(test, addr, npages, word + npages);
 	KUNIT_EXPECT_EQ(test, npages, device->live);
-	/* As soon as there are, they are taken. */
+	/* When they are available again, one block is mapped. */
 	device->largest = 0;
 	hmm_pt_test_map(test, addr, npages, word);
 	KUNIT_EXPECT_EQ(test, 1, device->live);
@@ -390,11 +398,11 @@ static void dma_zero_page(struct kunit *test)
 	dma = hmm_pte_dma(hmm_pt_test_lookup(test, addr));
 	KUNIT_EXPECT_EQ(test, dma, hmm_pte_dma(hmm_pt_test_lookup(test, addr + 99 * PMD_SIZE)));
 	KUNIT_EXPECT_EQ(test, DMA_TO_DEVICE, hmm_pt_device_find(device, dma)->dir);
-	/* A page in its place is mapped by itself. */
+	/* A page that replaces it gets a mapping of its own. */
 	hmm_pt_test_map(test, addr, 1, WRITE_FAR);
 	expect_mapped(test, addr, 0, DMA_BIDIRECTIONAL);
 	KUNIT_EXPECT_EQ(test, 2, device->live);
-	/* So is another zero page than the one that was mapped. */
+	/* Another zero page gets a mapping of its own, too. */
 	t->pt.zero.pfn++;
 	hmm_pt_test_map(test, addr, 1, zero);
 	KUNIT_EXPECT_NE(test, dma, hmm_pte_dma(hmm_pt_test_lookup(test, addr)));
@@ -437,7 +445,10 @@ static void replacement_desc(const typeof(*replacements) *replacement, char *des
 
 KUNIT_ARRAY_PARAM(replacements, replacements, replacement_desc);
 
-/* The old mappings last as long as the stage; then they are all gone. */
+/*
+ * Blocks of one order replace blocks of another. The old mappings stay until the stage
+ * ends.
+ */
 static void dma_replace(struct kunit *test)
 {
 	const typeof(*replacements) *by = test->param_value;
@@ -456,7 +467,7 @@ static void dma_replace(struct kunit *test)
 	for (i = 0; i < olds; i++)
 		dmas[i] = hmm_pte_dma(hmm_pt_test_lookup(test, addr + (i * PAGE_SIZE << by->from)));
 
-	/* By other pages: what stays the same is kept. */
+	/* Use different pages, because a mapping of the same page would be kept. */
 	hmm_pt_test_fill(words, npages, hmm_pt_test_block(READ_FAR, by->to) + npages);
 	hmm_pt_test_stage(test, &stage, addr, npages, words);
 	KUNIT_ASSERT_EQ(test, 0, hmm_pt_prepare(&t->pt, &stage));
@@ -477,7 +488,10 @@ static void dma_replace(struct kunit *test)
 	}
 }
 
-/* Whichever mapping fails, those before it are undone, and what there was stays. */
+/*
+ * If any mapping fails, the earlier ones of the stage are undone, and the old entries
+ * stay.
+ */
 static void dma_map_fails(struct kunit *test)
 {
 	unsigned long addr = PMD_SIZE - 8 * PAGE_SIZE;
@@ -508,8 +522,8 @@ static void dma_map_fails(struct kunit *test)
 	device->left = -1;
 }
 
-/* What is mapped already is not, when a stage that came too late is prepared again. */
-static void dma_again(struct kunit *test)
+/* If a stage must be prepared again, it keeps the mappings that it has made. */
+static void dma_prepared_again(struct kunit *test)
 {
 	unsigned long addr = PUD_SIZE, start = 0, end = TASK_SIZE_MAX, words[8];
 	struct hmm_pt_device *device = device_of(test);
@@ -533,7 +547,7 @@ static void dma_again(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 4, device->live);
 	expect_mapped(test, addr + 6 * PAGE_SIZE, 1, DMA_BIDIRECTIONAL);
 
-	/* Nor is anything left of a stage that is given up */
+	/* A stage that is dropped leaves nothing mapped. */
 	hmm_pt_test_stage(test, &stage, 2 * addr, 8, words);
 	KUNIT_ASSERT_EQ(test, 0, hmm_pt_prepare(&t->pt, &stage));
 	KUNIT_EXPECT_EQ(test, 8, device->live);
@@ -541,7 +555,7 @@ static void dma_again(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 4, device->live);
 }
 
-/* The private memory of a device has no DMA addresses, beside what has. */
+/* Private device memory has no DMA address, next to memory that has one. */
 static void dma_unaddressable(struct kunit *test)
 {
 	unsigned int order = size_order(test);
@@ -557,7 +571,7 @@ static void dma_unaddressable(struct kunit *test)
 	hmm_pt_test_map(test, addr + size, BIT(order), (word | HMM_PTE_UNADDRESSABLE) + BIT(order));
 	KUNIT_EXPECT_EQ(test, 1, count_runs(test, 0, TASK_SIZE_MAX));
 
-	/* It migrates to system memory, and back. */
+	/* The memory migrates to system memory and back. */
 	start = addr;
 	end = addr + PAGE_SIZE;
 	hmm_pt_test_clear(test, &start, &end);
@@ -571,7 +585,7 @@ static void dma_unaddressable(struct kunit *test)
 			hmm_pte_dma(hmm_pt_test_lookup(test, addr + size - PAGE_SIZE)));
 }
 
-/* A run is what is contiguous in the address space, in memory, and for the device. */
+/* A run is contiguous in virtual addresses, in pfns and in DMA addresses. */
 static void dma_runs(struct kunit *test)
 {
 	unsigned int order = size_order(test);
@@ -582,7 +596,7 @@ static void dma_runs(struct kunit *test)
 	struct hmm_pt_test *t = test->priv;
 	struct hmm_pt_iter iter;
 
-	/* Contiguous in memory only; the last border is one of tables, too */
+	/* Contiguous pfns only; the last boundary is also one between tables. */
 	for (i = 0; i < 3; i++)
 		hmm_pt_test_map(test, addr + i * size, BIT(order), word + i * pfn);
 	KUNIT_EXPECT_EQ(test, 3, count_runs(test, 0, TASK_SIZE_MAX));
@@ -597,14 +611,14 @@ static void dma_runs(struct kunit *test)
 	for (i = 0; i < 3; i++)
 		expect_mapped(test, addr + i * size, order, DMA_BIDIRECTIONAL);
 
-	/* For the device, too */
+	/* DMA addresses are contiguous, too. */
 	device->adjacent = true;
 	hmm_pt_test_clear(test, &start, &end);
 	for (i = 0; i < 3; i++)
 		hmm_pt_test_map(test, addr + i * size, BIT(order), word + i * pfn);
 	KUNIT_EXPECT_EQ(test, 1, count_runs(test, 0, TASK_SIZE_MAX));
 	KUNIT_EXPECT_EQ(test, 1, count_runs(test, addr + size, addr + 3 * size));
-	/* For the device only */
+	/* Contiguous DMA addresses only */
 	start = addr;
 	end = addr + 3 * size;
 	hmm_pt_test_clear(test, &start, &end);
@@ -615,7 +629,7 @@ static void dma_runs(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 3, count_runs(test, 0, TASK_SIZE_MAX));
 }
 
-/* All that is mapped by one call, blocks of each size among it */
+/* One call maps blocks of several sizes. */
 static void dma_mixed(struct kunit *test)
 {
 	unsigned long addr = BIT(39) - PMD_SIZE, npages = 3 * PTRS_PER_PTE, i, start, end;
@@ -637,7 +651,7 @@ static void dma_mixed(struct kunit *test)
 	expect_mapped(test, addr + 16 * PAGE_SIZE, 0, DMA_BIDIRECTIONAL);
 	expect_mapped(test, addr + PMD_SIZE, PMD_ORDER, DMA_BIDIRECTIONAL);
 
-	/* From the last page of an order 4 block to the last but one of all */
+	/* From the last page of a block of order 4 to the last page but one */
 	start = addr + 15 * PAGE_SIZE;
 	end = addr + 3 * PMD_SIZE - PAGE_SIZE;
 	hmm_pt_test_clear(test, &start, &end);
@@ -646,35 +660,36 @@ static void dma_mixed(struct kunit *test)
 	expect_mapped(test, end, 0, DMA_TO_DEVICE);
 }
 
+/* A page table with DMA addresses needs 16 bytes for each entry, and the directories. */
 static void dma_memory(struct kunit *test)
 {
 	unsigned long word = READ_FAR | HMM_PTE_DEVICE | HMM_PTE_UNADDRESSABLE;
 	struct hmm_pt_test *t = test->priv;
 	unsigned long bytes;
 
-	/* Tables are the same for what is not mapped. */
+	/* Unmapped entries need the same tables. */
 	hmm_pt_test_map(test, BIT(39), PAGES(PUD_SHIFT), word);
 	bytes = atomic_long_read(&t->pt.bytes);
 	kunit_info(test, "1 GiB of 4K pages: %lu bytes\n", bytes);
-	/* 16 each, and the directories */
+	/* 16 bytes for each entry, and the directories */
 	KUNIT_EXPECT_LE(test, 10 * bytes, 161 * PAGES(PUD_SHIFT));
 }
 
 static struct kunit_case hmm_dma_cases[] = {
-	KUNIT_CASE(dma_no_mask),
-	KUNIT_CASE(dma_bounces),
+	KUNIT_CASE(dma_needs_mask),
+	KUNIT_CASE(dma_bounce_rejected),
 	KUNIT_CASE(dma_check_device),
-	KUNIT_CASE(dma_granule),
+	KUNIT_CASE(dma_large_granule_rejected),
 	KUNIT_CASE(dma_beyond_mask),
 	KUNIT_CASE(dma_iommu_mask),
 	KUNIT_CASE_PARAM(dma_block, sizes_gen_params),
-	KUNIT_CASE_PARAM(dma_upgrade, sizes_gen_params),
-	KUNIT_CASE_PARAM(dma_kept, sizes_gen_params),
-	KUNIT_CASE(dma_smaller),
+	KUNIT_CASE_PARAM(dma_upgrade_keeps_old_mapping, sizes_gen_params),
+	KUNIT_CASE_PARAM(dma_address_kept, sizes_gen_params),
+	KUNIT_CASE(dma_smaller_blocks),
 	KUNIT_CASE(dma_zero_page),
 	KUNIT_CASE_PARAM(dma_replace, replacements_gen_params),
 	KUNIT_CASE(dma_map_fails),
-	KUNIT_CASE(dma_again),
+	KUNIT_CASE(dma_prepared_again),
 	KUNIT_CASE_PARAM(dma_unaddressable, sizes_gen_params),
 	KUNIT_CASE_PARAM(dma_runs, sizes_gen_params),
 	KUNIT_CASE(dma_mixed),

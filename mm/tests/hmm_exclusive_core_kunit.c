@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Device-exclusive entries keep the mapcount of their page: what finds a page by its rmap
- * handles them, and fork() does not need the lock of the folio.
+ * Device-exclusive entries keep the mapcount of their page, so that code that finds a
+ * page through the rmap handles them, and fork() does not need the folio lock.
  *
- * Swap-out and memory_failure() are tested in the suite mirror, hmm-device-tests.
+ * The suite mirror (hmm-device-tests) tests swap-out and memory_failure().
  */
 #include <linux/memcontrol.h>
 #include <linux/migrate.h>
@@ -47,7 +47,10 @@ static s64 anon_rss(void)
 	return percpu_counter_sum(&current->mm->rss_stat[MM_ANONPAGES]);
 }
 
-/* The device takes the pages and writes to the first. The folio of that, with a reference */
+/*
+ * Make pages exclusive, and write to the first as the device. Return its folio,
+ * referenced.
+ */
 static struct folio *take(struct hmm_fake *fake, unsigned long addr, unsigned long npages)
 {
 	struct page *page;
@@ -60,7 +63,7 @@ static struct folio *take(struct hmm_fake *fake, unsigned long addr, unsigned lo
 	page = hmm_pte_page(hmm_fake_entry(fake, addr));
 	*(char *)page_address(page) = 'd';
 	get_page(page);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	return page_folio(page);
 }
 
@@ -72,8 +75,8 @@ static char cpu_reads(struct kunit *test, unsigned long addr)
 	return value;
 }
 
-/* The page stays mapped when the device takes it, and when the CPU takes it back. */
-static void mapcount(struct kunit *test)
+/* The page stays mapped when it becomes exclusive, and when the CPU gets it back. */
+static void keeps_mapcount(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -95,7 +98,8 @@ static void mapcount(struct kunit *test)
 	folio_put(folio);
 }
 
-static void zapped(struct kunit *test)
+/* MADV_DONTNEED drops the mapcount and the rss of exclusive pages. */
+static void zap_drops_mapcount(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -109,8 +113,8 @@ static void zapped(struct kunit *test)
 	folio_put(folio);
 }
 
-/* The accessed bit is one that the entry does not have: no bit of it is changed. */
-static void referenced(struct kunit *test)
+/* folio_referenced() changes no bit of an exclusive entry, which has no accessed bit. */
+static void referenced_changes_nothing(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8), vm_flags;
@@ -124,7 +128,7 @@ static void referenced(struct kunit *test)
 	folio_put(folio);
 }
 
-/* Migrate the page at @addr. Return the folio that it has then; drops the reference. */
+/* Migrate the page at @addr, drop the reference on @folio, and return the new folio. */
 static struct folio *migrate(struct kunit *test, unsigned long addr, struct folio *folio)
 {
 	struct migration_target_control target = {
@@ -148,8 +152,8 @@ static struct folio *migrate(struct kunit *test, unsigned long addr, struct foli
 	return page_folio(pte_page(pte));
 }
 
-/* What the device has written is there, and known to be dirty. */
-static void migrated(struct kunit *test)
+/* Migration of an exclusive page keeps what the device has written, and its dirty state. */
+static void migration_keeps_dirty(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -179,8 +183,8 @@ static int clear_soft_dirty(pte_t *ptep, unsigned long addr, void *unused)
 	return 0;
 }
 
-/* After mprotect() the entry is not writable. Neither is the PTE that comes of it. */
-static void migrated_read_only(struct kunit *test)
+/* After mprotect() the entry is not writable, and migration makes no writable PTE of it. */
+static void migration_keeps_read_only(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -194,7 +198,7 @@ static void migrated_read_only(struct kunit *test)
 	pte = pte_of(addr);
 	KUNIT_EXPECT_FALSE(test, pte_write(pte));
 	KUNIT_EXPECT_FALSE(test, pte_soft_dirty(pte));
-	/* Taking it has made it dirty, before the device could write. */
+	/* The page became dirty when it became exclusive, before the device could write. */
 	KUNIT_EXPECT_TRUE(test, folio_test_dirty(folio));
 	KUNIT_EXPECT_TRUE(test, PageAnonExclusive(&folio->page));
 	KUNIT_EXPECT_EQ(test, 'd', cpu_reads(test, addr));
@@ -202,7 +206,8 @@ static void migrated_read_only(struct kunit *test)
 	hmm_test_write(test, addr);
 }
 
-static void migrated_uffd_wp(struct kunit *test)
+/* Migration of an exclusive page keeps its uffd-wp bit. */
+static void migration_keeps_uffd_wp(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -218,8 +223,8 @@ static void migrated_uffd_wp(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pte_write(pte_of(addr)));
 }
 
-/* The walk that ends a migration, and takes migration entries away, leaves it alone. */
-static void no_migration_entry(struct kunit *test)
+/* remove_migration_ptes() does not change an exclusive entry. */
+static void is_no_migration_entry(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -234,8 +239,11 @@ static void no_migration_entry(struct kunit *test)
 	folio_put(folio);
 }
 
-/* Only the first page of a large folio can be taken. The others stay, and it can be split. */
-static void large_folio(struct kunit *test)
+/*
+ * Only the first page of a large folio becomes exclusive. The others stay present, and
+ * the folio can be split.
+ */
+static void first_page_of_large_folio(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_huge(fake, 1), present = 0, i;
@@ -269,8 +277,8 @@ static void large_folio(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 'x', cpu_reads(test, AT(addr, i)));
 }
 
-/* A page that the process may not write is not taken. */
-static void not_writable(struct kunit *test)
+/* A page that the process may not write does not become exclusive. */
+static void read_only_page_fails(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -282,8 +290,11 @@ static void not_writable(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 'x', cpu_reads(test, addr));
 }
 
-/* Another thread, such as reclaim, has the folio locked. */
-static void fork_of_locked(struct kunit *test)
+/*
+ * fork() handles exclusive pages while another thread, such as reclaim, has the folio
+ * locked.
+ */
+static void fork_with_locked_folio(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -307,8 +318,8 @@ static bool is_mlocked(struct folio *folio)
 	return folio_test_mlocked(folio);
 }
 
-/* mlock() and munlock() reach the page while the device has it. */
-static void mlocked(struct kunit *test)
+/* mlock() and munlock() mark an exclusive page. */
+static void mlock_exclusive(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -324,8 +335,8 @@ static void mlocked(struct kunit *test)
 	folio_put(folio);
 }
 
-/* A page that is mlocked stays so when it is taken, and when it is given back. */
-static void mlocked_before(struct kunit *test)
+/* An mlocked page stays mlocked when it becomes exclusive and when the CPU gets it back. */
+static void exclusive_stays_mlocked(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -343,18 +354,18 @@ static void mlocked_before(struct kunit *test)
 }
 
 static struct kunit_case hmm_exclusive_core_cases[] = {
-	KUNIT_CASE(mapcount),
-	KUNIT_CASE(zapped),
-	KUNIT_CASE(referenced),
-	KUNIT_CASE(migrated),
-	KUNIT_CASE(migrated_read_only),
-	KUNIT_CASE(migrated_uffd_wp),
-	KUNIT_CASE(no_migration_entry),
-	KUNIT_CASE(large_folio),
-	KUNIT_CASE(not_writable),
-	KUNIT_CASE(fork_of_locked),
-	KUNIT_CASE(mlocked),
-	KUNIT_CASE(mlocked_before),
+	KUNIT_CASE(keeps_mapcount),
+	KUNIT_CASE(zap_drops_mapcount),
+	KUNIT_CASE(referenced_changes_nothing),
+	KUNIT_CASE(migration_keeps_dirty),
+	KUNIT_CASE(migration_keeps_read_only),
+	KUNIT_CASE(migration_keeps_uffd_wp),
+	KUNIT_CASE(is_no_migration_entry),
+	KUNIT_CASE(first_page_of_large_folio),
+	KUNIT_CASE(read_only_page_fails),
+	KUNIT_CASE(fork_with_locked_folio),
+	KUNIT_CASE(mlock_exclusive),
+	KUNIT_CASE(exclusive_stays_mlocked),
 	{}
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Accesses under way: what waits for them and what does not, what they are of, and how
- * they end.
+ * Accesses under way: which invalidations wait for them, which pages they cover, and how
+ * they end
  */
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
@@ -26,7 +26,9 @@ static long try(struct hmm_fake *fake, struct hmm_access *access, unsigned long 
 	return hmm_access_try(access, &fake->mirror, addr, AT(addr, npages), flags);
 }
 
-/* Let a thread of its own make a call, of which everything but @done and @task is set. */
+/*
+ * Make the call in another thread. The caller has set all members except @done and @task.
+ */
 static void call_start(struct hmm_fake_call *call, int (*thread)(void *))
 {
 	init_completion(&call->done);
@@ -73,8 +75,8 @@ static struct begun *begin_elsewhere(struct hmm_fake *fake, unsigned long addr,
 	return begun;
 }
 
-/* What is not mirrored becomes so, and is dirty if it is to be written. */
-static void mirrors(struct kunit *test)
+/* An access mirrors pages that are not mirrored, and marks them dirty if it writes. */
+static void mirrors_pages(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16), faults;
@@ -84,14 +86,14 @@ static void mirrors(struct kunit *test)
 	faults = hmm_fake_stats(fake).faults;
 	KUNIT_EXPECT_EQ(test, 16, begin(fake, &read, addr, 16, HMM_FAULT_READ));
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_valid(fake, addr, 16));
-	/* It has begun with the commit: what it found mirrored afterwards would be no fault. */
+	/* The access began with the commit. A second lookup would not count as a fault. */
 	KUNIT_EXPECT_EQ(test, faults + 1, hmm_fake_stats(fake).faults);
 	hmm_access_end(&read);
 	KUNIT_EXPECT_EQ(test, 0, try(fake, &write, addr, 16, HMM_FAULT_WRITE));
 	KUNIT_EXPECT_EQ(test, 4, begin(fake, &write, AT(addr, 2), 4, HMM_FAULT_WRITE));
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_count(fake, addr, 16, HMM_PTE_DIRTY | HMM_PTE_WRITE));
 	faults = hmm_fake_stats(fake).faults;
-	/* There can be several of a page. The second one needs no fault. */
+	/* Several accesses can cover a page. The second one needs no fault. */
 	KUNIT_EXPECT_EQ(test, 3, begin(fake, &read, AT(addr, 3), 3, HMM_FAULT_READ));
 	KUNIT_EXPECT_EQ(test, faults, hmm_fake_stats(fake).faults);
 	hmm_access_end(&write);
@@ -99,8 +101,10 @@ static void mirrors(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, !hmm_access_is_under_way(&fake->mirror, 0, ULONG_MAX, false));
 }
 
-/* As many pages as are mirrored in a row; of what is not, 2 MiB at most. */
-static void of_less(struct kunit *test)
+/*
+ * An access covers the leading mirrored pages, or at most 2 MiB of pages that it mirrors.
+ */
+static void covers_leading_pages(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map(fake, SZ_512M, 2 * PMD_SIZE), pages = PTRS_PER_PTE;
@@ -114,7 +118,7 @@ static void of_less(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pages + 3, try(fake, &access, AT(addr, 1), 2 * pages - 1,
 					     HMM_FAULT_READ));
 	hmm_access_end(&access);
-	/* What is only read ends what is written, and a hole everything. */
+	/* A write access ends at a read-only entry, and every access ends at a hole. */
 	KUNIT_EXPECT_EQ(test, 2, try(fake, &access, AT(addr, pages + 2), 8, HMM_FAULT_WRITE));
 	hmm_access_end(&access);
 	vm_munmap(AT(addr, 8), PAGE_SIZE);
@@ -123,10 +127,11 @@ static void of_less(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EFAULT, begin(fake, &access, AT(addr, 8), 2, HMM_FAULT_READ));
 }
 
-static void errors(struct kunit *test)
+/* Bad arguments, missing permission and dead mirrors fail. */
+static void bad_arguments_fail(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	struct hmm_fake *own = hmm_fake_beside(fake, HMM_MIRROR_OWN_TABLES);
+	struct hmm_fake *own = hmm_fake_another(fake, HMM_MIRROR_OWN_TABLES);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
 	struct hmm_access access;
 
@@ -147,25 +152,25 @@ static void errors(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ESRCH, try(fake, &access, addr, 1, HMM_FAULT_READ));
 }
 
-/* An invalidation of what is accessed waits, or is refused. No other one does. */
-static void holds(struct kunit *test)
+/* An invalidation of pages under access waits or is refused. Others proceed. */
+static void invalidation_waits(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
-	struct hmm_fake_other other = { .event = MMU_NOTIFY_UNMAP }, beside = other;
+	struct hmm_fake_other other = { .event = MMU_NOTIFY_UNMAP }, elsewhere = other;
 	struct hmm_fake_other nonblock = { .event = MMU_NOTIFY_CLEAR, .nonblock = true };
 	struct hmm_access access;
 
 	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
 	KUNIT_ASSERT_EQ(test, 4, begin(fake, &access, addr, 4, HMM_FAULT_READ));
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_other_start(&other, fake, AT(addr, 3), AT(addr, 5));
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
 	hmm_fake_expect_none(fake);
-	/* The lock is free, and other pages, though mirrored, are taken away. */
+	/* mirror->lock is free, and invalidations of other mirrored pages proceed. */
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_valid(fake, addr, 16));
-	hmm_fake_other_start(&beside, fake, AT(addr, 8), AT(addr, 9));
-	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&beside));
+	hmm_fake_other_start(&elsewhere, fake, AT(addr, 8), AT(addr, 9));
+	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&elsewhere));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MUNMAP, AT(addr, 8), AT(addr, 9));
 	hmm_fake_other_start(&nonblock, fake, addr, AT(addr, 1));
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&nonblock));
@@ -178,8 +183,8 @@ static void holds(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 13, hmm_fake_valid(fake, addr, 16));
 }
 
-/* All of a block goes with a part of it. */
-static void holds_block(struct kunit *test)
+/* An invalidation of a part of a block waits for an access to another part. */
+static void invalidation_waits_in_block(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_huge(fake, 1);
@@ -194,8 +199,8 @@ static void holds_block(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
 }
 
-/* No access begins where an invalidation waits, so that the wait ends. */
-static void behind_barrier(struct kunit *test)
+/* No access begins in a range in which an invalidation waits, so that the wait ends. */
+static void waiting_invalidation_blocks_access(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
@@ -204,20 +209,20 @@ static void behind_barrier(struct kunit *test)
 	struct begun *begun;
 
 	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	KUNIT_ASSERT_EQ(test, 1, begin(fake, &first, AT(addr, 4), 1, HMM_FAULT_WRITE));
 	hmm_fake_other_start(&other, fake, AT(addr, 4), AT(addr, 8));
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
 	KUNIT_EXPECT_EQ(test, 0, try(fake, &second, AT(addr, 4), 1, HMM_FAULT_READ));
 	KUNIT_EXPECT_EQ(test, 0, try(fake, &second, AT(addr, 7), 4, HMM_FAULT_READ));
-	/* Before and after the range of the invalidation */
+	/* Pages before and after the range of the invalidation */
 	KUNIT_EXPECT_EQ(test, 4, try(fake, &second, addr, 16, HMM_FAULT_READ));
 	hmm_access_end(&second);
 	KUNIT_EXPECT_EQ(test, 8, try(fake, &second, AT(addr, 8), 8, HMM_FAULT_READ));
 	hmm_access_end(&second);
 	begun = begin_elsewhere(fake, AT(addr, 5), 2, HMM_FAULT_READ);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(&begun->call));
-	/* The barrier stays until the lock is free, and then both go on. */
+	/* The barrier stays until mirror->lock is free. Then both threads proceed. */
 	down_read(&fake->mirror.lock);
 	hmm_access_end(&first);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(&begun->call));
@@ -228,8 +233,8 @@ static void behind_barrier(struct kunit *test)
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 4), AT(addr, 8));
 }
 
-/* Reading goes on while the page is write-protected, and may begin. */
-static void readers(struct kunit *test)
+/* Read accesses continue and begin while pages are write-protected. */
+static void readers_proceed_under_write_protect(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
@@ -254,8 +259,8 @@ static void readers(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_writable(fake, addr, 4));
 }
 
-/* The page knows that it was written, though the mark was made before that. */
-static void dirty(struct kunit *test)
+/* An invalidation marks the page dirty again after a write access has ended. */
+static void dirty_after_write(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 2);
@@ -287,7 +292,7 @@ static void end_in_irq(struct irq_work *work)
 	hmm_access_end(&ends->access);
 }
 
-/* The device says by an interrupt that it is done. */
+/* A device ends its access in an interrupt handler. */
 static void ends_in_interrupt(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -322,6 +327,7 @@ static int unregister_thread(void *arg)
 	return 0;
 }
 
+/* hmm_mirror_zap() waits for accesses. */
 static void zap_waits(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -338,12 +344,12 @@ static void zap_waits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 3, hmm_fake_valid(fake, addr, 4));
 }
 
-/* The end of the mirror waits, and nothing begins meanwhile, wherever. */
+/* hmm_mirror_unregister() waits for accesses, and no access begins anywhere meanwhile. */
 static void unregister_waits(struct kunit *test)
 {
 	struct hmm_fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
-	struct hmm_fake *beside = hmm_fake_new(test, 0);
-	unsigned long addr = hmm_fake_map_small(beside, 4);
+	struct hmm_fake *keeper = hmm_fake_new(test, 0);
+	unsigned long addr = hmm_fake_map_small(keeper, 4);
 	struct hmm_access access, other;
 	struct hmm_fake_call call = { .fake = fake };
 	struct begun *begun;
@@ -367,7 +373,7 @@ static void unregister_waits(struct kunit *test)
 }
 
 /* After -ECANCELED there is no access. */
-static void cancelled(struct kunit *test)
+static void cancelled_job_begins_none(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
@@ -393,8 +399,11 @@ static int cancels_in_callback(struct hmm_mirror *mirror, const struct hmm_updat
 	return 0;
 }
 
-/* The access has begun by then, and its caller does not learn of it. */
-static void cancelled_late(struct kunit *test)
+/*
+ * A job that is cancelled after the commit gets -ECANCELED, and no access stays under
+ * way.
+ */
+static void cancelled_after_commit(struct kunit *test)
 {
 	static const struct hmm_mirror_ops ops = {
 		.sync_cpu_device_pagetables = cancels_in_callback,
@@ -415,7 +424,8 @@ static void cancelled_late(struct kunit *test)
 	hmm_fake_set_ops(fake, old);
 }
 
-static void exclusive(struct kunit *test)
+/* An access with HMM_FAULT_EXCLUSIVE makes pages exclusive that were mirrored before. */
+static void exclusive_access(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
@@ -430,8 +440,8 @@ static void exclusive(struct kunit *test)
 	hmm_access_end(&access);
 }
 
-/* Private memory that cannot become writable: there is an end to it. */
-static void declined(struct kunit *test)
+/* A write access to private memory that cannot become writable ends with -EFAULT. */
+static void device_declines_write(struct kunit *test)
 {
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_PRIVATE, PMD_SIZE);
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -450,8 +460,11 @@ static void declined(struct kunit *test)
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 1));
 }
 
-/* The OOM reaper must not block, and gives up after some time: so no access begins. */
-static void reaped(struct kunit *test)
+/*
+ * The OOM reaper must not block and gives up after some time, so no access begins in its
+ * mm.
+ */
+static void oom_mm_begins_none(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
@@ -466,8 +479,8 @@ static void reaped(struct kunit *test)
 	hmm_access_end(&access);
 }
 
-/* One access is of no more than a window, so that the lock is not held for long. */
-static void of_a_window(struct kunit *test)
+/* An access covers at most one window, which bounds the time under mirror->lock. */
+static void one_window_at_most(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_huge(fake, 512), pages = SZ_1G >> PAGE_SHIFT;
@@ -482,8 +495,10 @@ static void of_a_window(struct kunit *test)
 	hmm_access_end(&access);
 }
 
-/* The driver of the memory cannot go while it is accessed; and not be accessed afterwards. */
-static void device_memory(struct kunit *test)
+/*
+ * An access holds the pagemap of device memory, and none begins after the driver is gone.
+ */
+static void holds_pagemap(struct kunit *test)
 {
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_GENERIC, PMD_SIZE);
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -507,7 +522,7 @@ static void device_memory(struct kunit *test)
 	hmm_area_restore(a);
 }
 
-/* Pages of two devices in a row are two accesses. */
+/* Contiguous pages of two devices need two accesses. */
 static void two_devices(struct kunit *test)
 {
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_GENERIC, PMD_SIZE);
@@ -531,13 +546,13 @@ static void two_devices(struct kunit *test)
 	hmm_area_restore(a);
 }
 
-/* A DMA address that is in use stays, though the page is upgraded; others are not delayed. */
-static void dma_address(struct kunit *test)
+/* An upgrade waits until an access no longer uses the DMA address. Other faults proceed. */
+static void upgrade_waits_for_dma(struct kunit *test)
 {
 	struct hmm_pt_device *device = hmm_pt_device(test);
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
-	struct hmm_access access, beside;
+	struct hmm_access access, other;
 	struct hmm_fake_call *call;
 	dma_addr_t dma;
 
@@ -545,14 +560,14 @@ static void dma_address(struct kunit *test)
 	hmm_test_write(test, addr);
 	KUNIT_ASSERT_EQ(test, 1, begin(fake, &access, addr, 1, HMM_FAULT_READ));
 	dma = hmm_pte_dma(hmm_fake_entry(fake, addr));
-	/* Other pages are mirrored, and this one again at the same address. */
+	/* Other pages can be mirrored, and this one again at the same address. */
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
 	KUNIT_EXPECT_EQ(test, dma, hmm_pte_dma(hmm_fake_entry(fake, addr)));
 	call = hmm_fake_call(fake, addr, 8, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
 	KUNIT_EXPECT_EQ(test, dma, hmm_pte_dma(hmm_fake_entry(fake, addr)));
 	KUNIT_EXPECT_NOT_NULL(test, hmm_pt_device_find(device, dma));
-	KUNIT_EXPECT_EQ(test, 0, try(fake, &beside, addr, 1, HMM_FAULT_READ));
+	KUNIT_EXPECT_EQ(test, 0, try(fake, &other, addr, 1, HMM_FAULT_READ));
 	hmm_access_end(&access);
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_call_ends(call));
 	KUNIT_EXPECT_NE(test, dma, hmm_pte_dma(hmm_fake_entry(fake, addr)));
@@ -562,26 +577,26 @@ static void dma_address(struct kunit *test)
 }
 
 static struct kunit_case hmm_mirror_access_cases[] = {
-	KUNIT_CASE(mirrors),
-	KUNIT_CASE(of_less),
-	KUNIT_CASE(errors),
-	KUNIT_CASE(holds),
-	KUNIT_CASE(holds_block),
-	KUNIT_CASE(behind_barrier),
-	KUNIT_CASE(readers),
-	KUNIT_CASE(dirty),
+	KUNIT_CASE(mirrors_pages),
+	KUNIT_CASE(covers_leading_pages),
+	KUNIT_CASE(bad_arguments_fail),
+	KUNIT_CASE(invalidation_waits),
+	KUNIT_CASE(invalidation_waits_in_block),
+	KUNIT_CASE(waiting_invalidation_blocks_access),
+	KUNIT_CASE(readers_proceed_under_write_protect),
+	KUNIT_CASE(dirty_after_write),
 	KUNIT_CASE(ends_in_interrupt),
 	KUNIT_CASE(zap_waits),
 	KUNIT_CASE(unregister_waits),
-	KUNIT_CASE(cancelled),
-	KUNIT_CASE(cancelled_late),
-	KUNIT_CASE(exclusive),
-	KUNIT_CASE(declined),
-	KUNIT_CASE(reaped),
-	KUNIT_CASE(of_a_window),
-	KUNIT_CASE(device_memory),
+	KUNIT_CASE(cancelled_job_begins_none),
+	KUNIT_CASE(cancelled_after_commit),
+	KUNIT_CASE(exclusive_access),
+	KUNIT_CASE(device_declines_write),
+	KUNIT_CASE(oom_mm_begins_none),
+	KUNIT_CASE(one_window_at_most),
+	KUNIT_CASE(holds_pagemap),
 	KUNIT_CASE(two_devices),
-	KUNIT_CASE(dma_address),
+	KUNIT_CASE(upgrade_waits_for_dma),
 	{}
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A driver that changes what it has given to HMM while HMM uses it: the fields of a range
- * from hmm_range_begin() to hmm_range_end(), those of a mirror from registration on.
+ * A driver may change what it has given to HMM while HMM uses it: the members of a range
+ * between hmm_range_begin() and hmm_range_end(), and those of a registered mirror.
  */
 #include <linux/mman.h>
 
@@ -14,8 +14,11 @@ static bool retry(struct hmm_fake *fake, struct hmm_range *range)
 	return hmm_range_retry(range);
 }
 
-/* The fields say another part of the range when the first page is invalidated. */
-static void range_in_chunks(struct kunit *test)
+/*
+ * An invalidation of any page of the range collides, although the members describe a
+ * part.
+ */
+static void range_narrowed(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, HMM_MIRROR_OWN_TABLES);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
@@ -36,8 +39,8 @@ static void range_in_chunks(struct kunit *test)
 	hmm_range_end(&range);
 }
 
-/* They say another window when the range ends. The one that was used is free then. */
-static void range_moves(struct kunit *test)
+/* If the members describe another window at the end, the window in use is freed. */
+static void range_moved(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4), begin = jiffies;
@@ -68,11 +71,11 @@ static int walk(struct hmm_range *range, int (*walker)(struct hmm_range *))
 	return ret;
 }
 
-/* What was not begun cannot be watched: no walk goes there. */
-static void walks_outside(struct kunit *test)
+/* A walk outside of the range that has begun fails with -EINVAL. */
+static void walk_outside_fails(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, HMM_MIRROR_OWN_TABLES);
-	struct hmm_fake *other = hmm_fake_beside(fake, HMM_MIRROR_OWN_TABLES);
+	struct hmm_fake *other = hmm_fake_another(fake, HMM_MIRROR_OWN_TABLES);
 	unsigned long addr = hmm_fake_map_small(fake, 4), pfns[4];
 	struct hmm_range range = {
 		.mirror = &fake->mirror,
@@ -94,7 +97,7 @@ static void walks_outside(struct kunit *test)
 	range.start = AT(addr, 2);
 	range.mirror = &other->mirror;
 	KUNIT_EXPECT_EQ(test, -EINVAL, walk(&range, hmm_range_fault));
-	/* It belongs to the mirror that it was begun for. */
+	/* The range belongs to the mirror that it was begun for. */
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, AT(addr, 1), AT(addr, 2));
 	KUNIT_EXPECT_TRUE(test, retry(fake, &range));
 	hmm_range_end(&range);
@@ -108,8 +111,8 @@ static void unregister(void *arg)
 	hmm_mirror_unregister(&fake->mirror);
 }
 
-/* A mirror is what it was when it was registered. */
-static void mirror_changes(struct kunit *test)
+/* HMM uses the members of a mirror as they were at registration. */
+static void mirror_changed_after_register(struct kunit *test)
 {
 	struct hmm_pt_device *device = hmm_pt_device(test);
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -133,10 +136,10 @@ static void mirror_changes(struct kunit *test)
 	pte = hmm_fake_entry(fake, addr);
 	KUNIT_EXPECT_NE(test, DMA_MAPPING_ERROR, hmm_pte_dma(pte));
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_fault(fake, addr, 1, HMM_FAULT_EXCLUSIVE));
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, AT(addr, 2), AT(addr, 3));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 2), AT(addr, 3));
-	/* One with page tables of its own would be called for that, too. */
+	/* The driver of a mirror with HMM_MIRROR_OWN_TABLES would be called again. */
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, AT(addr, 2), AT(addr, 3));
 	KUNIT_EXPECT_EQ(test, 1, fake->count);
 	kunit_release_action(test, unregister, fake);
@@ -145,10 +148,10 @@ static void mirror_changes(struct kunit *test)
 }
 
 static struct kunit_case hmm_mirror_args_cases[] = {
-	KUNIT_CASE(range_in_chunks),
-	KUNIT_CASE(range_moves),
-	KUNIT_CASE(walks_outside),
-	KUNIT_CASE(mirror_changes),
+	KUNIT_CASE(range_narrowed),
+	KUNIT_CASE(range_moved),
+	KUNIT_CASE(walk_outside_fails),
+	KUNIT_CASE(mirror_changed_after_register),
 	{}
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Faults that wait for user space and are cancelled, mirrors that end meanwhile, and what
- * is promised of a mirror that was unregistered.
+ * holds for a mirror after its unregistration
  */
 #include <linux/delay.h>
 #include <linux/fdtable.h>
@@ -21,10 +21,11 @@
 #define CANCEL_PAGES	8
 
 /**
- * struct cancel_uffd - memory that user space serves, which never does unless told
- * @test: test
+ * struct cancel_uffd - memory that a userfaultfd covers, which answers faults only on
+ *	request
+ * @test: the test
  * @fd: the userfaultfd
- * @args: a page of user memory, for the arguments of ioctls
+ * @args: a page of user memory for the arguments of ioctls
  */
 struct cancel_uffd {
 	struct kunit *test;
@@ -74,7 +75,7 @@ static void uffd_serve(struct cancel_uffd *u, unsigned long addr)
 	uffd_ioctl(u, UFFDIO_ZEROPAGE, &zero, sizeof(zero));
 }
 
-/* Until the fault of @call waits for user space */
+/* Wait until the fault of @call waits for user space. */
 static void expect_waits(struct kunit *test, struct hmm_fake_call *call)
 {
 	unsigned long begin = jiffies;
@@ -90,10 +91,10 @@ static unsigned int cancel(struct hmm_fake *fake, unsigned long addr, unsigned l
 	return hmm_mirror_cancel_range(&fake->mirror, addr, AT(addr, npages));
 }
 
-/* By the range, by the job, all of them: and no other one. */
-static void cancels_what_it_names(struct kunit *test)
+/* Cancelling a range, a job or all faults cancels exactly the faults that it names. */
+static void cancels_exactly_what_it_names(struct kunit *test)
 {
-	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_beside(fake, 0);
+	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_another(fake, 0);
 	unsigned long addr = hmm_fake_map_small(fake, CANCEL_PAGES), i;
 	struct cancel_uffd *u = uffd_watch(fake, addr);
 	struct hmm_fake_call *calls[6];
@@ -106,7 +107,7 @@ static void cancels_what_it_names(struct kunit *test)
 					     HMM_FAULT_WRITE, i == 5 ? &jobs[2] : &jobs[i % 2]);
 		expect_waits(test, calls[i]);
 	}
-	/* The ends of the range, half open */
+	/* The range is half-open. */
 	KUNIT_EXPECT_EQ(test, 0, cancel(fake, AT(addr, 5), 2));
 	KUNIT_EXPECT_EQ(test, 0, cancel(fake, AT(addr, -1), 1));
 	KUNIT_EXPECT_EQ(test, 1, cancel(fake, AT(addr, 1), 1));
@@ -115,7 +116,7 @@ static void cancels_what_it_names(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, hmm_mirror_cancel_job(&fake->mirror, &jobs[0]));
 	for (i = 0; i < 5; i += 2)
 		KUNIT_EXPECT_EQ(test, -ECANCELED, hmm_fake_call_ends(calls[i]));
-	/* The others wait on. */
+	/* The other faults still wait. */
 	expect_waits(test, calls[3]);
 	expect_waits(test, calls[5]);
 	KUNIT_EXPECT_EQ(test, 1, hmm_mirror_cancel_range(&fake->mirror, 0, ULONG_MAX));
@@ -123,7 +124,7 @@ static void cancels_what_it_names(struct kunit *test)
 	uffd_serve(u, AT(addr, 5));
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_call_ends(calls[5]));
 
-	/* Of a range one that begins later is another one, of a job it is not. */
+	/* Cancelling a range does not affect later faults. Cancelling a job does. */
 	calls[0] = hmm_fake_call_job(fake, addr, 1, HMM_FAULT_WRITE, &jobs[1]);
 	expect_waits(test, calls[0]);
 	KUNIT_EXPECT_EQ(test, -ECANCELED,
@@ -143,7 +144,7 @@ static void cancels_what_it_names(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, NULL, fake->fill.job);
 }
 
-/* A work item that faults again and again, of a job that is cancelled at any time */
+/* A work item that faults repeatedly for a job that is cancelled at any time */
 struct cancelled_job {
 	struct hmm_mirror *mirror;
 	struct hmm_job job;
@@ -162,6 +163,7 @@ static void cancelled_work(struct work_struct *work)
 	while (ret != -ECANCELED);
 }
 
+/* A job that is cancelled at any time ends with -ECANCELED. */
 static void job_cancelled_any_time(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -173,7 +175,7 @@ static void job_cancelled_any_time(struct kunit *test)
 		c = kmalloc(sizeof(*c), GFP_KERNEL);
 		KUNIT_ASSERT_NOT_NULL(test, c);
 		c->mirror = &fake->mirror;
-		/* It waits for user space, or not. */
+		/* Every other job waits for user space. */
 		c->addr = i % 2 ? addr : AT(addr, CANCEL_PAGES);
 		hmm_job_init(&c->job);
 		INIT_WORK(&c->work, cancelled_work);
@@ -186,14 +188,17 @@ static void job_cancelled_any_time(struct kunit *test)
 	}
 }
 
-/* The caller must not take a short count for "go on with the rest". */
-static void cancelled_half_way(struct kunit *test)
+/*
+ * A fault that is cancelled after some chunks returns -ECANCELED and no count, so that
+ * the caller does not continue.
+ */
+static void cancelled_after_some_chunks(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, PTRS_PER_PTE + CANCEL_PAGES), edge;
 	struct hmm_fake_call *call;
 
-	/* The pages before the edge are a piece of their own. */
+	/* The pages before the edge are a chunk of their own. */
 	edge = ALIGN(addr + PAGE_SIZE, PMD_SIZE);
 	uffd_watch(fake, edge);
 	call = hmm_fake_call(fake, AT(edge, -4), 8, HMM_FAULT_WRITE);
@@ -203,7 +208,7 @@ static void cancelled_half_way(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, AT(edge, -4), 8));
 }
 
-/* However early it comes after the call has begun, it is not lost. */
+/* A cancellation right after the start of a fault is not lost. */
 static void cancelled_early(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -216,12 +221,15 @@ static void cancelled_early(struct kunit *test)
 		while (!cancel(fake, addr, 1))
 			cond_resched();
 		KUNIT_ASSERT_EQ(test, -ECANCELED, hmm_fake_call_ends(call));
-		/* Nothing of it is left in the thread, which may be a worker with other work. */
+		/*
+		 * No signal stays pending in the thread, which may be a worker with other
+		 * work.
+		 */
 		KUNIT_ASSERT_FALSE(test, call->signal_left);
 	}
 }
 
-/* While the driver is called for the fault: its interruptible waits end, too. */
+/* A callback with an interruptible wait */
 static int slow_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
 	struct hmm_fake *fake = container_of(mirror, struct hmm_fake, mirror);
@@ -233,6 +241,7 @@ static int slow_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 	return wait_for_completion_interruptible(&fake->go) ? -EIO : 0;
 }
 
+/* Cancelling a fault ends an interruptible wait in the driver's callback. */
 static void cancelled_in_callback(struct kunit *test)
 {
 	static const struct hmm_mirror_ops ops = { .sync_cpu_device_pagetables = slow_sync };
@@ -252,7 +261,7 @@ static void cancelled_in_callback(struct kunit *test)
 	hmm_fake_set_ops(fake, old);
 }
 
-/* A signal that does not kill ends a wait for user space, and nothing else. */
+/* A fault in a thread that accepts SIGUSR1 */
 static int signalled_thread(void *arg)
 {
 	struct hmm_fake_call *call = arg;
@@ -295,7 +304,8 @@ static long signalled_fault(struct hmm_fake *fake, unsigned long addr, bool wait
 	return call.ret;
 }
 
-static void signalled(struct kunit *test)
+/* A signal that does not kill ends a wait for user space, and nothing else. */
+static void signal_ends_wait_for_user_space(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 2 * CANCEL_PAGES);
@@ -305,7 +315,7 @@ static void signalled(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, signalled_fault(fake, AT(addr, CANCEL_PAGES), false));
 }
 
-/* hmm_mirror_unregister() in a thread of its own */
+/* hmm_mirror_unregister() in another thread */
 struct unregistering {
 	struct hmm_mirror *mirror;
 	struct completion done;
@@ -328,8 +338,8 @@ static void unregister_start(struct kunit *test, struct unregistering *u,
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, kthread_run(unregister_thread, u, "hmm_unregister"));
 }
 
-/* A fault that waits for user space, and is not answered, holds up nothing. */
-static void unregister_under_wait(struct kunit *test)
+/* hmm_mirror_unregister() ends a fault that waits for user space. */
+static void unregister_ends_wait_for_user_space(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, CANCEL_PAGES);
@@ -342,7 +352,7 @@ static void unregister_under_wait(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_fake_call_ends(call));
 }
 
-/* The mirror is dying, and not dead yet: the driver is still taking its PTEs away. */
+/* A fault fails with -ESRCH while the driver still handles the last invalidation. */
 static void fault_while_dying(struct kunit *test)
 {
 	struct hmm_fake *keeper = hmm_fake_new(test, 0);
@@ -409,7 +419,7 @@ static bool wait_until_listed(struct hmm_mirror *mirror)
 	return !list_empty_careful(&mirror->calls);
 }
 
-/* The userfaultfd is closed only after the mirror has ended. */
+/* A release() that waits for a fault ends, although user space never answers the fault. */
 static void release_waits_for_fault(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -437,7 +447,7 @@ static void release_waits_for_fault(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ESRCH, f->ret);
 }
 
-/* The memory of a mirror that was unregistered: every call is harmless. */
+/* After hmm_mirror_unregister() every call on the mirror fails or does nothing. */
 static void after_unregister(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -466,7 +476,7 @@ static void after_unregister(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_stats(fake).pages);
 }
 
-/* Threads that use a mirror while its device is unplugged, and for a while after that */
+/* Threads that use a mirror before and after the device is unplugged */
 struct unplug {
 	struct hmm_fake *fake;
 	unsigned long addr;
@@ -497,7 +507,8 @@ static int unplug_thread(void *arg)
 	return 0;
 }
 
-static void unplug(struct kunit *test)
+/* Concurrent users of a mirror that is unregistered get -ESRCH. */
+static void unregister_with_concurrent_users(struct kunit *test)
 {
 	struct hmm_fake *keeper = hmm_fake_new(test, 0);
 	struct unplug *u = kunit_kzalloc(test, sizeof(*u), GFP_KERNEL);
@@ -531,8 +542,8 @@ static void unplug(struct kunit *test)
 	}
 }
 
-/* Nothing more is filled of a mm whose process is being killed, whoever faults. */
-static void mm_is_killed(struct kunit *test)
+/* A fault for a mm whose process is being killed fails with -EINTR in any thread. */
+static void killed_mm_faults_nothing(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
@@ -556,18 +567,18 @@ static void mm_is_killed(struct kunit *test)
 }
 
 static struct kunit_case hmm_mirror_cancel_cases[] = {
-	KUNIT_CASE(cancels_what_it_names),
+	KUNIT_CASE(cancels_exactly_what_it_names),
 	KUNIT_CASE(job_cancelled_any_time),
-	KUNIT_CASE(cancelled_half_way),
+	KUNIT_CASE(cancelled_after_some_chunks),
 	KUNIT_CASE(cancelled_early),
 	KUNIT_CASE(cancelled_in_callback),
-	KUNIT_CASE(signalled),
-	KUNIT_CASE(unregister_under_wait),
+	KUNIT_CASE(signal_ends_wait_for_user_space),
+	KUNIT_CASE(unregister_ends_wait_for_user_space),
 	KUNIT_CASE(fault_while_dying),
 	KUNIT_CASE(release_waits_for_fault),
 	KUNIT_CASE(after_unregister),
-	KUNIT_CASE(unplug),
-	KUNIT_CASE(mm_is_killed),
+	KUNIT_CASE(unregister_with_concurrent_users),
+	KUNIT_CASE(killed_mm_faults_nothing),
 	{}
 };
 

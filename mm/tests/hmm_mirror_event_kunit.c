@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Each event from who sends it: what the driver is told, of which range, and what the
- * mirror page table holds afterwards.
+ * Each event, from the code that sends it: which update the driver gets, for which range,
+ * and what the mirror page table contains afterwards
  */
 #include <linux/fs.h>
 #include <linux/falloc.h>
@@ -23,14 +23,14 @@
 
 enum event_backing {
 	EVENT_SMALL,		/* 16 anonymous pages */
-	EVENT_MANY,		/* 512 of them, where a THP could be */
-	EVENT_THP,		/* 2 of 2 MiB */
-	EVENT_SHMEM,		/* 16 pages, shared */
-	EVENT_HUGETLB,		/* 4 of 2 MiB, private */
-	EVENT_HUGETLB_SHARED,	/* 1 of 2 MiB, in 1 GiB of shared hugetlb memory */
+	EVENT_MANY,		/* 512 anonymous pages, where a THP fits */
+	EVENT_THP,		/* 2 THPs of 2 MiB */
+	EVENT_SHMEM,		/* 16 shared pages */
+	EVENT_HUGETLB,		/* 4 private pages of 2 MiB */
+	EVENT_HUGETLB_SHARED,	/* 1 page of 2 MiB in 1 GiB of shared hugetlb memory */
 };
 
-/* What has become of what the update says */
+/* What happens to the entries in the range of the update */
 enum event_result {
 	EVENT_GONE,
 	EVENT_PROTECTED,
@@ -40,14 +40,14 @@ struct event;
 
 /**
  * struct event_area - memory that is mirrored
- * @fake: by whom
- * @event: what is to happen
- * @addr: where it begins
- * @size: of the mapping
- * @mirrored: how many pages of it are mirrored, from the beginning
- * @start: of what the event is of
- * @end: of that
- * @file: that is mapped, or NULL
+ * @fake: the mirror
+ * @event: the event to cause
+ * @addr: start of the mapping
+ * @size: size of the mapping
+ * @mirrored: number of leading pages that are mirrored
+ * @start: start of the range of the event
+ * @end: end of the range of the event
+ * @file: the mapped file, or NULL
  */
 struct event_area {
 	struct hmm_fake *fake;
@@ -61,17 +61,17 @@ struct event_area {
 };
 
 /**
- * struct event - something that happens
- * @name: what
- * @backing: to what
- * @first: the first page of what it happens to
- * @count: how many pages that is
- * @act: make it happen
- * @update: what the driver is told
- * @result: what becomes of the entries
- * @whole: it is told of the whole mapping,
- * @window: or of the whole window, and not of those pages
- * @calls: how often, if not once: page by page
+ * struct event - an event
+ * @name: name of the event
+ * @backing: the memory that it affects
+ * @first: first page that it affects
+ * @count: number of pages that it affects
+ * @act: causes the event
+ * @update: the update that the driver gets
+ * @result: what happens to the entries
+ * @whole: the update covers the whole mapping
+ * @window: the update covers the whole window
+ * @calls: the number of updates, one for each page; 0 for a single update
  */
 struct event {
 	const char *name;
@@ -194,7 +194,7 @@ static struct folio *event_folio(struct event_area *a, unsigned long addr)
 	return page_folio(page);
 }
 
-/* What reclaim does, and what migration does to file pages */
+/* Like reclaim, and like migration of file pages */
 static void act_rmap(struct event_area *a)
 {
 	unsigned long addr;
@@ -210,7 +210,7 @@ static void act_rmap(struct event_area *a)
 	}
 }
 
-/* What writeback does */
+/* Like writeback */
 static void act_mkclean(struct event_area *a)
 {
 	unsigned long addr;
@@ -242,7 +242,7 @@ static void act_migrate(struct event_area *a)
 				       (unsigned long)&target, MIGRATE_SYNC, MR_SYSCALL, NULL));
 }
 
-/* The device's own migration: its entries go all the same. */
+/* Migration by the device's own driver revokes its entries, too. */
 static void act_migrate_vma(struct event_area *a)
 {
 	unsigned long src[16] = {}, dst[16] = {};
@@ -289,8 +289,8 @@ static void act_punch_hole(struct event_area *a)
 }
 
 /*
- * The files of /proc are of no use to a kernel thread, which is said to have no memory.
- * So another thread, one of user space but for its code, has the mm and uses them.
+ * A kernel thread cannot use these files of /proc, because it has no mm of its own. So a
+ * user-mode thread that runs kernel code shares the mm and uses them.
  */
 struct event_proc {
 	const char *path;
@@ -356,7 +356,7 @@ static long event_clear_refs(struct event_area *a, struct file *file)
 	return ret == 1 ? 0 : ret ?: -EIO;
 }
 
-/* The first page of all is for what the system calls are given. */
+/* The first page of the area holds the arguments of the system calls. */
 static void act_clear_refs(struct event_area *a)
 {
 	hmm_fake_map(a->fake, 0, PAGE_SIZE);
@@ -388,23 +388,23 @@ static void act_pagemap_scan(struct event_area *a)
 	event_use_proc(a, "self/pagemap", O_RDONLY, event_pagemap_scan);
 }
 
-/* Two mappings, of which only the first may be read */
+/* Scan two VMAs, of which only the first is readable. */
 static void act_pagemap_scan_two(struct event_area *a)
 {
 	unsigned long middle = a->start + event_bytes(a) / 2;
 
 	event_is_good(a, hmm_fake_protect(middle, a->end - middle, PROT_NONE));
-	hmm_fake_forget(a->fake);
+	hmm_fake_clear_log(a->fake);
 	act_pagemap_scan(a);
 }
 
-/* Two mappings, and both may be read: that is not looked at. */
+/* Scan two VMAs that are both readable; the kernel does not check that. */
 static void act_pagemap_scan_both(struct event_area *a)
 {
 	unsigned long middle = a->start + event_bytes(a) / 2;
 
 	event_is_good(a, hmm_fake_protect(middle, a->end - middle, PROT_READ));
-	hmm_fake_forget(a->fake);
+	hmm_fake_clear_log(a->fake);
 	act_pagemap_scan(a);
 }
 
@@ -537,7 +537,7 @@ static void event_map(struct event_area *a)
 		a->mirrored = PTRS_PER_PTE;
 }
 
-/* What the driver should have been told, and what should be left */
+/* Check the updates that the driver got and the entries that are left. */
 static void event_expect(struct event_area *a, unsigned long pfn)
 {
 	const struct event *event = a->event;
@@ -570,13 +570,14 @@ static void event_expect(struct event_area *a, unsigned long pfn)
 	if (left)
 		KUNIT_EXPECT_EQ(test, pfn, hmm_pte_pfn(hmm_fake_entry(fake, start)));
 
-	/* What was not hit is as it was. */
+	/* The entries outside of the range are unchanged. */
 	KUNIT_EXPECT_EQ(test, (start - a->addr) >> PAGE_SHIFT,
 			hmm_fake_writable(fake, a->addr, (start - a->addr) >> PAGE_SHIFT));
 	pages = a->mirrored - ((end - a->addr) >> PAGE_SHIFT);
 	KUNIT_EXPECT_EQ(test, pages, hmm_fake_writable(fake, end, pages));
 }
 
+/* An event causes the right update, and leaves the right entries. */
 static void event(struct kunit *test)
 {
 	const struct event *event = test->param_value;
@@ -592,7 +593,7 @@ static void event(struct kunit *test)
 
 	pfn = hmm_pte_pfn(hmm_fake_entry(a.fake, event->whole || event->window ?
 					 a.addr : a.start));
-	hmm_fake_forget(a.fake);
+	hmm_fake_clear_log(a.fake);
 	event->act(&a);
 	event_expect(&a, pfn);
 }
@@ -604,8 +605,8 @@ static void event_name(const struct event *event, char *desc)
 
 KUNIT_ARRAY_PARAM(event, events, event_name);
 
-/* Write permission that nobody has is not taken away. */
-static void event_read_only(struct kunit *test)
+/* An event that revokes write access skips a driver that has no write access. */
+static void event_skips_read_only(struct kunit *test)
 {
 	const struct event *event = test->param_value;
 	struct event_area a = { .event = event };
@@ -615,12 +616,12 @@ static void event_read_only(struct kunit *test)
 	event_map(&a);
 	a.start = a.addr + event->first * PAGE_SIZE;
 	a.end = a.start + event->count * PAGE_SIZE;
-	/* So that there is something to protect for the CPU */
+	/* Populate, so that the CPU has something to protect. */
 	hmm_fake_fault_all(a.fake, a.addr, a.mirrored, HMM_FAULT_WRITE);
 	hmm_fake_invalidate(a.fake, MMU_NOTIFY_CLEAR, a.addr, a.addr + a.size);
 	hmm_fake_fault_all(a.fake, a.addr, a.mirrored, HMM_FAULT_READ);
 	KUNIT_ASSERT_EQ(test, 0, hmm_fake_writable(a.fake, a.addr, a.mirrored));
-	hmm_fake_forget(a.fake);
+	hmm_fake_clear_log(a.fake);
 	skipped = hmm_fake_stats(a.fake).callbacks_skipped;
 
 	event->act(&a);
@@ -639,28 +640,28 @@ static const void *event_protecting_gen_params(const void *prev, char *desc)
 	return event;
 }
 
-/* The device has read zeroes, and the CPU writes: another page from then on. */
-static void cow(struct kunit *test)
+/* A CPU write revokes a zero page that the device reads. */
+static void cow_revokes_zero_page(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
 
 	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_READ);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_test_write(test, addr + PAGE_SIZE);
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr + PAGE_SIZE, addr + 2 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, 3, hmm_fake_valid(fake, addr, 4));
 	KUNIT_EXPECT_FALSE(test, hmm_pte_valid(hmm_fake_entry(fake, addr + PAGE_SIZE)));
 }
 
-/* Permission that comes back is given to the device when it asks. */
-static void mprotect_back(struct kunit *test)
+/* Write access that mprotect() gives back reaches the device at its next fault. */
+static void write_access_returns_on_fault(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4), faults;
 
 	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_protect(addr, 4 * PAGE_SIZE, PROT_READ));
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_protect(addr, 4 * PAGE_SIZE, PROT_READ | PROT_WRITE));
 	hmm_fake_expect_one(fake, HMM_UPDATE_WRITE_PROTECT, addr, addr + 4 * PAGE_SIZE);
@@ -671,16 +672,16 @@ static void mprotect_back(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, faults + 1, hmm_fake_stats(fake).faults);
 }
 
-/* mprotect() of several mappings tells of each by itself. */
-static void mprotect_several(struct kunit *test)
+/* mprotect() of several VMAs causes an update for each VMA. */
+static void mprotect_updates_each_vma(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8), middle = addr + 4 * PAGE_SIZE;
 
-	/* So that there are two */
+	/* Make two VMAs of it. */
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, middle, 4 * PAGE_SIZE, MADV_DONTDUMP));
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_WRITE);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_protect(addr, 8 * PAGE_SIZE, PROT_READ));
 	KUNIT_EXPECT_EQ(test, 2, fake->count);
 	hmm_fake_expect(fake, 0, HMM_UPDATE_WRITE_PROTECT, addr, middle);
@@ -688,8 +689,8 @@ static void mprotect_several(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_valid(fake, addr, 8));
 }
 
-/* After a fork the device reads on without a fault, and faults once to write. */
-static void fork_then_go_on(struct kunit *test)
+/* After fork() the device reads without a fault, and faults once to write. */
+static void reads_after_fork_need_no_fault(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16), faults;
@@ -705,10 +706,10 @@ static void fork_then_go_on(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, faults + 1, hmm_fake_stats(fake).faults);
 }
 
-/* Two mirrors of one mm: each is told of what it mirrors. */
+/* Each of two mirrors of one mm gets updates only for pages that it mirrors. */
 static void two_mirrors(struct kunit *test)
 {
-	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_beside(fake, 0);
+	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_another(fake, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
 
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_WRITE);
@@ -726,11 +727,11 @@ static void two_mirrors(struct kunit *test)
 
 static struct kunit_case hmm_mirror_event_cases[] = {
 	KUNIT_CASE_PARAM(event, event_gen_params),
-	KUNIT_CASE_PARAM(event_read_only, event_protecting_gen_params),
-	KUNIT_CASE(cow),
-	KUNIT_CASE(mprotect_back),
-	KUNIT_CASE(mprotect_several),
-	KUNIT_CASE(fork_then_go_on),
+	KUNIT_CASE_PARAM(event_skips_read_only, event_protecting_gen_params),
+	KUNIT_CASE(cow_revokes_zero_page),
+	KUNIT_CASE(write_access_returns_on_fault),
+	KUNIT_CASE(mprotect_updates_each_vma),
+	KUNIT_CASE(reads_after_fork_need_no_fault),
 	KUNIT_CASE(two_mirrors),
 	{}
 };

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The driver that Documentation/vm/hmm.rst shows, and tests of it. Each part that is
- * shown there begins with a comment "hmm.rst: NAME", and ends where the next one begins.
+ * The driver that Documentation/vm/hmm.rst includes, and its tests. Each part that the
+ * document shows begins with a comment "hmm.rst: NAME" and ends where the next part
+ * begins.
  *
- * The device has a page table of its own, one PTE for each page, with a dirty bit. It is
- * behind an IOMMU, and software: what it does by itself is in the last of the parts.
+ * The device has a page table of its own, with one PTE for each page and a dirty bit in
+ * each PTE, and accesses memory through an IOMMU. The part "device" emulates the
+ * hardware.
  */
 #include <linux/highmem.h>
 #include <linux/kthread.h>
@@ -16,17 +18,17 @@
 /* hmm.rst: context */
 #define EXAMPLE_SIZE	(64 * PAGE_SIZE)
 
-/* A device PTE: a DMA address, page aligned, and these bits */
+/* A device PTE: a page-aligned DMA address and these bits */
 #define EXAMPLE_VALID	BIT_ULL(0)
 #define EXAMPLE_WRITE	BIT_ULL(1)
-#define EXAMPLE_DIRTY	BIT_ULL(2)	/* the device sets it, where EXAMPLE_WRITE is */
+#define EXAMPLE_DIRTY	BIT_ULL(2)	/* set by the device, only if EXAMPLE_WRITE is set */
 
 /**
- * struct example - what the driver has for a process
- * @mirror: its address space
- * @base: first address that jobs may use, of EXAMPLE_SIZE bytes
- * @unplugged: the device is gone; the process has not closed it yet
- * @queue: held by who talks to the device
+ * struct example - the driver's data for one process
+ * @mirror: mirrors the address space of the process
+ * @base: first address of the EXAMPLE_SIZE bytes that jobs may access
+ * @unplugged: the device has been removed, but the process still has it open
+ * @queue: serializes access to the device
  * @ptes: the device page table
  */
 struct example {
@@ -43,17 +45,17 @@ static atomic64_t *example_pte(struct example *ex, unsigned long addr)
 }
 
 /* hmm.rst: flush */
-/* Returns when the device has no access under way that began with old PTEs. */
+/* Returns when the device has completed all accesses that used old PTEs. */
 static void example_flush(struct example *ex, unsigned long start, unsigned long end)
 {
-	/* This device has no TLB, and accesses nothing while somebody has the queue. */
+	/* This device has no TLB. It accesses memory only with the queue held. */
 	lockdep_assert_held(&ex->queue);
 }
 
 /* hmm.rst: invalidate */
-/* The device may still set EXAMPLE_DIRTY until its TLB is flushed. */
-static void example_take_away(struct example *ex, unsigned long start,
-			      unsigned long end, u64 bits)
+/* The device may set EXAMPLE_DIRTY until the flush of its TLB returns. */
+static void example_revoke(struct example *ex, unsigned long start,
+			   unsigned long end, u64 bits)
 {
 	unsigned long addr;
 
@@ -113,10 +115,10 @@ static int example_sync(struct hmm_mirror *mirror, const struct hmm_update *upda
 	case HMM_UPDATE_WRITE_PROTECT:
 	case HMM_UPDATE_FORK:
 	case HMM_UPDATE_ISDIRTY:
-		example_take_away(ex, start, end, EXAMPLE_WRITE);
+		example_revoke(ex, start, end, EXAMPLE_WRITE);
 		break;
 	default:
-		example_take_away(ex, start, end, EXAMPLE_VALID | EXAMPLE_WRITE);
+		example_revoke(ex, start, end, EXAMPLE_VALID | EXAMPLE_WRITE);
 		break;
 	}
 	mutex_unlock(&ex->queue);
@@ -128,7 +130,7 @@ static const struct hmm_mirror_ops example_ops = {
 	.sync_cpu_device_pagetables = example_sync,
 };
 
-/* The process opens the device. */
+/* A process opens the device. */
 static int example_open(struct example *ex, struct device *dev, unsigned long base)
 {
 	ex->base = base;
@@ -138,7 +140,7 @@ static int example_open(struct example *ex, struct device *dev, unsigned long ba
 	return hmm_mirror_register(&ex->mirror, current->mm);
 }
 
-/* The last reference on the file has gone, and no job runs any more. */
+/* The last reference to the file is gone, and no job runs. */
 static void example_close(struct example *ex)
 {
 	if (!ex->unplugged)
@@ -146,7 +148,7 @@ static void example_close(struct example *ex)
 }
 
 /* hmm.rst: fault */
-/* In a work item: the device has no PTE that permits what it is about to do. */
+/* Called from a work item: the device has no PTE that permits its access. */
 static int example_fault(struct example *ex, unsigned long addr, bool write)
 {
 	unsigned long start = PAGE_ALIGN_DOWN(addr);
@@ -161,12 +163,12 @@ static int example_fault(struct example *ex, unsigned long addr, bool write)
 
 /* hmm.rst: job */
 /**
- * struct example_job - work of the device
- * @ex: for which process
- * @faults: the job, as HMM knows it
- * @work: serves a fault of the device
- * @addr: where the device has faulted
- * @ret: what became of that
+ * struct example_job - a job of the device
+ * @ex: the process that the job belongs to
+ * @faults: identifies the job to HMM
+ * @work: handles a fault of the device
+ * @addr: the address at which the device faulted
+ * @ret: the result of the last fault, 0 or an errno
  */
 struct example_job {
 	struct example *ex;
@@ -193,7 +195,10 @@ static void example_job_init(struct example_job *job, struct example *ex)
 	INIT_WORK(&job->work, example_job_work);
 }
 
-/* The job ends early. Afterwards it can be freed, even if user space never answers. */
+/*
+ * Stop the job early. Afterwards the caller may free it, even if user space never answers
+ * a fault.
+ */
 static void example_job_stop(struct example_job *job)
 {
 	hmm_mirror_cancel_job(&job->ex->mirror, &job->faults);
@@ -202,10 +207,10 @@ static void example_job_stop(struct example_job *job)
 
 /* hmm.rst: remove */
 /*
- * remove() of the device's driver calls this for each process that has the device open,
- * before it returns: the DMA mappings of the device end with it. Faults of other tasks
- * return -ESRCH from now on. The memory of the mirror stays until example_close(), which
- * a lock of the driver, not shown here, keeps out meanwhile.
+ * The driver's remove() calls this for each process that has the device open. The DMA
+ * mappings of the device must be gone when remove() returns. Faults of other tasks return
+ * -ESRCH from now on. The memory of the mirror stays until example_close(). A lock of the
+ * driver, not shown here, prevents that the two run concurrently.
  */
 static void example_remove(struct example *ex)
 {
@@ -214,7 +219,7 @@ static void example_remove(struct example *ex)
 }
 
 /* hmm.rst: device */
-/* What the IOMMU is asked by the device */
+/* Translate a device PTE as the IOMMU does. */
 static struct page *example_page(struct example *ex, u64 pte)
 {
 	struct hmm_pt_device *device = dev_get_drvdata(ex->mirror.dma_dev);
@@ -226,7 +231,7 @@ static struct page *example_page(struct example *ex, u64 pte)
 	return pfn_to_page(mapping->pfn);
 }
 
-/* The device reads or writes a word. -EAGAIN: it faults. */
+/* The device reads or writes a word. Returns -EAGAIN if the device faults. */
 static int example_try(struct example *ex, unsigned long addr, unsigned long *value, bool write)
 {
 	u64 need = EXAMPLE_VALID | (write ? EXAMPLE_WRITE : 0);
@@ -272,7 +277,7 @@ static void example_close_action(void *ex)
 	example_close(ex);
 }
 
-/* What is behind the last page of jobs is mapped, too. */
+/* The page after the last page for jobs is mapped, too. */
 static struct example *example_new(struct kunit *test)
 {
 	struct example *ex = kunit_kzalloc(test, sizeof(*ex), GFP_KERNEL);
@@ -289,7 +294,9 @@ static struct example *example_new(struct kunit *test)
 	return ex;
 }
 
-/* After the mirror has gone: so have all its DMA mappings, each as it was made. */
+/*
+ * The mirror is gone: all DMA mappings must be gone, too, each unmapped as it was mapped.
+ */
 static void example_exit(struct kunit *test)
 {
 	struct hmm_pt_device *device = test->priv;
@@ -312,7 +319,7 @@ static unsigned long read_word(struct kunit *test, struct example *ex, unsigned 
 	return word;
 }
 
-/* Which of these bits the PTEs of all pages have, counted */
+/* Count the PTEs that have all of @bits. */
 static unsigned long count_ptes(struct example *ex, u64 bits)
 {
 	unsigned long i, count = 0;
@@ -322,6 +329,7 @@ static unsigned long count_ptes(struct example *ex, u64 bits)
 	return count;
 }
 
+/* CPU and device see each other's writes. Faults outside of the driver's range fail. */
 static void shares_memory(struct kunit *test)
 {
 	struct example *ex = example_new(test);
@@ -340,7 +348,8 @@ static void shares_memory(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EFAULT, example_fault(ex, ex->base - 1, false));
 }
 
-static void follows_changes(struct kunit *test)
+/* The device PTEs follow MADV_DONTNEED, mprotect() and munmap(). */
+static void ptes_follow_cpu_changes(struct kunit *test)
 {
 	struct example *ex = example_new(test);
 	unsigned long word = STAMP;
@@ -362,8 +371,8 @@ static void follows_changes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EFAULT, example_access(ex, ex->base, &word, false));
 }
 
-/* What the process wrote before is in the child, too, and what it writes now is not. */
-static void reads_on_after_fork(struct kunit *test)
+/* After fork() the device may read the pages, and must fault before it writes them. */
+static void fork_revokes_write(struct kunit *test)
 {
 	struct example *ex = example_new(test);
 
@@ -386,8 +395,11 @@ static bool page_is_dirty(struct kunit *test, struct example *ex, unsigned long 
 	return PageDirty(hmm_pte_page(pte));
 }
 
-/* Neither a fault that changes nothing nor one for more loses the device's dirty bits. */
-static void tells_what_it_wrote(struct kunit *test)
+/*
+ * A fault that changes nothing keeps the device's dirty bits, and the next invalidation
+ * reports them.
+ */
+static void reports_dirty_pages(struct kunit *test)
 {
 	struct example *ex = example_new(test);
 
@@ -409,7 +421,7 @@ static int clear_nonblock(struct example *ex)
 	struct mmu_notifier_range range;
 	int ret;
 
-	hmm_fake_stop_reaper(&ex->mirror);
+	hmm_fake_stop_gc(&ex->mirror);
 	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, current->mm, ex->base,
 				ex->base + EXAMPLE_SIZE);
 	ret = mmu_notifier_invalidate_range_start_nonblock(&range);
@@ -423,7 +435,10 @@ struct queue_holder {
 	struct completion held;
 };
 
-/* Who has the queue must not wait for an invalidation: that is for others to send. */
+/*
+ * A thread that holds the queue must not wait for an invalidation, so another thread
+ * invalidates.
+ */
 static int queue_holder_thread(void *arg)
 {
 	struct queue_holder *holder = arg;
@@ -436,7 +451,11 @@ static int queue_holder_thread(void *arg)
 	return 0;
 }
 
-static void refuses_to_sleep(struct kunit *test)
+/*
+ * While another task holds the queue, a non-blockable invalidation is refused and changes
+ * no PTE.
+ */
+static void nonblock_refused_while_queue_held(struct kunit *test)
 {
 	struct queue_holder holder = { .ex = example_new(test) };
 	struct example *ex = holder.ex;
@@ -454,7 +473,8 @@ static void refuses_to_sleep(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, count_ptes(ex, EXAMPLE_VALID));
 }
 
-static void closes(struct kunit *test)
+/* Closing the device clears all PTEs and unmaps all DMA mappings. */
+static void close_clears_ptes(struct kunit *test)
 {
 	struct example *ex = example_new(test);
 	struct hmm_pt_device *device = test->priv;
@@ -467,7 +487,8 @@ static void closes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, device->maps, device->unmaps);
 }
 
-static void stops_job(struct kunit *test)
+/* A stopped job faults no more. The process and its other jobs continue. */
+static void stopped_job_faults_no_more(struct kunit *test)
 {
 	struct example *ex = example_new(test);
 	struct example_job job;
@@ -483,11 +504,11 @@ static void stops_job(struct kunit *test)
 	queue_work(system_unbound_wq, &job.work);
 	flush_work(&job.work);
 	KUNIT_EXPECT_EQ(test, -ECANCELED, job.ret);
-	/* The process and its other jobs go on. */
 	write_word(test, ex, ex->base + PAGE_SIZE);
 }
 
-static void unplugged(struct kunit *test)
+/* Removing the device clears all PTEs and unmaps all DMA mappings. Accesses then fail. */
+static void remove_clears_ptes(struct kunit *test)
 {
 	struct example *ex = example_new(test);
 	struct hmm_pt_device *device = test->priv;
@@ -502,13 +523,13 @@ static void unplugged(struct kunit *test)
 
 static struct kunit_case hmm_mirror_example_cases[] = {
 	KUNIT_CASE(shares_memory),
-	KUNIT_CASE(follows_changes),
-	KUNIT_CASE(reads_on_after_fork),
-	KUNIT_CASE(tells_what_it_wrote),
-	KUNIT_CASE(refuses_to_sleep),
-	KUNIT_CASE(closes),
-	KUNIT_CASE(stops_job),
-	KUNIT_CASE(unplugged),
+	KUNIT_CASE(ptes_follow_cpu_changes),
+	KUNIT_CASE(fork_revokes_write),
+	KUNIT_CASE(reports_dirty_pages),
+	KUNIT_CASE(nonblock_refused_while_queue_held),
+	KUNIT_CASE(close_clears_ptes),
+	KUNIT_CASE(stopped_job_faults_no_more),
+	KUNIT_CASE(remove_clears_ptes),
 	{}
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * HMM_FAULT_EXCLUSIVE: pages that the device has for itself, and how the CPU gets them
- * back.
+ * HMM_FAULT_EXCLUSIVE gives a device exclusive access to pages: which pages, and which
+ * errors
  */
 #include <kunit/static_stub.h>
 #include <linux/delay.h>
@@ -34,7 +34,7 @@ static int get_lost_pfn(pte_t *ptep, unsigned long addr, void *pfn)
 	return 0;
 }
 
-/* The page that the CPU has lost to a device; 0 if it has not */
+/* The pfn that the CPU has lost to a device at @addr, or 0 */
 static unsigned long lost_pfn(unsigned long addr)
 {
 	pmd_t *pmdp = mm_find_pmd(current->mm, addr);
@@ -45,6 +45,7 @@ static unsigned long lost_pfn(unsigned long addr)
 	return pfn;
 }
 
+/* Count the pages that the CPU has lost to a device. */
 static unsigned long lost(unsigned long addr, unsigned long npages)
 {
 	unsigned long count = 0;
@@ -60,7 +61,7 @@ static unsigned long exclusive(struct hmm_fake *fake, unsigned long addr,
 	return hmm_fake_count(fake, addr, npages, EXCLUSIVE);
 }
 
-/* Neither is there one without WRITE. */
+/* Count exclusive entries without a check of the other flags. These must be the same. */
 static unsigned long called_exclusive(struct hmm_fake *fake, unsigned long addr,
 				      unsigned long npages)
 {
@@ -115,7 +116,8 @@ static char cpu_reads(struct hmm_fake *fake, unsigned long addr)
 	return value;
 }
 
-static void bad_arguments(struct kunit *test)
+/* Combinations of flags that make no sense fail with -EINVAL. */
+static void bad_flags(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 1);
@@ -135,8 +137,8 @@ static void bad_arguments(struct kunit *test)
 	expect_taken(fake, addr, 1);
 }
 
-/* As for any fault that writes */
-static void errors(struct kunit *test)
+/* An exclusive fault returns the same errors as a write fault. */
+static void fails_like_write_fault(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -154,8 +156,11 @@ static void errors(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 5, lost(addr, 8));
 }
 
-/* The CPU touches pages: it gets these back, the device knows it, and nothing is lost. */
-static void cpu_touches(struct kunit *test)
+/*
+ * A CPU access to an exclusive page revokes it from the device, and keeps the device's
+ * data.
+ */
+static void cpu_access_revokes(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -168,11 +173,11 @@ static void cpu_touches(struct kunit *test)
 	device_writes(fake, AT(addr, 3), 'd');
 	device_writes(fake, AT(addr, 7), 'e');
 
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	KUNIT_EXPECT_EQ(test, 'd', cpu_reads(fake, AT(addr, 3)));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 3), AT(addr, 4));
 	KUNIT_EXPECT_FALSE(test, hmm_pte_valid(hmm_fake_entry(fake, AT(addr, 3))));
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_test_write(test, AT(addr, 7));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 7), AT(addr, 8));
 	expect_taken(fake, addr, 3);
@@ -184,8 +189,8 @@ static void cpu_touches(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 'x', device_reads(fake, AT(addr, 7)));
 }
 
-/* What the device has written reaches the page when that goes. */
-static void dirty(struct kunit *test)
+/* A revocation marks a page dirty that the device has written. */
+static void revocation_marks_dirty(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 2);
@@ -196,7 +201,7 @@ static void dirty(struct kunit *test)
 	ClearPageDirty(page);
 	device_writes(fake, addr, 'd');
 	KUNIT_EXPECT_FALSE(test, PageDirty(page));
-	/* And served as it is, it stays so. */
+	/* A fault for an exclusive page keeps its dirty bit. */
 	take(fake, addr, 2);
 	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_fake_entry(fake, addr)));
 	ClearPageDirty(page);
@@ -204,8 +209,8 @@ static void dirty(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, PageDirty(page));
 }
 
-/* Neither more nor less than what is asked for */
-static void ends(struct kunit *test)
+/* A fault makes exactly the pages of its range exclusive. */
+static void exact_range(struct kunit *test)
 {
 	static const struct { unsigned int first, count; } parts[] = {
 		{ 0, 1 }, { 7, 1 }, { 3, 1 }, { 2, 4 }, { 0, 8 }, { 5, 3 },
@@ -226,6 +231,7 @@ static void ends(struct kunit *test)
 	}
 }
 
+/* One fault makes pages of two VMAs exclusive. */
 static void two_vmas(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -238,8 +244,8 @@ static void two_vmas(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 6, lost(addr, 8));
 }
 
-/* More than is taken at once; begins and ends anywhere */
-static void many(struct kunit *test)
+/* One fault makes a range exclusive that needs several chunks and has unaligned ends. */
+static void many_chunks(struct kunit *test)
 {
 	const unsigned long pages = 3 * PTRS_PER_PTE - 30;
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -251,7 +257,7 @@ static void many(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pages, hmm_fake_stats(fake).pages);
 }
 
-/* Of two windows */
+/* One fault makes pages of two windows exclusive. */
 static void two_windows(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -262,7 +268,8 @@ static void two_windows(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 6, lost(AT(edge, -8), 16));
 }
 
-static void huge_page(struct kunit *test)
+/* Pages of a THP become exclusive, and the CPU keeps the other pages of the THP. */
+static void part_of_huge_page(struct kunit *test)
 {
 	const unsigned long pages = PTRS_PER_PTE;
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -275,7 +282,7 @@ static void huge_page(struct kunit *test)
 	take(fake, AT(addr, 100), 2);
 	KUNIT_EXPECT_EQ(test, 2, lost(addr, pages));
 	KUNIT_EXPECT_EQ(test, 'x', device_reads(fake, AT(addr, 100)));
-	/* The others are the CPU's as before. */
+	/* The CPU still has the other pages. */
 	for (i = 0; i < pages; i += 100)
 		KUNIT_EXPECT_EQ(test, 'x', cpu_reads(fake, AT(addr, i)));
 	KUNIT_EXPECT_EQ(test, 1, lost(addr, pages));
@@ -284,13 +291,13 @@ static void huge_page(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 'x', device_reads(fake, AT(addr, i)));
 }
 
-/* 64 pages in folios of 16, which are mapped by ptes */
+/* Map 64 pages in folios of 16 pages, which ptes map. */
 static unsigned long map_large(struct hmm_fake *fake)
 {
 	const unsigned long always = huge_anon_orders_always;
 	unsigned long addr = fake->base + SZ_512M, i;
 
-	/* No larger than the VMA */
+	/* The VMA is not larger, so larger folios do not fit. */
 	huge_anon_orders_always |= BIT(4);
 	hmm_fake_map(fake, SZ_512M, 64 * PAGE_SIZE);
 	for (i = 0; i < 64; i++)
@@ -299,8 +306,11 @@ static unsigned long map_large(struct hmm_fake *fake)
 	return addr;
 }
 
-/* The range cuts the first and the last. */
-static void large_folios(struct kunit *test)
+/*
+ * Pages of large folios become exclusive, also if the range cuts the first and the last
+ * folio.
+ */
+static void parts_of_large_folios(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_large(fake), i;
@@ -315,8 +325,8 @@ static void large_folios(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, lost(addr, 64));
 }
 
-/* Somebody has a reference on a THP: what comes before it can be had. */
-static void cannot_split(struct kunit *test)
+/* A THP with an extra reference cannot be split: the pages before it become exclusive. */
+static void referenced_huge_page_is_busy(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_huge(fake, 2), edge = addr + PMD_SIZE;
@@ -334,8 +344,8 @@ static void cannot_split(struct kunit *test)
 	take(fake, AT(edge, -4), 8);
 }
 
-/* On a smaller one, which a later part of what is taken at once is of */
-static void cannot_split_later(struct kunit *test)
+/* The same for a smaller folio in the middle of a chunk. */
+static void referenced_large_folio_is_busy(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_large(fake);
@@ -352,8 +362,11 @@ static void cannot_split_later(struct kunit *test)
 	take(fake, addr, 64);
 }
 
-/* Another task has the lock of a page, for longer than anybody tries. */
-static void waits_for_folio(struct kunit *test)
+/*
+ * An exclusive fault waits for a folio lock, without a limit of time, and holds no lock
+ * meanwhile.
+ */
+static void waits_for_folio_lock(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -366,7 +379,7 @@ static void waits_for_folio(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
 	schedule_timeout_uninterruptible(3 * HZ / 2);
 	KUNIT_EXPECT_FALSE(test, completion_done(&call->done));
-	/* Nothing that others need is held. */
+	/* The fault holds no lock that these need. */
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, AT(addr, 2), AT(addr, 8));
 	KUNIT_EXPECT_EQ(test, 0, do_madvise(current->mm, AT(addr, 6), PAGE_SIZE, MADV_DONTNEED));
 	mmap_write_lock(current->mm);
@@ -379,7 +392,8 @@ static void waits_for_folio(struct kunit *test)
 	expect_taken(fake, AT(addr, 1), 7);
 }
 
-static void killed(struct kunit *test)
+/* A killed task gets -EINTR, and can fault again when the signal is gone. */
+static void killed_task_fails(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
@@ -393,8 +407,8 @@ static void killed(struct kunit *test)
 	take(fake, addr, 4);
 }
 
-/* Only what is anonymous can be had. */
-static void file(struct kunit *test)
+/* File pages cannot be exclusive; private copies of them can. */
+static void file_pages_are_not_supported(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	struct file *file = shmem_file_setup("hmm_mirror", 8 * PAGE_SIZE, 0);
@@ -412,11 +426,12 @@ static void file(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 8, HMM_FAULT_EXCLUSIVE));
 	expect_taken(fake, addr, 4);
 	KUNIT_EXPECT_EQ(test, 4, lost(addr, 8));
-	/* To write means a page of one's own. */
+	/* The write fault makes a private copy. */
 	take(fake, private, 4);
 }
 
-static void hugetlb(struct kunit *test)
+/* hugetlb pages cannot be exclusive, and stay mirrored as they are. */
+static void hugetlb_is_not_supported(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	struct file *file = hmm_fake_hugetlb(test, PMD_SIZE, PMD_ORDER);
@@ -432,13 +447,14 @@ static void hugetlb(struct kunit *test)
 }
 
 /*
- * Private memory of the device stays where it is. The CPU cannot access it, but another
- * mirror of the same device can: it is not exclusive, and both may write it.
+ * A fault leaves private memory of the device where it is. The CPU cannot access that
+ * memory, but another mirror of the device can, so that it is not exclusive and both may
+ * write.
  */
-static void private_memory(struct kunit *test)
+static void private_memory_stays(struct kunit *test)
 {
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_PRIVATE, PMD_SIZE);
-	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_beside(fake, 0);
+	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_another(fake, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4), pfn = page_to_pfn(dev->page);
 	struct hmm_area *a = hmm_fake_area(fake, AT(addr, 2));
 	swp_entry_t swp = make_writable_device_private_entry(pfn);
@@ -448,7 +464,7 @@ static void private_memory(struct kunit *test)
 	hmm_area_put(a, hmm_area_entry(a, 0), pte_val(swp_entry_to_pte(swp)));
 	hmm_fake_set_owner(other, dev);
 	hmm_fake_fault_all(other, AT(addr, 2), 1, HMM_FAULT_WRITE);
-	hmm_fake_forget(other);
+	hmm_fake_clear_log(other);
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 4, HMM_FAULT_EXCLUSIVE));
 	KUNIT_EXPECT_EQ(test, 0, dev->asked);
 	hmm_fake_expect_none(other);
@@ -467,8 +483,8 @@ static void private_memory(struct kunit *test)
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
 }
 
-/* Memory of a file system or of a device that everybody may map */
-static void devmap(struct kunit *test)
+/* DAX memory cannot be exclusive. */
+static void devmap_is_not_supported(struct kunit *test)
 {
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_GENERIC, PMD_SIZE);
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -485,8 +501,11 @@ static void devmap(struct kunit *test)
 	hmm_area_restore(a);
 }
 
-/* Both processes get the pages, read-only: so may the device read, and no more. */
-static void forks(struct kunit *test)
+/*
+ * fork() revokes exclusive access. Both processes get the pages read-only, and the device
+ * may read them.
+ */
+static void fork_revokes(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8), i;
@@ -494,7 +513,7 @@ static void forks(struct kunit *test)
 	take(fake, AT(addr, 2), 4);
 	for (i = 2; i < 6; i++)
 		device_writes(fake, AT(addr, i), 'd');
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_fork(test);
 	KUNIT_EXPECT_EQ(test, 1, fake->count);
 	KUNIT_EXPECT_EQ(test, HMM_UPDATE_FORK, fake->log[0].event);
@@ -511,6 +530,7 @@ static void forks(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 'd', device_reads(fake, AT(addr, i)));
 }
 
+/* mprotect() revokes exclusive access, and leaves read access if @readable. */
 static void protected_by(struct kunit *test, unsigned long prot, bool readable)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -518,7 +538,7 @@ static void protected_by(struct kunit *test, unsigned long prot, bool readable)
 
 	take(fake, addr, 8);
 	device_writes(fake, AT(addr, 3), 'd');
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(AT(addr, 2), 4 * PAGE_SIZE, prot));
 	hmm_fake_expect_one(fake, readable ? HMM_UPDATE_WRITE_PROTECT : HMM_UPDATE_MIGRATE,
 			    AT(addr, 2), AT(addr, 6));
@@ -541,27 +561,29 @@ static void protected_by(struct kunit *test, unsigned long prot, bool readable)
 	KUNIT_EXPECT_EQ(test, 'd', device_reads(fake, AT(addr, 3)));
 }
 
-static void mprotect_read(struct kunit *test)
+/* mprotect(PROT_READ) leaves the device read access. */
+static void mprotect_read_revokes(struct kunit *test)
 {
 	protected_by(test, PROT_READ, true);
 }
 
-static void mprotect_none(struct kunit *test)
+/* mprotect(PROT_NONE) leaves the device no access. */
+static void mprotect_none_revokes(struct kunit *test)
 {
 	protected_by(test, PROT_NONE, false);
 }
 
-/* The pages go, and so does what the device has of them. */
-static void unmapped(struct kunit *test)
+/* MADV_DONTNEED and munmap() revoke exclusive pages. */
+static void unmap_revokes(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
 
 	take(fake, addr, 8);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	KUNIT_EXPECT_EQ(test, 0, do_madvise(current->mm, addr, 2 * PAGE_SIZE, MADV_DONTNEED));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, 2));
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	KUNIT_EXPECT_EQ(test, 0, vm_munmap(AT(addr, 6), 2 * PAGE_SIZE));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MUNMAP, AT(addr, 6), AT(addr, 8));
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_valid(fake, addr, 8));
@@ -570,8 +592,8 @@ static void unmapped(struct kunit *test)
 	take(fake, addr, 6);
 }
 
-/* Who makes a THP of it brings the pages back first. */
-static void collapses(struct kunit *test)
+/* MADV_COLLAPSE revokes exclusive pages before it makes a THP of them. */
+static void collapse_revokes(struct kunit *test)
 {
 	const unsigned long pages = PTRS_PER_PTE;
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -579,7 +601,7 @@ static void collapses(struct kunit *test)
 
 	take(fake, addr, pages);
 	device_writes(fake, AT(addr, 300), 'd');
-	/* It wants one page that is there. */
+	/* MADV_COLLAPSE needs one present page. */
 	hmm_test_write(test, addr);
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, PMD_SIZE, MADV_COLLAPSE));
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, pages));
@@ -587,8 +609,8 @@ static void collapses(struct kunit *test)
 	take(fake, addr, pages);
 }
 
-/* What the device has for itself it keeps, whatever the fault is for. */
-static void already(struct kunit *test)
+/* Exclusive pages stay exclusive, whatever flags a later fault has. */
+static void later_faults_keep_exclusive(struct kunit *test)
 {
 	static const unsigned int flags[] = {
 		HMM_FAULT_EXCLUSIVE, HMM_FAULT_READ, HMM_FAULT_WRITE,
@@ -600,7 +622,7 @@ static void already(struct kunit *test)
 
 	take(fake, addr, 8);
 	for (i = 0; i < ARRAY_SIZE(flags); i++) {
-		hmm_fake_forget(fake);
+		hmm_fake_clear_log(fake);
 		faults = hmm_test_faults();
 		KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8, flags[i]));
 		KUNIT_EXPECT_EQ(test, 0, fake->fills);
@@ -610,15 +632,15 @@ static void already(struct kunit *test)
 	}
 }
 
-/* The same where it has only some of the pages */
-static void some_already(struct kunit *test)
+/* The same if only some of the pages are exclusive. */
+static void later_faults_keep_some_exclusive(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
 
 	take(fake, AT(addr, 2), 3);
 	take(fake, AT(addr, 10), 2);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
 	KUNIT_EXPECT_EQ(test, 3, hmm_fake_writable(fake, addr, 8));
 	expect_taken(fake, AT(addr, 2), 3);
@@ -627,13 +649,16 @@ static void some_already(struct kunit *test)
 
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 2));
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, AT(addr, 5), AT(addr, 8));
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	take(fake, addr, 16);
 	hmm_fake_expect_none(fake);
 }
 
-/* It was the device's, and the CPU's, too: the device hears that it is not, and is. */
-static void upgrade(struct kunit *test)
+/*
+ * Pages that the device has mirrored become exclusive. The update to the driver is no
+ * collision.
+ */
+static void mirrored_pages_become_exclusive(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8), i;
@@ -647,14 +672,17 @@ static void upgrade(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_valid(fake, addr, 8));
 	KUNIT_EXPECT_EQ(test, 6, hmm_fake_writable(fake, addr, 8));
 	KUNIT_EXPECT_EQ(test, 4, lost(addr, 8));
-	/* No collision with what it does itself */
+	/* The fault does not collide with its own invalidation. */
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_stats(fake).collisions);
 }
 
-/* Another device loses the pages, and gets them when it wants them. */
-static void two_devices(struct kunit *test)
+/*
+ * An exclusive fault revokes the pages from another device, which can fault them in
+ * again.
+ */
+static void revokes_from_other_device(struct kunit *test)
 {
-	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_beside(fake, 0);
+	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_another(fake, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
 
 	hmm_fake_fault_all(other, addr, 8, HMM_FAULT_WRITE);
@@ -671,7 +699,8 @@ static void two_devices(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, 8));
 }
 
-static void driver_fails(struct kunit *test)
+/* If the driver fails the fill, the device loses the pages and the CPU gets them back. */
+static void driver_error_returns_pages(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8);
@@ -688,8 +717,8 @@ static void driver_fails(struct kunit *test)
 }
 
 /*
- * Between the taking and the commit: what does not need the lock of a folio changes the
- * CPU's page table. mmap_lock is held for reading.
+ * Zap a page after the pages became exclusive and before the commit. This needs mmap_lock
+ * for reading, but no folio lock.
  */
 static struct page *alloc_table_late(struct hmm_pt *pt, unsigned int level)
 {
@@ -704,7 +733,8 @@ static struct page *alloc_table_late(struct hmm_pt *pt, unsigned int level)
 	return hmm_pt_alloc_table(pt, level);
 }
 
-static void collides(struct kunit *test)
+/* A zap before the commit makes the fault collide and retry. */
+static void zap_before_commit_collides(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8), i;
@@ -718,7 +748,7 @@ static void collides(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, i == 3 ? 0 : 'x', device_reads(fake, AT(addr, i)));
 }
 
-/* Again and again, as long as mmap_lock is not held for writing */
+/* Zap before each commit, unless a writer holds mmap_lock. */
 static struct page *alloc_table_hammered(struct hmm_pt *pt, unsigned int level)
 {
 	struct hmm_fake *fake = container_of(pt, struct hmm_fake, mirror.pt);
@@ -735,7 +765,11 @@ static struct page *alloc_table_hammered(struct hmm_pt *pt, unsigned int level)
 	return table;
 }
 
-static void hammered(struct kunit *test)
+/*
+ * An exclusive fault ends although every commit collides: the slow path excludes the
+ * zaps.
+ */
+static void ends_with_repeated_zaps(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8), i;
@@ -756,8 +790,8 @@ static void unregister(void *mirror)
 	hmm_mirror_unregister(mirror);
 }
 
-/* Each page has a DMA mapping of its own. */
-static void dma(struct kunit *test)
+/* Each exclusive page has a DMA mapping of its own. */
+static void dma_maps_each_page(struct kunit *test)
 {
 	struct hmm_pt_device *device = hmm_pt_device(test);
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -799,7 +833,7 @@ static void dma(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, device->complaint);
 }
 
-/* Two devices and the CPU, each of which adds to the same word for a while */
+/* Two devices and the CPU, each of which increments the same word for a while */
 struct adder {
 	struct hmm_fake *fake;
 	struct mm_struct *mm;
@@ -810,7 +844,10 @@ struct adder {
 	struct completion done;
 };
 
-/* The one that is not atomic: unless the CPU, and the other device, do not have the page */
+/*
+ * This increment is not atomic. It is correct only if neither the CPU nor the other
+ * device has the page.
+ */
 static bool device_adds(struct adder *adder)
 {
 	struct hmm_mirror *mirror = &adder->fake->mirror;
@@ -859,9 +896,10 @@ static int adder_thread(void *arg)
 	return 0;
 }
 
-static void adders(struct kunit *test)
+/* No increment is lost, so access is exclusive. */
+static void no_lost_increments(struct kunit *test)
 {
-	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_beside(fake, 0);
+	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_another(fake, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4), sum = 0, i;
 	struct adder adders[] = {
 		{ .fake = fake }, { .fake = other }, { .mm = current->mm },
@@ -889,38 +927,38 @@ static void adders(struct kunit *test)
 }
 
 static struct kunit_case hmm_mirror_exclusive_cases[] = {
-	KUNIT_CASE(bad_arguments),
-	KUNIT_CASE(errors),
-	KUNIT_CASE(cpu_touches),
-	KUNIT_CASE(dirty),
-	KUNIT_CASE(ends),
+	KUNIT_CASE(bad_flags),
+	KUNIT_CASE(fails_like_write_fault),
+	KUNIT_CASE(cpu_access_revokes),
+	KUNIT_CASE(revocation_marks_dirty),
+	KUNIT_CASE(exact_range),
 	KUNIT_CASE(two_vmas),
-	KUNIT_CASE(many),
+	KUNIT_CASE(many_chunks),
 	KUNIT_CASE(two_windows),
-	KUNIT_CASE(huge_page),
-	KUNIT_CASE(large_folios),
-	KUNIT_CASE(cannot_split),
-	KUNIT_CASE(cannot_split_later),
-	KUNIT_CASE(waits_for_folio),
-	KUNIT_CASE(killed),
-	KUNIT_CASE(file),
-	KUNIT_CASE(hugetlb),
-	KUNIT_CASE(private_memory),
-	KUNIT_CASE(devmap),
-	KUNIT_CASE(forks),
-	KUNIT_CASE(mprotect_read),
-	KUNIT_CASE(mprotect_none),
-	KUNIT_CASE(unmapped),
-	KUNIT_CASE(collapses),
-	KUNIT_CASE(already),
-	KUNIT_CASE(some_already),
-	KUNIT_CASE(upgrade),
-	KUNIT_CASE(two_devices),
-	KUNIT_CASE(driver_fails),
-	KUNIT_CASE(collides),
-	KUNIT_CASE(hammered),
-	KUNIT_CASE(dma),
-	KUNIT_CASE_SLOW(adders),
+	KUNIT_CASE(part_of_huge_page),
+	KUNIT_CASE(parts_of_large_folios),
+	KUNIT_CASE(referenced_huge_page_is_busy),
+	KUNIT_CASE(referenced_large_folio_is_busy),
+	KUNIT_CASE(waits_for_folio_lock),
+	KUNIT_CASE(killed_task_fails),
+	KUNIT_CASE(file_pages_are_not_supported),
+	KUNIT_CASE(hugetlb_is_not_supported),
+	KUNIT_CASE(private_memory_stays),
+	KUNIT_CASE(devmap_is_not_supported),
+	KUNIT_CASE(fork_revokes),
+	KUNIT_CASE(mprotect_read_revokes),
+	KUNIT_CASE(mprotect_none_revokes),
+	KUNIT_CASE(unmap_revokes),
+	KUNIT_CASE(collapse_revokes),
+	KUNIT_CASE(later_faults_keep_exclusive),
+	KUNIT_CASE(later_faults_keep_some_exclusive),
+	KUNIT_CASE(mirrored_pages_become_exclusive),
+	KUNIT_CASE(revokes_from_other_device),
+	KUNIT_CASE(driver_error_returns_pages),
+	KUNIT_CASE(zap_before_commit_collides),
+	KUNIT_CASE(ends_with_repeated_zaps),
+	KUNIT_CASE(dma_maps_each_page),
+	KUNIT_CASE_SLOW(no_lost_increments),
 	{}
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror_fault(): what it returns, and what the mirror page table holds then.
+ * hmm_mirror_fault(): its return value, and the contents of the mirror page table
+ * afterwards
  */
 #include <kunit/static_stub.h>
 #include <linux/fdtable.h>
@@ -19,6 +20,7 @@
 #include "hmm_mirror_test.h"
 #include "hmm_range_states.h"
 
+/* Invalid flags fail with -EINVAL and count as no fault. */
 static void bad_flags(struct kunit *test)
 {
 	static const unsigned int flags[] = {
@@ -55,7 +57,10 @@ static unsigned long map_secret(struct hmm_fake *fake)
 	return addr;
 }
 
-static void errors(struct kunit *test)
+/*
+ * Each kind of memory that cannot be mirrored fails with its error, and stays unmirrored.
+ */
+static void unmirrorable_memory_fails(struct kunit *test)
 {
 	const unsigned int reads = HMM_FAULT_READ, writes = HMM_FAULT_WRITE;
 	const unsigned int both = reads | writes;
@@ -65,7 +70,7 @@ static void errors(struct kunit *test)
 	/* PROT_NONE */
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, fake->base, 1, reads));
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, fake->base, 1, writes));
-	/* No mapping, in a window where there are some, and in one where there are none */
+	/* Holes, in a window with mappings and in a window without */
 	KUNIT_ASSERT_EQ(test, 0, vm_munmap(fake->base, PAGE_SIZE));
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, fake->base, 1, reads));
 	KUNIT_ASSERT_EQ(test, 0, vm_munmap(fake->base + SZ_1G, SZ_1G));
@@ -89,7 +94,8 @@ static void errors(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).pages);
 }
 
-static void end_of_file(struct kunit *test)
+/* A fault ends at the end of a file. */
+static void ends_at_end_of_file(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	struct file *file = shmem_file_setup("hmm_mirror", 2 * PAGE_SIZE, 0);
@@ -103,14 +109,14 @@ static void end_of_file(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 2), 2, HMM_FAULT_READ));
 }
 
-/* A task that was killed does not fill memory. What is there it may have, or not. */
-static void killed(struct kunit *test)
+/* A killed task populates no memory. */
+static void killed_task_populates_nothing(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
 	long ret;
 
-	/* The window is there already. */
+	/* Create the window. */
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
 	allow_signal(SIGKILL);
 	send_sig(SIGKILL, current, 1);
@@ -124,15 +130,15 @@ static void killed(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
 }
 
-/* What is mirrored as it is to be stays so, and the driver is not called. */
-static void sufficient(struct kunit *test)
+/* Pages that are mirrored with enough access stay, and the driver is not called. */
+static void sufficient_access_skips_driver(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8), faults;
 	struct hmm_mirror_stats before;
 
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_WRITE);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	before = hmm_fake_stats(fake);
 	faults = hmm_test_faults();
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8, HMM_FAULT_READ));
@@ -143,15 +149,15 @@ static void sufficient(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, before.vma_lock, hmm_fake_stats(fake).vma_lock);
 	KUNIT_EXPECT_EQ(test, faults, hmm_test_faults());
 
-	/* If some are lacking, the driver hears of the piece. */
+	/* If a page is missing, the driver is called for the chunk. */
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, AT(addr, 5), PAGE_SIZE, MADV_DONTNEED));
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8, HMM_FAULT_WRITE));
 	KUNIT_EXPECT_EQ(test, 1, fake->fills);
 	KUNIT_EXPECT_EQ(test, addr, fake->fill.start);
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_writable(fake, addr, 8));
 
-	/* And of all that can be read and is to be written */
-	hmm_fake_forget(fake);
+	/* The driver is also called for an upgrade to write access. */
+	hmm_fake_clear_log(fake);
 	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(addr, 2 * PAGE_SIZE, PROT_READ));
 	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(addr, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE));
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
@@ -161,8 +167,8 @@ static void sufficient(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_writable(fake, addr, 8));
 }
 
-/* One page of a huge mapping is one page; all of it is a block. */
-static void one_of_huge(struct kunit *test)
+/* One page of a THP is mirrored as a page, and all of it as one block. */
+static void page_of_huge_page(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_huge(fake, 1);
@@ -176,7 +182,7 @@ static void one_of_huge(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PMD_ORDER, hmm_pte_order(hmm_fake_entry(fake, AT(addr, 7))));
 }
 
-/* Dirty may be set early. Faults that come later do not change it. */
+/* The driver may set dirty early. Later faults keep it. */
 static void dirty_before_write(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -192,7 +198,7 @@ static void dirty_before_write(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_fake_entry(fake, addr)));
 }
 
-/* A device that has no page table: its driver has nothing to be called for. */
+/* The driver of a device without a page table needs no callback. */
 static void without_callback(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -213,8 +219,8 @@ static void without_callback(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_mirror_register(&fake->mirror, current->mm));
 }
 
-/* A driver may take a range from its device: entries, blocks that are cut, and tables go. */
-static void zap(struct kunit *test)
+/* hmm_mirror_zap() revokes entries, whole blocks that the range cuts, and tables. */
+static void zap_revokes_blocks_and_tables(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_huge(fake, 2), bytes;
@@ -222,18 +228,18 @@ static void zap(struct kunit *test)
 	bytes = atomic_long_read(&fake->mirror.pt.bytes);
 	hmm_test_write(test, addr);
 	hmm_fake_fault_all(fake, addr, 2 * PTRS_PER_PTE, HMM_FAULT_WRITE);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	KUNIT_EXPECT_EQ(test, 0, hmm_mirror_zap(&fake->mirror, AT(addr, 5), AT(addr, 6)));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, PTRS_PER_PTE));
 	KUNIT_EXPECT_EQ(test, PTRS_PER_PTE, hmm_fake_valid(fake, addr, 2 * PTRS_PER_PTE));
-	hmm_fake_forget(fake);
-	/* Nothing is mirrored there. */
+	hmm_fake_clear_log(fake);
+	/* Nothing is mirrored in this range. */
 	KUNIT_EXPECT_EQ(test, 0, hmm_mirror_zap(&fake->mirror, AT(addr, 5), AT(addr, 6)));
 	hmm_fake_expect_none(fake);
 	KUNIT_EXPECT_EQ(test, 0, hmm_mirror_zap(&fake->mirror, 0, TASK_SIZE));
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, 2 * PTRS_PER_PTE));
 	KUNIT_EXPECT_EQ(test, bytes, atomic_long_read(&fake->mirror.pt.bytes));
-	/* The CPU has lost nothing, and the device gets it back. */
+	/* The CPU still has its pages, and the device can fault them in again. */
 	hmm_fake_fault_all(fake, addr, 2 * PTRS_PER_PTE, HMM_FAULT_READ);
 
 	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_mirror_zap(&fake->mirror, addr, addr));
@@ -243,7 +249,7 @@ static void zap(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_mirror_zap(&fake->mirror, addr, AT(addr, 1)));
 }
 
-/* The driver could not write its table: it may have written some of it. */
+/* If the driver fails the fill, the entries of the chunk are revoked. */
 static void driver_fails(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -256,7 +262,7 @@ static void driver_fails(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_stats(fake).pages);
 
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	fake->fill_error = -ENOMEM;
 	KUNIT_EXPECT_EQ(test, -ENOMEM, hmm_fake_fault(fake, AT(addr, 2), 2, HMM_FAULT_WRITE));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 2), AT(addr, 4));
@@ -264,7 +270,7 @@ static void driver_fails(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_WRITE);
 }
 
-/* What came before the failure is mirrored, and counts. */
+/* Pages that were mirrored before the failure stay, and count. */
 static void driver_fails_later(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -274,15 +280,15 @@ static void driver_fails_later(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, fake->base + SZ_512M, 2 * PMD_SIZE,
 					    MADV_NOHUGEPAGE));
 	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	fake->fill_error = -EIO;
 	KUNIT_EXPECT_EQ(test, -EIO, hmm_fake_fault(fake, edge, 4, HMM_FAULT_WRITE));
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_valid(fake, addr, 8));
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8, HMM_FAULT_WRITE));
 }
 
-/* The same, of pages that are not in a row */
-static void driver_fails_behind_hole(struct kunit *test)
+/* The same for pages that are not contiguous */
+static void driver_fails_after_hole(struct kunit *test)
 {
 	const unsigned int flags = HMM_FAULT_PRESENT | HMM_FAULT_READ;
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -299,7 +305,7 @@ static void driver_fails_behind_hole(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 4, flags));
 }
 
-/* While the driver writes its table, others may read the mirror page table. */
+/* Other threads may read the mirror page table during a fill. */
 static void driver_shares_lock(struct kunit *test)
 {
 	static const unsigned int flags[] = { HMM_FAULT_READ, HMM_FAULT_WRITE };
@@ -313,8 +319,8 @@ static void driver_shares_lock(struct kunit *test)
 	}
 }
 
-/* A short count says where it fails, and that can be asked for. */
-static void holes(struct kunit *test)
+/* A short count tells where a fault ends. A fault from there returns the error. */
+static void short_count_at_holes(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 12);
@@ -335,7 +341,10 @@ static void holes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 7, hmm_fake_writable(fake, addr, 12));
 }
 
-/* For writing where the mapping lets the process write, and not where it does not */
+/*
+ * HMM_FAULT_MAY_WRITE gives write access where the mapping permits it, and read access
+ * elsewhere.
+ */
 static void may_write(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -349,7 +358,7 @@ static void may_write(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, addr, 4));
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_writable(fake, AT(addr, 4), 4));
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, AT(addr, 8), 4));
-	/* What may be written, and was mirrored for reading, is upgraded. */
+	/* A page that was mirrored for reading is upgraded if it may be written. */
 	hmm_fake_invalidate(fake, MMU_NOTIFY_PROTECTION_PAGE, addr, AT(addr, 2));
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 2,
 						HMM_FAULT_READ | HMM_FAULT_MAY_WRITE));
@@ -357,7 +366,7 @@ static void may_write(struct kunit *test)
 	fills = fake->fills;
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 4, HMM_FAULT_MAY_WRITE));
 	KUNIT_EXPECT_EQ(test, fills, fake->fills);
-	/* There is nothing to be had in a hole. */
+	/* A hole fails. */
 	KUNIT_ASSERT_EQ(test, 0, vm_munmap(AT(addr, 6), PAGE_SIZE));
 	KUNIT_EXPECT_EQ(test, 6, hmm_fake_fault(fake, addr, 12, HMM_FAULT_MAY_WRITE));
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 6), 1, HMM_FAULT_MAY_WRITE));
@@ -367,7 +376,8 @@ static void may_write(struct kunit *test)
 						      HMM_FAULT_MAY_WRITE));
 }
 
-static void present(struct kunit *test)
+/* HMM_FAULT_PRESENT skips holes, mirrors present pages and populates nothing. */
+static void present_skips_holes(struct kunit *test)
 {
 	const unsigned int flags = HMM_FAULT_PRESENT | HMM_FAULT_READ;
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -390,8 +400,8 @@ static void present(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, faults, hmm_test_faults());
 }
 
-/* All of the range, also behind windows in which there is nothing at all */
-static void present_far(struct kunit *test)
+/* HMM_FAULT_PRESENT covers all of the range, also after windows without mappings. */
+static void present_skips_windows(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long pages = 3UL << (30 - PAGE_SHIFT);
@@ -404,7 +414,7 @@ static void present_far(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_valid(fake, fake->base, pages));
 }
 
-/* Who only reads takes no page of its own for it. */
+/* A read fault does not break COW. */
 static void read_breaks_no_cow(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -418,7 +428,7 @@ static void read_breaks_no_cow(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, 4));
 	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_READ);
-	/* The CPU may write; the device has not asked for it. */
+	/* The CPU may write, but the device has not asked for write access. */
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_writable(fake, addr, 4));
 	for (i = 0; i < 4; i++)
 		pfn[i] = hmm_pte_pfn(hmm_fake_entry(fake, AT(addr, i)));
@@ -430,7 +440,11 @@ static void read_breaks_no_cow(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, pfn[i], hmm_pte_pfn(hmm_fake_entry(fake, AT(addr, i))));
 }
 
-static void upgrade(struct kunit *test)
+/*
+ * A write fault upgrades a part of a range, and a later read fault keeps the write
+ * access.
+ */
+static void upgrade_part_of_range(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8), i, pfn[8];
@@ -440,11 +454,11 @@ static void upgrade(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
 	for (i = 0; i < 8; i++)
 		pfn[i] = hmm_pte_pfn(hmm_fake_entry(fake, AT(addr, i)));
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_fault_all(fake, AT(addr, 2), 4, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, addr, 8));
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
-	/* Reading takes nothing away. */
+	/* A read fault keeps write access. */
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, addr, 8));
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, AT(addr, 2), 4));
 	for (i = 0; i < 8; i++)
@@ -457,19 +471,19 @@ static unsigned int order_at(struct hmm_fake *fake, unsigned long addr)
 	return hmm_pte_order(hmm_fake_entry(fake, addr));
 }
 
-/* A block is as large as its folio, but no larger than what was asked for. */
+/* A block has the order of its folio, within the range of the fault. */
 static void folio_orders(struct kunit *test)
 {
 	const unsigned long pages = PTRS_PER_PTE;
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_huge(fake, 2), pfn;
 
-	/* Mapped by a pmd */
+	/* A pmd maps the folio. */
 	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, PMD_ORDER, order_at(fake, addr));
 	KUNIT_EXPECT_EQ(test, PMD_ORDER, order_at(fake, AT(addr, 511)));
 	pfn = hmm_pte_pfn(hmm_fake_entry(fake, addr));
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, pages));
 	hmm_fake_fault_all(fake, AT(addr, 3), 6, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, 0, order_at(fake, AT(addr, 3)));
@@ -480,7 +494,7 @@ static void folio_orders(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_READ);
 	KUNIT_EXPECT_EQ(test, 6, hmm_fake_writable(fake, addr, pages));
 
-	/* By ptes */
+	/* ptes map the folio. */
 	mmap_write_lock(current->mm);
 	split_huge_pmd_address(vma_lookup(current->mm, addr), addr, false, NULL);
 	mmap_write_unlock(current->mm);
@@ -491,7 +505,7 @@ static void folio_orders(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pfn, hmm_pte_pfn(hmm_fake_entry(fake, addr)));
 	KUNIT_EXPECT_EQ(test, pfn + 511, hmm_pte_pfn(hmm_fake_entry(fake, AT(addr, 511))));
 
-	/* A page of it that is written is in a block of its own. */
+	/* A page of the folio that is written has a block of its own. */
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, pages));
 	hmm_fake_fault_all(fake, AT(addr, 16), 1, HMM_FAULT_WRITE);
 	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_READ);
@@ -502,7 +516,7 @@ static void folio_orders(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 8, order_at(fake, AT(addr, 256)));
 }
 
-/* Part of a block: all of it stays, and of one size. */
+/* A fault inside of a block keeps all of the block mirrored. */
 static void fault_inside_block(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -510,7 +524,7 @@ static void fault_inside_block(struct kunit *test)
 
 	hmm_test_write(test, addr);
 	hmm_fake_fault_all(fake, addr, PTRS_PER_PTE, HMM_FAULT_READ);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_fault(fake, AT(addr, 7), 1, HMM_FAULT_READ));
 	KUNIT_EXPECT_EQ(test, PMD_ORDER, order_at(fake, AT(addr, 7)));
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_fault(fake, AT(addr, 7), 1, HMM_FAULT_WRITE));
@@ -520,8 +534,11 @@ static void fault_inside_block(struct kunit *test)
 	hmm_fake_expect_none(fake);
 }
 
-/* Part of a block may not be had any more: all of it goes, and what may comes back. */
-static void fault_cuts_block(struct kunit *test)
+/*
+ * If a part of a block may no longer be accessed, the whole block is revoked, and the
+ * rest of it is mirrored again.
+ */
+static void fault_splits_block(struct kunit *test)
 {
 	const unsigned long pages = PTRS_PER_PTE, half = pages / 2;
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -532,7 +549,7 @@ static void fault_cuts_block(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(AT(addr, half), half * PAGE_SIZE, PROT_READ));
 	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_READ);
 	KUNIT_ASSERT_EQ(test, PMD_ORDER, order_at(fake, addr));
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	call = hmm_fake_call(fake, addr, pages, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, half, hmm_fake_call_ends(call));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, pages));
@@ -540,8 +557,8 @@ static void fault_cuts_block(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, half, hmm_fake_valid(fake, addr, pages));
 }
 
-/* What is beside the page in its block cannot be walked: that does not make it fail. */
-static void fails_beside(struct kunit *test)
+/* If the walk fails next to the page in its block, the fault succeeds. */
+static void walk_fails_next_to_page(struct kunit *test)
 {
 	const unsigned long pages = PTRS_PER_PTE, half = pages / 2;
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -552,8 +569,8 @@ static void fails_beside(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(addr, half * PAGE_SIZE, PROT_READ));
 	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_READ);
 	KUNIT_ASSERT_EQ(test, PMD_ORDER, order_at(fake, addr));
-	hmm_fake_forget(fake);
-	/* Nobody is told of it. */
+	hmm_fake_clear_log(fake);
+	/* No notifier is called for this. */
 	mmap_write_lock(current->mm);
 	vm_flags_clear(vma_lookup(current->mm, addr), VM_READ);
 	mmap_write_unlock(current->mm);
@@ -563,6 +580,7 @@ static void fails_beside(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, addr, pages));
 }
 
+/* hugetlb pages of 2 MiB are mirrored and revoked as blocks. */
 static void hugetlb(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -573,7 +591,7 @@ static void hugetlb(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, 2 * PTRS_PER_PTE, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, PMD_ORDER, order_at(fake, addr));
 	KUNIT_EXPECT_EQ(test, PMD_ORDER, order_at(fake, addr + PMD_SIZE));
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, AT(addr, 600), AT(addr, 601));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr + PMD_SIZE, addr + 2 * PMD_SIZE);
 	KUNIT_EXPECT_EQ(test, PTRS_PER_PTE, hmm_fake_valid(fake, addr, 2 * PTRS_PER_PTE));
@@ -581,7 +599,7 @@ static void hugetlb(struct kunit *test)
 	__fput_sync(file);
 }
 
-/* All of a window in one block */
+/* A 1 GiB hugetlb page is mirrored and revoked as one block. */
 static void hugetlb_1g(struct kunit *test)
 {
 	const unsigned long pages = PUD_SIZE >> PAGE_SHIFT;
@@ -594,11 +612,11 @@ static void hugetlb_1g(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PUD_ORDER, order_at(fake, addr));
 	KUNIT_EXPECT_EQ(test, PUD_ORDER, order_at(fake, AT(addr, pages - 1)));
 	KUNIT_EXPECT_EQ(test, 1, fake->fills);
-	/* In the middle of it */
+	/* A fault in the middle of the block */
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_fault(fake, AT(addr, 7777), 1, HMM_FAULT_READ));
 	KUNIT_EXPECT_EQ(test, PUD_ORDER, order_at(fake, addr));
 	KUNIT_EXPECT_EQ(test, pages, hmm_fake_writable(fake, addr, pages));
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, AT(addr, 600), AT(addr, 601));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, addr + PUD_SIZE);
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, pages));
@@ -606,8 +624,8 @@ static void hugetlb_1g(struct kunit *test)
 	__fput_sync(file);
 }
 
-/* What the device has written reaches the page before the entry cannot say it any more. */
-static void dirty(struct kunit *test)
+/* An invalidation marks pages dirty that the device has written. */
+static void invalidation_marks_dirty(struct kunit *test)
 {
 	static const enum mmu_notifier_event events[] = {
 		MMU_NOTIFY_PROTECTION_PAGE, MMU_NOTIFY_CLEAR, MMU_NOTIFY_UNMAP,
@@ -639,7 +657,7 @@ static void put_entry(struct hmm_area *a, unsigned long value)
 	hmm_area_put(a, hmm_area_entry(a, 0), value);
 }
 
-/* A driver that is about to go is no reason to try for ever. */
+/* A pagemap whose driver is about to go ends a fault. */
 static void dying_pagemap(struct kunit *test)
 {
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_GENERIC, PMD_SIZE);
@@ -655,7 +673,7 @@ static void dying_pagemap(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, page_to_pfn(dev->page), hmm_pte_pfn(pte));
 
 	hmm_test_device_unplug(dev);
-	/* The struct page may be gone, and nobody looks at it. */
+	/* The struct page may be gone, and HMM does not access it. */
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 4, HMM_FAULT_WRITE));
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 2), 2, HMM_FAULT_WRITE));
@@ -665,11 +683,14 @@ static void dying_pagemap(struct kunit *test)
 	hmm_area_restore(a);
 }
 
-/* The device's own memory stays where it is, another's comes back. */
-static void private_memory(struct kunit *test)
+/*
+ * A fault leaves private memory of the device in place, and migrates that of other
+ * devices back.
+ */
+static void private_memory_stays(struct kunit *test)
 {
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_PRIVATE, PMD_SIZE);
-	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_beside(fake, 0);
+	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_another(fake, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4), pfn = page_to_pfn(dev->page);
 	struct hmm_area *a = hmm_fake_area(fake, AT(addr, 2));
 	hmm_pte_t pte;
@@ -691,6 +712,7 @@ static void private_memory(struct kunit *test)
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
 }
 
+/* Coherent device memory is mirrored in place. */
 static void coherent_memory(struct kunit *test)
 {
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_COHERENT, PMD_SIZE);
@@ -708,7 +730,10 @@ static void coherent_memory(struct kunit *test)
 	hmm_area_restore(a);
 }
 
-/* Tables are paid for by whose memory it is, not by who faults. */
+/*
+ * Tables are charged to the memcg of the mirrored mm, and not to that of the faulting
+ * task.
+ */
 static struct page *alloc_table_charged(struct hmm_pt *pt, unsigned int level)
 {
 	struct hmm_fake *fake = container_of(pt, struct hmm_fake, mirror.pt);
@@ -720,7 +745,8 @@ static struct page *alloc_table_charged(struct hmm_pt *pt, unsigned int level)
 	return hmm_pt_alloc_table(pt, level);
 }
 
-static void charged(struct kunit *test)
+/* A fault charges tables to the memcg of the mm, and restores active_memcg. */
+static void tables_charged_to_mm(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 1);
@@ -730,8 +756,8 @@ static void charged(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, current->active_memcg);
 }
 
-/* More than a piece; begins and ends anywhere */
-static void long_range(struct kunit *test)
+/* A range of several chunks with unaligned ends is one fault. */
+static void several_chunks(struct kunit *test)
 {
 	const unsigned long pages = 4 * PTRS_PER_PTE - 5;
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -748,36 +774,36 @@ static void long_range(struct kunit *test)
 
 static struct kunit_case hmm_mirror_fault_cases[] = {
 	KUNIT_CASE(bad_flags),
-	KUNIT_CASE(errors),
-	KUNIT_CASE(end_of_file),
-	KUNIT_CASE(killed),
-	KUNIT_CASE(sufficient),
-	KUNIT_CASE(one_of_huge),
+	KUNIT_CASE(unmirrorable_memory_fails),
+	KUNIT_CASE(ends_at_end_of_file),
+	KUNIT_CASE(killed_task_populates_nothing),
+	KUNIT_CASE(sufficient_access_skips_driver),
+	KUNIT_CASE(page_of_huge_page),
 	KUNIT_CASE(dirty_before_write),
 	KUNIT_CASE(without_callback),
-	KUNIT_CASE(zap),
+	KUNIT_CASE(zap_revokes_blocks_and_tables),
 	KUNIT_CASE(driver_fails),
 	KUNIT_CASE(driver_fails_later),
-	KUNIT_CASE(driver_fails_behind_hole),
+	KUNIT_CASE(driver_fails_after_hole),
 	KUNIT_CASE(driver_shares_lock),
-	KUNIT_CASE(holes),
+	KUNIT_CASE(short_count_at_holes),
 	KUNIT_CASE(may_write),
-	KUNIT_CASE(present),
-	KUNIT_CASE(present_far),
+	KUNIT_CASE(present_skips_holes),
+	KUNIT_CASE(present_skips_windows),
 	KUNIT_CASE(read_breaks_no_cow),
-	KUNIT_CASE(upgrade),
+	KUNIT_CASE(upgrade_part_of_range),
 	KUNIT_CASE(folio_orders),
 	KUNIT_CASE(fault_inside_block),
-	KUNIT_CASE(fault_cuts_block),
-	KUNIT_CASE(fails_beside),
+	KUNIT_CASE(fault_splits_block),
+	KUNIT_CASE(walk_fails_next_to_page),
 	KUNIT_CASE(hugetlb),
 	KUNIT_CASE(hugetlb_1g),
-	KUNIT_CASE(dirty),
+	KUNIT_CASE(invalidation_marks_dirty),
 	KUNIT_CASE(dying_pagemap),
-	KUNIT_CASE(private_memory),
+	KUNIT_CASE(private_memory_stays),
 	KUNIT_CASE(coherent_memory),
-	KUNIT_CASE(charged),
-	KUNIT_CASE(long_range),
+	KUNIT_CASE(tables_charged_to_mm),
+	KUNIT_CASE(several_chunks),
 	{}
 };
 

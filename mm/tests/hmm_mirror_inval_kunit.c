@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Invalidations of mirrors: which of them reach the driver, with which range; those that
- * are refused; and faults and ranges beside them.
+ * Invalidations of mirrors: which of them reach the driver and with which range, which
+ * are refused, and concurrent faults and ranges
  */
 #include <kunit/static_stub.h>
 #include <linux/delay.h>
@@ -12,24 +12,24 @@
 
 #include "hmm_mirror_test.h"
 
-/* 16 pages that are mirrored for writing */
+/* Map 16 pages and mirror them for writing. */
 static unsigned long map_mirrored(struct hmm_fake *fake)
 {
 	unsigned long addr = hmm_fake_map_small(fake, 16);
 
 	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	return addr;
 }
 
 static void clear(struct hmm_fake *fake, unsigned long start, unsigned long end)
 {
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, start, end);
 }
 
-/* Neither too much nor too little: nothing is as often wrong as an end. */
-static void half_open(struct kunit *test)
+/* An invalidation affects exactly the entries of its half-open range. */
+static void half_open_range(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
@@ -56,7 +56,8 @@ static void half_open(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, addr, 16));
 }
 
-static void nothing_mirrored(struct kunit *test)
+/* Invalidations of unmirrored pages do not reach the driver. */
+static void unmirrored_is_skipped(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_mirrored(fake);
@@ -67,7 +68,7 @@ static void nothing_mirrored(struct kunit *test)
 	hmm_fake_expect_none(fake);
 	KUNIT_EXPECT_EQ(test, stats.callbacks_skipped + 1,
 			hmm_fake_stats(fake).callbacks_skipped);
-	/* Outside of all windows: HMM itself is not called. */
+	/* Outside of all windows: the notifiers of HMM are not called. */
 	clear(fake, fake->base + SZ_1G, fake->base + 2UL * SZ_1G);
 	clear(fake, fake->base - PAGE_SIZE, fake->base);
 	hmm_fake_expect_none(fake);
@@ -80,7 +81,7 @@ static void nothing_mirrored(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats.callbacks + 1, hmm_fake_stats(fake).callbacks);
 }
 
-/* Each update is of one window, the first and the last page of it included. */
+/* Each update covers one window, including its first and last page. */
 static void two_windows(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -88,10 +89,10 @@ static void two_windows(struct kunit *test)
 
 	hmm_fake_map(fake, SZ_1G - 4 * PAGE_SIZE, 8 * PAGE_SIZE);
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_WRITE);
-	/* Each piece is filled in by itself. */
+	/* Each chunk is a fill of its own. */
 	KUNIT_EXPECT_EQ(test, 2, fake->fills);
 
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_PROTECTION_PAGE, AT(addr, 2), AT(addr, 6));
 	KUNIT_EXPECT_EQ(test, 2, fake->count);
 	hmm_fake_expect(fake, 0, HMM_UPDATE_WRITE_PROTECT, AT(addr, 2), edge);
@@ -106,7 +107,7 @@ static void two_windows(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 6, hmm_fake_valid(fake, addr, 8));
 }
 
-/* Some come with all that can be addressed, and with an end that is no page's. */
+/* Some invalidations cover the whole address space and have an unaligned end. */
 static void whole_address_space(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -114,14 +115,14 @@ static void whole_address_space(struct kunit *test)
 
 	hmm_fake_invalidate(fake, MMU_NOTIFY_SOFT_DIRTY, 0, ULONG_MAX);
 	hmm_fake_expect_one(fake, HMM_UPDATE_ISDIRTY, fake->base, fake->base + SZ_1G);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_UNMAP, AT(addr, 8), ULONG_MAX);
 	hmm_fake_expect_one(fake, HMM_UPDATE_MUNMAP, AT(addr, 8), fake->base + SZ_1G);
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_valid(fake, addr, 16));
 }
 
-/* What the device has in one entry goes as one. */
-static void widened(struct kunit *test)
+/* An invalidation of a part of a block covers the whole block. */
+static void widened_to_blocks(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_huge(fake, 4);
@@ -130,7 +131,7 @@ static void widened(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_WRITE);
 	KUNIT_ASSERT_EQ(test, PMD_ORDER, hmm_pte_order(hmm_fake_entry(fake, addr)));
 
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_PROTECTION_PAGE, AT(addr, 7), AT(addr, 8));
 	hmm_fake_expect_one(fake, HMM_UPDATE_WRITE_PROTECT, addr, addr + PMD_SIZE);
 	KUNIT_EXPECT_EQ(test, pages, hmm_fake_valid(fake, addr, pages));
@@ -147,7 +148,7 @@ static void widened(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, pages));
 }
 
-/* HMM does not know what such a driver has. */
+/* A driver with its own page tables gets every invalidation of the windows in use. */
 static void own_tables(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, HMM_MIRROR_OWN_TABLES);
@@ -166,10 +167,10 @@ static void own_tables(struct kunit *test)
 
 	clear(fake, AT(addr, 1), AT(addr, 4));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 1), AT(addr, 4));
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_PROTECTION_PAGE, AT(addr, 2), AT(addr, 3));
 	hmm_fake_expect_one(fake, HMM_UPDATE_WRITE_PROTECT, AT(addr, 2), AT(addr, 3));
-	/* It has a window, that is not reaped, and no more than one. */
+	/* The window in use stays; the driver gets invalidations of that window only. */
 	mod_delayed_work(system_unbound_wq, &fake->mirror.reaper, 0);
 	flush_delayed_work(&fake->mirror.reaper);
 	clear(fake, fake->base, AT(fake->base, 1));
@@ -178,7 +179,7 @@ static void own_tables(struct kunit *test)
 	hmm_fake_expect_none(fake);
 }
 
-/* What has been told not to block says so to the driver. */
+/* A non-blockable invalidation reaches the driver as not blockable. */
 static void non_blockable(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -193,7 +194,7 @@ static void non_blockable(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_stats(fake).refused);
 }
 
-/* Nothing is left of what was refused: no invalidation that goes on for ever. */
+/* A refused invalidation leaves no invalidation under way, and later faults succeed. */
 static void expect_works(struct hmm_fake *fake, unsigned long addr)
 {
 	struct kunit *test = fake->test;
@@ -206,12 +207,13 @@ static void expect_works(struct hmm_fake *fake, unsigned long addr)
 	call = hmm_fake_call(fake, addr, 16, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_call_ends(call));
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_writable(fake, addr, 16));
-	/* A window that is new has to come into the tree. */
+	/* A new window must be inserted into the interval tree. */
 	hmm_fake_map(fake, SZ_1G, PAGE_SIZE);
 	call = hmm_fake_call(fake, fake->base + SZ_1G, 1, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_call_ends(call));
 }
 
+/* An invalidation that the driver refuses changes no entry, and collides with ranges. */
 static void refused_by_driver(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -236,7 +238,8 @@ static void refused_by_driver(struct kunit *test)
 	expect_works(fake, addr);
 }
 
-static void refused_often(struct kunit *test)
+/* An invalidation that is refused several times succeeds at last. */
+static void refused_repeatedly(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_mirrored(fake);
@@ -255,7 +258,7 @@ static void refused_often(struct kunit *test)
 	expect_works(fake, addr);
 }
 
-/* What the first window has lost stays lost. */
+/* If the second window refuses, the entries of the first window stay revoked. */
 static void refused_in_second_window(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -263,7 +266,7 @@ static void refused_in_second_window(struct kunit *test)
 
 	hmm_fake_map(fake, SZ_1G - 8 * PAGE_SIZE, 16 * PAGE_SIZE);
 	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	fake->refuse = 1;
 	fake->refuse_from = edge;
 	KUNIT_EXPECT_EQ(test, -EAGAIN, hmm_fake_invalidate_nonblock(fake, MMU_NOTIFY_CLEAR, addr,
@@ -275,7 +278,7 @@ static void refused_in_second_window(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
 }
 
-/* A thread that reads the mirror page table for as long as it is wanted */
+/* A thread that reads the mirror page table until it is stopped */
 struct reader {
 	struct hmm_fake *fake;
 	struct completion reads;
@@ -308,6 +311,7 @@ static void reader_start(struct reader *reader, struct hmm_fake *fake)
 	wait_for_completion(&reader->reads);
 }
 
+/* A non-blockable invalidation is refused while another thread holds mirror->lock. */
 static void refused_by_lock(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -320,13 +324,13 @@ static void refused_by_lock(struct kunit *test)
 	complete(&reader.stop);
 	wait_for_completion(&reader.stopped);
 	hmm_fake_expect_none(fake);
-	/* It is HMM that has refused. */
+	/* HMM refused it, and not the driver. */
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).refused);
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_writable(fake, addr, 16));
 	expect_works(fake, addr);
 }
 
-/* One that may block waits for the lock instead. */
+/* A blockable invalidation waits for mirror->lock. */
 static void waits_for_lock(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -347,7 +351,7 @@ static bool collided(struct hmm_range *range)
 	return hmm_range_retry(range);
 }
 
-/* What is invalidated collides with the ranges that have a page of it, and no others. */
+/* An invalidation collides exactly with the ranges that it overlaps. */
 static void collides(struct kunit *test)
 {
 	static const struct {
@@ -366,7 +370,10 @@ static void collides(struct kunit *test)
 	unsigned long addr = hmm_fake_map_small(fake, 16), i, event;
 	struct hmm_range range = { .mirror = &fake->mirror };
 
-	/* Nothing is mirrored: it is a matter of the CPU's page table. */
+	/*
+	 * Collisions concern the CPU page table, so they do not depend on mirrored
+	 * entries.
+	 */
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		for (event = 0; event < ARRAY_SIZE(events); event++) {
 			range.start = AT(addr, 4);
@@ -382,6 +389,7 @@ static void collides(struct kunit *test)
 	hmm_fake_expect_none(fake);
 }
 
+/* A range in two windows collides with an invalidation in either of them. */
 static void collides_in_either_window(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -406,6 +414,7 @@ static void collides_in_either_window(struct kunit *test)
 	}
 }
 
+/* Bad ranges fail with -EINVAL. */
 static void bad_ranges(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -434,7 +443,7 @@ static void bad_ranges(struct kunit *test)
 	}
 }
 
-/* A fault waits for what is invalidated when it begins, to the end of it. */
+/* A fault waits until an overlapping invalidation under way has ended. */
 static void waits_for_active(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -453,7 +462,7 @@ static void waits_for_active(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_stats(fake).collisions);
 }
 
-/* The end of an inner one is not that of the outer one. */
+/* The end of an inner invalidation does not end the outer one. */
 static void nested(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -469,7 +478,7 @@ static void nested(struct kunit *test)
 	call = hmm_fake_call(fake, AT(addr, 2), 2, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
 
-	/* With somebody waiting, another one begins and ends. */
+	/* Another invalidation begins and ends while a fault waits. */
 	hmm_fake_range(fake, &inner, MMU_NOTIFY_CLEAR, AT(addr, 1), AT(addr, 3));
 	mmu_notifier_invalidate_range_start(&inner);
 	mmu_notifier_invalidate_range_end(&inner);
@@ -480,8 +489,8 @@ static void nested(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_writable(fake, addr, 8));
 }
 
-/* Whatever is invalidated beside a range is nothing to it. */
-static void elsewhere(struct kunit *test)
+/* Invalidations outside of a range do not affect it. */
+static void invalidated_elsewhere(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_mirrored(fake);
@@ -498,7 +507,7 @@ static void elsewhere(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, hmm_range_begin(&waiting));
 	hmm_fake_range(fake, &range, MMU_NOTIFY_CLEAR, addr, AT(addr, 8));
 	mmu_notifier_invalidate_range_start(&range);
-	/* This would wait for ever. */
+	/* This must not wait for the invalidation. */
 	ret = hmm_fake_fault(fake, AT(addr, 8), 8, HMM_FAULT_WRITE);
 	mmu_notifier_invalidate_range_end(&range);
 	KUNIT_EXPECT_EQ(test, 8, ret);
@@ -510,8 +519,8 @@ static void elsewhere(struct kunit *test)
 }
 
 /*
- * A window does not come into the tree while anything is invalidated. What begins after
- * that is seen by it.
+ * A new window is inserted into the interval tree only when no invalidation is under way.
+ * It gets the invalidations that begin later.
  */
 static void new_window(struct kunit *test)
 {
@@ -525,7 +534,7 @@ static void new_window(struct kunit *test)
 	mmu_notifier_invalidate_range_start(&range);
 	call = hmm_fake_call(fake, other, 16, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
-	/* Start and end nest: whoever waits must not be in the way of this one. */
+	/* Invalidations nest: a waiting fault must not delay this one. */
 	hmm_fake_range(fake, &inner, MMU_NOTIFY_CLEAR, other, AT(other, 4));
 	mmu_notifier_invalidate_range_start(&inner);
 	mmu_notifier_invalidate_range_end(&inner);
@@ -537,6 +546,7 @@ static void new_window(struct kunit *test)
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, other, AT(other, 8));
 }
 
+/* A fault in a new window waits for an overlapping invalidation under way. */
 static void new_window_overlapping(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -545,7 +555,10 @@ static void new_window_overlapping(struct kunit *test)
 	struct hmm_fake_call *call;
 
 	hmm_fake_range(fake, &range, MMU_NOTIFY_CLEAR, addr, AT(addr, 8));
-	/* The sentinel is far away, so that this does not hold up who comes into the tree. */
+	/*
+	 * The sentinel is far away, so that this does not delay the insertion into the
+	 * tree.
+	 */
 	mmu_notifier_invalidate_range_start(&range);
 	call = hmm_fake_call(fake, addr, 16, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
@@ -554,7 +567,7 @@ static void new_window_overlapping(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_writable(fake, addr, 16));
 }
 
-/* While the driver is in its callback nobody makes the range valid again. */
+/* A fault waits while the driver handles an overlapping invalidation. */
 static void fault_during_callback(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -565,7 +578,7 @@ static void fault_during_callback(struct kunit *test)
 	hmm_fake_hold(&invalidator, fake, addr, AT(addr, 8));
 	call = hmm_fake_call(fake, addr, 8, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_call_blocks(call));
-	hmm_fake_let_go(&invalidator);
+	hmm_fake_release_held(&invalidator);
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_call_ends(call));
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_writable(fake, addr, 16));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, 8));
@@ -576,18 +589,18 @@ static bool windowless(struct hmm_fake *fake)
 	return xa_empty(&fake->mirror.windows);
 }
 
-static void wait_until_reaped(struct hmm_fake *fake)
+static void wait_until_freed(struct hmm_fake *fake)
 {
 	unsigned long begin = jiffies;
 
 	while (!windowless(fake) && time_before(jiffies, begin + HMM_FAKE_STUCK))
 		msleep(20);
 	KUNIT_EXPECT_TRUE(fake->test, windowless(fake));
-	/* The last window has gone before its notifier. */
+	/* The last window is freed before its notifier. */
 	flush_delayed_work(&fake->mirror.reaper);
 }
 
-/* Who is killed while he waits to begin leaves nothing behind. */
+/* A task that is killed while it waits in hmm_range_begin() leaves no range. */
 static void killed_in_begin(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -606,24 +619,24 @@ static void killed_in_begin(struct kunit *test)
 	flush_signals(current);
 	disallow_signal(SIGKILL);
 	KUNIT_EXPECT_TRUE(test, list_empty(&fake->mirror.ranges));
-	hmm_fake_let_go(&invalidator);
-	wait_until_reaped(fake);
+	hmm_fake_release_held(&invalidator);
+	wait_until_freed(fake);
 }
 
-/* The device had zeroes, and writes: its own fault takes those away, and is no collision. */
-static void invalidates_itself(struct kunit *test)
+/* A write fault that replaces the zero page does not collide with its own invalidation. */
+static void own_invalidation_is_no_collision(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
 
 	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_READ);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, 4, fake->count);
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_stats(fake).collisions);
 }
 
-/* Between the walk, whose result is good, and the commit: the pages go. */
+/* Discard the pages between the walk and the commit. */
 static struct page *alloc_table_late(struct hmm_pt *pt, unsigned int level)
 {
 	struct hmm_fake *fake = container_of(pt, struct hmm_fake, mirror.pt);
@@ -633,7 +646,7 @@ static struct page *alloc_table_late(struct hmm_pt *pt, unsigned int level)
 	return hmm_pt_alloc_table(pt, level);
 }
 
-/* The same after a fault that the walk has taken, whose own invalidation would not count */
+/* The same after a CPU fault of the walk, whose own invalidation is no collision */
 static void collides_after_fault(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -646,6 +659,7 @@ static void collides_after_fault(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).collisions);
 }
 
+/* A fault whose pages are discarded before the commit collides and retries. */
 static void collides_before_commit(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -666,7 +680,7 @@ static void collides_before_commit(struct kunit *test)
 	}
 }
 
-/* There: another fault lets the device write. */
+/* Give the device write access by another fault at that point. */
 static struct page *alloc_table_written(struct hmm_pt *pt, unsigned int level)
 {
 	struct hmm_fake *fake = container_of(pt, struct hmm_fake, mirror.pt);
@@ -676,6 +690,7 @@ static struct page *alloc_table_written(struct hmm_pt *pt, unsigned int level)
 	return hmm_pt_alloc_table(pt, level);
 }
 
+/* A read fault keeps write access that another fault gives before its commit. */
 static void written_before_commit(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -685,14 +700,17 @@ static void written_before_commit(struct kunit *test)
 		hmm_test_write(test, AT(addr, i));
 	kunit_activate_static_stub(test, hmm_pt_alloc_table, alloc_table_written);
 	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_READ);
-	/* It would take that away, and the driver not learn of it. */
+	/*
+	 * Otherwise the read fault would revoke write access without a call to the
+	 * driver.
+	 */
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_writable(fake, addr, 16));
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_writable(fake, AT(addr, 4), 8));
 	KUNIT_EXPECT_EQ(test, 2, fake->fills);
 	hmm_fake_expect_none(fake);
 }
 
-static void expect_reaped(struct hmm_fake *fake, unsigned long addr, long bytes)
+static void expect_freed(struct hmm_fake *fake, unsigned long addr, long bytes)
 {
 	struct hmm_mirror_stats stats = hmm_fake_stats(fake);
 
@@ -702,8 +720,8 @@ static void expect_reaped(struct hmm_fake *fake, unsigned long addr, long bytes)
 			hmm_fake_stats(fake).callbacks_skipped);
 }
 
-/* What has become empty goes some time later, and comes back. */
-static void reaped(struct kunit *test)
+/* Empty windows and tables are freed some time later, and can be created again. */
+static void gc_frees_empty_windows(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	long bytes = atomic_long_read(&fake->mirror.pt.bytes);
@@ -713,19 +731,19 @@ static void reaped(struct kunit *test)
 		addr = hmm_fake_map_small(fake, 16);
 		hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
 		KUNIT_EXPECT_LT(test, bytes, atomic_long_read(&fake->mirror.pt.bytes));
-		/* It has come for the new window, and nothing is due any more. */
+		/* The gc has handled the new window, and no more work is due. */
 		mod_delayed_work(system_unbound_wq, &fake->mirror.reaper, 0);
 		flush_delayed_work(&fake->mirror.reaper);
-		hmm_fake_forget(fake);
+		hmm_fake_clear_log(fake);
 		KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr, 16 * PAGE_SIZE));
 		hmm_fake_expect_one(fake, HMM_UPDATE_MUNMAP, addr, AT(addr, 16));
-		wait_until_reaped(fake);
-		expect_reaped(fake, addr, bytes);
+		wait_until_freed(fake);
+		expect_freed(fake, addr, bytes);
 	}
 }
 
-/* A fault that fails leaves nothing behind, nor does one that the reaper found at it. */
-static void reaped_after_use(struct kunit *test)
+/* A window is freed after a failed fault, and after its last range has ended. */
+static void gc_frees_windows_after_use(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	long bytes = atomic_long_read(&fake->mirror.pt.bytes);
@@ -737,22 +755,23 @@ static void reaped_after_use(struct kunit *test)
 	};
 
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 16), 1, HMM_FAULT_READ));
-	wait_until_reaped(fake);
-	expect_reaped(fake, addr, bytes);
+	wait_until_freed(fake);
+	expect_freed(fake, addr, bytes);
 
 	KUNIT_ASSERT_EQ(test, 0, hmm_range_begin(&range));
 	mod_delayed_work(system_unbound_wq, &fake->mirror.reaper, 0);
 	flush_delayed_work(&fake->mirror.reaper);
-	/* In use: it has to hear of this. */
+	/* The window is in use, so it must still get invalidations. */
 	KUNIT_EXPECT_FALSE(test, windowless(fake));
 	clear(fake, addr, AT(addr, 1));
 	KUNIT_EXPECT_TRUE(test, collided(&range));
 	hmm_range_end(&range);
-	wait_until_reaped(fake);
-	expect_reaped(fake, addr, bytes);
+	wait_until_freed(fake);
+	expect_freed(fake, addr, bytes);
 }
 
-static void not_reaped(struct kunit *test)
+/* The gc keeps windows with mirrored pages. */
+static void gc_keeps_used_windows(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_mirrored(fake), i;
@@ -767,7 +786,7 @@ static void not_reaped(struct kunit *test)
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, 16));
 }
 
-static int reaper_thread(void *arg)
+static int gc_thread(void *arg)
 {
 	struct hmm_fake *fake = arg;
 
@@ -779,25 +798,25 @@ static int reaper_thread(void *arg)
 	return 0;
 }
 
-static void reap_race_stop(void *task)
+static void gc_race_stop(void *task)
 {
 	kthread_stop(task);
 }
 
-/* The reaper always comes at the wrong time. */
-static void reap_race(struct kunit *test)
+/* The gc runs concurrently with faults and invalidations. */
+static void gc_races_with_fault(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16), rounds = 0;
 	ktime_t end = ktime_add_ms(ktime_get(), MSEC_PER_SEC);
 	struct task_struct *task;
 
-	task = kthread_run(reaper_thread, fake, "hmm_reaper");
+	task = kthread_run(gc_thread, fake, "hmm_gc");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, reap_race_stop, task));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, gc_race_stop, task));
 	while (ktime_before(ktime_get(), end) || rounds < 50) {
 		hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
-		hmm_fake_forget(fake);
+		hmm_fake_clear_log(fake);
 		KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, 16 * PAGE_SIZE,
 						    MADV_DONTNEED));
 		KUNIT_ASSERT_EQ(test, 1, fake->count);
@@ -805,19 +824,19 @@ static void reap_race(struct kunit *test)
 		rounds++;
 	}
 	kunit_info(test, "%lu rounds", rounds);
-	kunit_release_action(test, reap_race_stop, task);
+	kunit_release_action(test, gc_race_stop, task);
 }
 
 static struct kunit_case hmm_mirror_inval_cases[] = {
-	KUNIT_CASE(half_open),
-	KUNIT_CASE(nothing_mirrored),
+	KUNIT_CASE(half_open_range),
+	KUNIT_CASE(unmirrored_is_skipped),
 	KUNIT_CASE(two_windows),
 	KUNIT_CASE(whole_address_space),
-	KUNIT_CASE(widened),
+	KUNIT_CASE(widened_to_blocks),
 	KUNIT_CASE(own_tables),
 	KUNIT_CASE(non_blockable),
 	KUNIT_CASE(refused_by_driver),
-	KUNIT_CASE(refused_often),
+	KUNIT_CASE(refused_repeatedly),
 	KUNIT_CASE(refused_in_second_window),
 	KUNIT_CASE(refused_by_lock),
 	KUNIT_CASE(waits_for_lock),
@@ -826,19 +845,19 @@ static struct kunit_case hmm_mirror_inval_cases[] = {
 	KUNIT_CASE(bad_ranges),
 	KUNIT_CASE(waits_for_active),
 	KUNIT_CASE(nested),
-	KUNIT_CASE(elsewhere),
+	KUNIT_CASE(invalidated_elsewhere),
 	KUNIT_CASE(new_window),
 	KUNIT_CASE(new_window_overlapping),
 	KUNIT_CASE(fault_during_callback),
 	KUNIT_CASE(killed_in_begin),
-	KUNIT_CASE(invalidates_itself),
+	KUNIT_CASE(own_invalidation_is_no_collision),
 	KUNIT_CASE(collides_before_commit),
 	KUNIT_CASE(collides_after_fault),
 	KUNIT_CASE(written_before_commit),
-	KUNIT_CASE(reaped),
-	KUNIT_CASE(reaped_after_use),
-	KUNIT_CASE(not_reaped),
-	KUNIT_CASE(reap_race),
+	KUNIT_CASE(gc_frees_empty_windows),
+	KUNIT_CASE(gc_frees_windows_after_use),
+	KUNIT_CASE(gc_keeps_used_windows),
+	KUNIT_CASE(gc_races_with_fault),
 	{}
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * HMM_FAULT_EXCLUSIVE on each kind of memory: what comes of it, as the table in
- * Documentation/vm/hmm.rst says ("Exclusive access"). That has a test for the memory of
- * devices in hmm_mirror_exclusive_kunit.c: private_memory, devmap, coherent_memory.
+ * HMM_FAULT_EXCLUSIVE on each kind of memory, as the table in section "Exclusive access"
+ * of Documentation/vm/hmm.rst lists them. hmm_mirror_exclusive_kunit.c tests its rows for
+ * device memory: private_memory_stays and devmap_is_not_supported.
  */
 #include <linux/fdtable.h>
 #include <linux/file.h>
@@ -17,9 +17,9 @@
 
 /**
  * struct kind - a kind of memory
- * @name: of the row
- * @map: returns the address of KIND_PAGES pages of it
- * @ret: what a fault of all of them returns
+ * @name: name of the row
+ * @map: maps KIND_PAGES pages of that kind and returns their address
+ * @ret: what a fault of all these pages returns
  */
 struct kind {
 	const char *name;
@@ -73,7 +73,7 @@ static unsigned long kind_private_file(struct hmm_fake *fake)
 {
 	unsigned long addr = kind_shmem(fake, MAP_PRIVATE);
 
-	/* One page was written, one was read, two were not touched. */
+	/* One page was written, one was read, and two were not touched. */
 	hmm_test_write(fake->test, addr);
 	hmm_test_read(fake->test, addr + PAGE_SIZE);
 	return addr;
@@ -176,7 +176,8 @@ static const struct kind kinds[] = {
 
 KUNIT_ARRAY_PARAM_DESC(kinds, kinds, name);
 
-static void exclusive(struct kunit *test)
+/* An exclusive fault returns the result of the table for each kind of memory. */
+static void exclusive_by_kind(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -186,7 +187,10 @@ static void exclusive(struct kunit *test)
 			hmm_fake_fault(fake, addr, KIND_PAGES, HMM_FAULT_EXCLUSIVE));
 	KUNIT_EXPECT_EQ(test, max(kind->ret, 0),
 			hmm_fake_count(fake, addr, KIND_PAGES, HMM_PTE_EXCLUSIVE));
-	/* Again, and page by page: what was exclusive stays so, and no error turns into another. */
+	/*
+	 * A second fault of one page keeps exclusive pages exclusive, and returns the
+	 * same error.
+	 */
 	KUNIT_EXPECT_EQ(test, min(kind->ret, 1),
 			hmm_fake_fault(fake, addr + PAGE_SIZE, 1, HMM_FAULT_EXCLUSIVE));
 	KUNIT_EXPECT_EQ(test, max(kind->ret, 0),
@@ -194,7 +198,7 @@ static void exclusive(struct kunit *test)
 }
 
 static struct kunit_case hmm_mirror_kinds_cases[] = {
-	KUNIT_CASE_PARAM(exclusive, kinds_gen_params),
+	KUNIT_CASE_PARAM(exclusive_by_kind, kinds_gen_params),
 	{}
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How mirrors come and go, and their mm with them: registered, unregistered, mm exited,
- * invalidated and faulted in every order, one after the other and all at once.
+ * The lifetime of a mirror and of its mm: registration, unregistration, exit of the mm,
+ * invalidations and faults in different orders
  */
 #include <linux/delay.h>
 #include <linux/file.h>
@@ -15,8 +15,8 @@
 
 #include "hmm_mirror_test.h"
 
-/* A mm of its own, that can exit while the test goes on. It has one user. */
-static struct mm_struct *life_mm(struct kunit *test)
+/* Create a mm that can exit during the test. The caller has its only mm_users reference. */
+static struct mm_struct *hmm_fake_mm(struct kunit *test)
 {
 	struct mm_struct *mm = mm_alloc();
 
@@ -58,11 +58,11 @@ static void expect_dead(struct hmm_fake *fake, unsigned long addr)
 	KUNIT_EXPECT_EQ(fake->test, 0, fake->late);
 }
 
-/* The driver learns that everything goes, then that this was it. */
+/* The exit of the mm revokes everything from the driver and then releases the mirror. */
 static void exit_then_unregister(struct kunit *test)
 {
-	struct mm_struct *mm = life_mm(test);
-	struct hmm_fake *fake = life_fake(test, mm, 0), *idle = hmm_fake_beside(fake, 0);
+	struct mm_struct *mm = hmm_fake_mm(test);
+	struct hmm_fake *fake = life_fake(test, mm, 0), *idle = hmm_fake_another(fake, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
 
 	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
@@ -75,26 +75,27 @@ static void exit_then_unregister(struct kunit *test)
 	hmm_fake_unregister(idle);
 }
 
-static void unregister_first(struct kunit *test)
+/* hmm_mirror_unregister() revokes everything. The driver gets no callback afterwards. */
+static void unregister_before_exit(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16), i;
 
 	for (i = 0; i < 3; i++) {
 		hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
-		hmm_fake_forget(fake);
+		hmm_fake_clear_log(fake);
 		hmm_fake_unregister(fake);
 		hmm_fake_expect_one(fake, HMM_UPDATE_MUNMAP, fake->base, fake->base + SZ_1G);
-		/* Nobody is told any more. */
+		/* The driver gets no callback any more. */
 		KUNIT_EXPECT_EQ(test, 0, do_madvise(current->mm, addr, 16 * PAGE_SIZE,
 						    MADV_DONTNEED));
 		KUNIT_EXPECT_EQ(test, 1, fake->count);
-		fake = hmm_fake_beside(fake, 0);
+		fake = hmm_fake_another(fake, 0);
 	}
 }
 
-/* As soon as it is unregistered nobody knows it. */
-static void freed_at_once(struct kunit *test)
+/* The driver may free a mirror as soon as hmm_mirror_unregister() returns. */
+static void freed_after_unregister(struct kunit *test)
 {
 	struct hmm_fake *keeper = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(keeper, 16), i;
@@ -108,7 +109,7 @@ static void freed_at_once(struct kunit *test)
 		if (i % 2)
 			KUNIT_EXPECT_EQ(test, 16, hmm_fake_fault(fake, addr, 16,
 								 HMM_FAULT_WRITE));
-		/* The reaper is at work, or about to be. */
+		/* The gc runs, or is about to run. */
 		if (i % 4 == 3)
 			hmm_fake_invalidate(keeper, MMU_NOTIFY_CLEAR, addr, addr + SZ_1M);
 		hmm_mirror_unregister(&fake->mirror);
@@ -117,7 +118,7 @@ static void freed_at_once(struct kunit *test)
 		kfree(fake);
 		hmm_fake_invalidate(keeper, MMU_NOTIFY_CLEAR, addr, addr + SZ_1M);
 	}
-	/* For those that a reaper would have found */
+	/* Wait until a gc that still has the mirror would find it. */
 	msleep(1500);
 }
 
@@ -136,12 +137,16 @@ static void map_in(struct kunit *test, struct mm_struct *mm)
 	KUNIT_ASSERT_LT(test, addr, TASK_SIZE);
 }
 
+/*
+ * Bad members, a dead mm and a signal make hmm_mirror_register() fail. A later call
+ * succeeds.
+ */
 static void register_fails(struct kunit *test)
 {
 	static const struct hmm_mirror_ops no_ops = {};
 	static const struct hmm_mirror_ops no_release = { .sync_cpu_device_pagetables = no_sync };
 	struct hmm_mirror mirror = { .ops = &no_ops, .flags = HMM_MIRROR_OWN_TABLES };
-	struct mm_struct *mm = life_mm(test);
+	struct mm_struct *mm = hmm_fake_mm(test);
 	int ret;
 
 	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_mirror_register(&mirror, mm));
@@ -157,8 +162,11 @@ static void register_fails(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ESRCH, hmm_mirror_register(&mirror, mm));
 	mmdrop(mm);
 
-	/* The first one of a mm with mappings is interruptible, and may be tried again. */
-	mm = life_mm(test);
+	/*
+	 * The first registration in a mm with mappings is interruptible, and can be
+	 * repeated.
+	 */
+	mm = hmm_fake_mm(test);
 	map_in(test, mm);
 	allow_signal(SIGKILL);
 	send_sig(SIGKILL, current, 1);
@@ -172,7 +180,7 @@ static void register_fails(struct kunit *test)
 	hmm_mirror_unregister(&mirror);
 }
 
-/* hmm_mirror_unregister() in a thread of its own */
+/* hmm_mirror_unregister() in a separate thread */
 struct unregistering {
 	struct hmm_fake *fake;
 	struct task_struct *task;
@@ -212,7 +220,7 @@ static unsigned long unregister_switches(struct unregistering *u)
 	return READ_ONCE(u->task->nvcsw) + READ_ONCE(u->task->nivcsw);
 }
 
-/* For the detector of hung tasks a task is stuck that is not scheduled for a while. */
+/* The hung task detector reports a task that is not scheduled for a while. */
 static bool unregister_seems_hung(struct unregistering *u)
 {
 	unsigned long begin = jiffies, before;
@@ -238,8 +246,8 @@ static bool unregister_ends(struct unregistering *u)
 	return ended;
 }
 
-/* A fault that finds out that it is in vain ends, and does not try again. */
-static void unregister_under_fault(struct kunit *test)
+/* A fault that finds its mirror unregistered returns -ESRCH and does not retry. */
+static void unregister_ends_fault(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
@@ -259,8 +267,8 @@ static void unregister_under_fault(struct kunit *test)
 	unregister_ends(&u);
 }
 
-/* Ranges that have begun are waited for. None begins any more. */
-static void unregister_under_range(struct kunit *test)
+/* hmm_mirror_unregister() waits for ranges that have begun. No other range begins. */
+static void unregister_waits_for_range(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, HMM_MIRROR_OWN_TABLES);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
@@ -293,8 +301,11 @@ static int unregister_mirror_thread(void *arg)
 	return 0;
 }
 
-/* One that begins when its window has been told, and the mirror lives for a moment. */
-static void range_under_unregister(struct kunit *test)
+/*
+ * A range may begin after unregistration has called the driver for its window. It must
+ * retry.
+ */
+static void range_begun_during_unregister_retries(struct kunit *test)
 {
 	struct hmm_fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
 	unsigned long addr = hmm_fake_map_small(hmm_fake_new(test, 0), 1);
@@ -309,7 +320,7 @@ static void range_under_unregister(struct kunit *test)
 	range.start = addr;
 	range.end = addr + PAGE_SIZE;
 	KUNIT_ASSERT_EQ(test, 0, hmm_mirror_register(&fake->mirror, current->mm));
-	/* The window stays. */
+	/* The window stays until the end of the test. */
 	KUNIT_EXPECT_EQ(test, 0, hmm_range_begin(&range));
 	hmm_range_end(&range);
 
@@ -340,8 +351,8 @@ static int invalidate_thread(void *arg)
 	return 0;
 }
 
-/* The callback that runs is waited for. */
-static void unregister_under_callback(struct kunit *test)
+/* hmm_mirror_unregister() waits for a callback that runs. */
+static void unregister_waits_for_callback(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
@@ -355,7 +366,7 @@ static void unregister_under_callback(struct kunit *test)
 	task = kthread_run(invalidate_thread, &call, "hmm_invalidate");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
 	wait_for_completion(&fake->held);
-	/* This lets it go on, too. */
+	/* This also ends the held callback. */
 	unregister_start(&u, fake);
 	unregister_ends(&u);
 	wait_for_completion(&call.done);
@@ -364,10 +375,10 @@ static void unregister_under_callback(struct kunit *test)
 	hmm_fake_expect(fake, 1, HMM_UPDATE_MUNMAP, fake->base, fake->base + SZ_1G);
 }
 
-/* A fault keeps the mm alive, and no longer than it takes. */
-static void exit_under_fault(struct kunit *test)
+/* A fault keeps the mm alive until the fault ends. */
+static void exit_waits_for_fault(struct kunit *test)
 {
-	struct mm_struct *mm = life_mm(test);
+	struct mm_struct *mm = hmm_fake_mm(test);
 	struct hmm_fake *fake = life_fake(test, mm, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16), begin = jiffies;
 	struct mmu_notifier_range range;
@@ -384,10 +395,10 @@ static void exit_under_fault(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake->releases);
 	mmu_notifier_invalidate_range_end(&range);
 	KUNIT_EXPECT_EQ(test, 16, hmm_fake_call_ends(call));
-	/* The last user was the fault, and somebody else does what that means. */
+	/* The fault had the last mm_users reference, and another task must drop it. */
 	while (!READ_ONCE(fake->releases) && time_before(jiffies, begin + HMM_FAKE_STUCK))
 		msleep(20);
-	/* It is not asked to hold no lock that the release takes. */
+	/* The caller of a fault may hold locks that the release callback takes. */
 	KUNIT_EXPECT_PTR_NE(test, faulting, fake->releaser);
 	expect_dead(fake, addr);
 }
@@ -409,10 +420,10 @@ static void end_late(struct work_struct *work)
 	hmm_access_end(&late->access);
 }
 
-/* The memory of a process that exits stays until the device has ended its access. */
-static void exit_under_access(struct kunit *test)
+/* The exit of a mm waits until the device has ended its access. */
+static void exit_waits_for_access(struct kunit *test)
 {
-	struct mm_struct *mm = life_mm(test);
+	struct mm_struct *mm = hmm_fake_mm(test);
 	struct hmm_fake *fake = life_fake(test, mm, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
 	struct late_end late = { .fake = fake, .releases = 1 };
@@ -430,7 +441,7 @@ static void exit_under_access(struct kunit *test)
 	expect_dead(fake, addr);
 }
 
-/* hmm_range_begin() in a thread of its own */
+/* hmm_range_begin() in a separate thread */
 static int begin_thread(void *arg)
 {
 	struct hmm_fake_call *call = arg;
@@ -447,10 +458,10 @@ static int begin_thread(void *arg)
 	return 0;
 }
 
-/* The same for a driver that has page tables of its own, and waits for an invalidation */
-static void exit_under_begin(struct kunit *test)
+/* hmm_range_begin() that waits for an invalidation keeps the mm alive, as a fault does. */
+static void exit_waits_for_range_begin(struct kunit *test)
 {
-	struct mm_struct *mm = life_mm(test);
+	struct mm_struct *mm = hmm_fake_mm(test);
 	struct hmm_fake *fake = life_fake(test, mm, HMM_MIRROR_OWN_TABLES);
 	unsigned long addr = hmm_fake_map_small(fake, 16), begin = jiffies;
 	struct hmm_fake_call call = {
@@ -480,31 +491,29 @@ static void exit_under_begin(struct kunit *test)
 	put_task_struct(call.task);
 }
 
-/*
- * The race: in each round a mm with mirrors ends by the hands of all these at once.
- */
+/* The race: in each round several threads end a mm with mirrors concurrently. */
 #define LIFE_MIRRORS	3
 #define LIFE_ACTORS	6
-#define LIFE_PIECES	3
-#define LIFE_SIZE	(LIFE_PIECES * PMD_SIZE)
+#define LIFE_CHUNKS	3
+#define LIFE_SIZE	(LIFE_CHUNKS * PMD_SIZE)
 #define LIFE_ROUNDS	2000
 
 struct life;
 
 /**
- * struct life_mirror - one of them, freed as soon as it is unregistered
+ * struct life_mirror - one of the mirrors, freed as soon as it is unregistered
  * @mirror: mirror
- * @life: the race
- * @faulting: the one that a fault is under way for
- * @lock: of what follows
- * @releases: how often it was released
- * @late: callbacks after that
+ * @life: the race that it belongs to
+ * @faulting: the actors fault on this mirror
+ * @lock: protects the members below
+ * @releases: number of calls of the release callback
+ * @late: number of callbacks after the release
  */
 struct life_mirror {
 	struct hmm_mirror mirror;
 	struct life *life;
 	bool faulting;
-	spinlock_t lock; /* of what follows */
+	spinlock_t lock; /* protects the members below */
 	unsigned int releases;
 	unsigned int late;
 };
@@ -518,21 +527,22 @@ struct life_actor {
 
 /**
  * struct life - the race
- * @mm: of this round
- * @addr: anonymous memory, and a page of @file at its end
- * @file: which others unmap, whoever has it mapped
- * @mirrors: each is gone once it was unregistered
- * @entered: a fault on the first one has begun, or will not any more
- * @fault_flags: of that
- * @fault_size: of that
+ * @mm: the mm of this round
+ * @addr: anonymous memory, with a page of @file mapped after its first page
+ * @file: a file that one actor unmaps from every mm
+ * @mirrors: the mirrors; the pointers are stale after unregistration
+ * @entered: a fault on the first mirror has begun or has ended
+ * @fault_flags: flags of that fault
+ * @fault_size: size of that fault
  * @actors: the threads
- * @round: changes when they are to begin
- * @begin: where they wait for it
- * @working: how many of them are still at it
- * @done: none is
- * @stop: it was the last round
- * @wrong: mirrors with too many releases or too few, or with late callbacks
- * @faulted: how many faults came through
+ * @round: number of the round; its change starts the actors
+ * @begin: where the actors wait for the next round
+ * @working: number of actors that have not finished the round
+ * @done: all actors have finished the round
+ * @stop: the last round is over
+ * @wrong: number of mirrors with a wrong number of releases or a late callback, and of
+ *	wrong errors
+ * @faulted: number of successful faults
  */
 struct life {
 	struct mm_struct *mm;
@@ -588,7 +598,7 @@ static void life_unregister_others(struct life *life, struct rnd_state *rnd)
 	life_unregister(life, 2);
 }
 
-/* A driver in whose callback it shows that a fault has begun */
+/* The callback reports that a fault has begun. */
 static int life_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
 	struct life_mirror *m = container_of(mirror, struct life_mirror, mirror);
@@ -623,7 +633,7 @@ static void life_fault(struct life *life, struct rnd_state *rnd)
 
 	ret = hmm_mirror_fault(mirror, life->addr, life->addr + life->fault_size,
 			       life->fault_flags);
-	/* From here on it may be gone. */
+	/* Another actor may free the mirror from here on. */
 	complete(&life->entered);
 	if (ret > 0)
 		atomic_inc(&life->faulted);
@@ -636,7 +646,7 @@ static void life_change(struct life *life, struct rnd_state *rnd)
 	unsigned int i;
 
 	for (i = 0; i < 4 && mmget_not_zero(life->mm); i++) {
-		unsigned long addr = life->addr + prandom_u32_state(rnd) % LIFE_PIECES * PMD_SIZE;
+		unsigned long addr = life->addr + prandom_u32_state(rnd) % LIFE_CHUNKS * PMD_SIZE;
 
 		if (i % 2) {
 			do_madvise(life->mm, addr, PAGE_SIZE, MADV_DONTNEED);
@@ -651,7 +661,7 @@ static void life_change(struct life *life, struct rnd_state *rnd)
 	}
 }
 
-/* Needs no user of the mm, and comes while that exits */
+/* This needs no mm_users reference, and runs while the mm exits. */
 static void life_unmap_file(struct life *life, struct rnd_state *rnd)
 {
 	unsigned int i;
@@ -668,12 +678,12 @@ static void life_mmput(struct life *life, struct rnd_state *rnd)
 	mmput(life->mm);
 }
 
-/* Pairs with the smp_load_acquire() in life_thread() */
+/* Pairs with the smp_load_acquire() in life_thread(). */
 static void life_begin(struct life *life)
 {
 	reinit_completion(&life->done);
 	atomic_set(&life->working, LIFE_ACTORS);
-	/* What a thread finds in @life is of this round. */
+	/* An actor that reads the new round also reads the members of this round. */
 	smp_store_release(&life->round, life->round + 1);
 	wake_up_all(&life->begin);
 }
@@ -685,7 +695,7 @@ static int life_thread(void *arg)
 	unsigned int round = 0;
 
 	for (;;) {
-		/* Pairs with the smp_store_release() in life_begin() */
+		/* Pairs with the smp_store_release() in life_begin(). */
 		wait_event(life->begin, smp_load_acquire(&life->round) != round);
 		round = life->round;
 		if (life->stop)
@@ -725,7 +735,7 @@ static void life_map(struct kunit *test, struct life *life)
 	life->addr = ALIGN(vm_mmap(NULL, 0, LIFE_SIZE + PMD_SIZE, PROT_READ | PROT_WRITE,
 				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, 0), PMD_SIZE);
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(life->mm, life->addr, LIFE_SIZE, MADV_NOHUGEPAGE));
-	/* Something in each piece */
+	/* Populate each chunk. */
 	for (i = 0; i < LIFE_SIZE; i += PMD_SIZE)
 		hmm_test_write(test, life->addr + i);
 	KUNIT_ASSERT_EQ(test, life->addr + PAGE_SIZE,
@@ -740,7 +750,7 @@ static struct life_mirror *life_register(struct kunit *test, struct life *life,
 	struct life_mirror *m = kmalloc(sizeof(*m), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, m);
-	/* What a driver does not set is of no matter. */
+	/* Members that the driver does not set are ignored. */
 	memset(m, 0x6b, sizeof(*m));
 	m->mirror.ops = &life_ops;
 	m->mirror.dma_dev = NULL;
@@ -757,7 +767,7 @@ static struct life_mirror *life_register(struct kunit *test, struct life *life,
 
 static void life_round(struct kunit *test, struct life *life, struct rnd_state *rnd)
 {
-	struct mm_struct *mm = life_mm(test);
+	struct mm_struct *mm = hmm_fake_mm(test);
 	unsigned int i;
 
 	life->mm = mm;
@@ -771,7 +781,7 @@ static void life_round(struct kunit *test, struct life *life, struct rnd_state *
 			 HMM_FAULT_PRESENT | HMM_FAULT_WRITE);
 	kthread_unuse_mm(mm);
 
-	/* One that has many pieces, or one that needs faults */
+	/* Either a fault of many chunks, or one that needs CPU faults */
 	life->fault_flags = HMM_FAULT_PRESENT | HMM_FAULT_READ;
 	life->fault_size = LIFE_SIZE;
 	if (prandom_u32_state(rnd) % 4 == 0) {
@@ -782,7 +792,11 @@ static void life_round(struct kunit *test, struct life *life, struct rnd_state *
 	mmdrop(mm);
 }
 
-static void race(struct kunit *test)
+/*
+ * Each mirror is released once and gets no late callback, in whatever order the actors
+ * run.
+ */
+static void released_once_in_race(struct kunit *test)
 {
 	static void (*const acts[LIFE_ACTORS])(struct life *, struct rnd_state *) = {
 		life_unregister_faulting, life_unregister_others, life_fault,
@@ -820,7 +834,10 @@ static void race(struct kunit *test)
 	KUNIT_EXPECT_GT(test, atomic_read(&life->faulted), 0);
 }
 
-/* Registered and unregistered by many at once, while the first one creates what they share */
+/*
+ * Several threads that register and unregister, while the first one creates what they
+ * share
+ */
 struct crowd {
 	struct mm_struct *mm;
 	unsigned long addr;
@@ -859,9 +876,10 @@ static int crowd_thread(void *arg)
 	return 0;
 }
 
-static void crowd(struct kunit *test)
+/* Concurrent registration and unregistration in one mm succeed. */
+static void concurrent_registration(struct kunit *test)
 {
-	struct crowd crowd = { .mm = life_mm(test) };
+	struct crowd crowd = { .mm = hmm_fake_mm(test) };
 	unsigned int i;
 
 	kthread_use_mm(crowd.mm);
@@ -879,18 +897,18 @@ static void crowd(struct kunit *test)
 
 static struct kunit_case hmm_mirror_life_cases[] = {
 	KUNIT_CASE(exit_then_unregister),
-	KUNIT_CASE(unregister_first),
-	KUNIT_CASE(freed_at_once),
+	KUNIT_CASE(unregister_before_exit),
+	KUNIT_CASE(freed_after_unregister),
 	KUNIT_CASE(register_fails),
-	KUNIT_CASE(unregister_under_fault),
-	KUNIT_CASE(unregister_under_range),
-	KUNIT_CASE(range_under_unregister),
-	KUNIT_CASE(unregister_under_callback),
-	KUNIT_CASE(exit_under_fault),
-	KUNIT_CASE(exit_under_access),
-	KUNIT_CASE(exit_under_begin),
-	KUNIT_CASE(crowd),
-	KUNIT_CASE_SLOW(race),
+	KUNIT_CASE(unregister_ends_fault),
+	KUNIT_CASE(unregister_waits_for_range),
+	KUNIT_CASE(range_begun_during_unregister_retries),
+	KUNIT_CASE(unregister_waits_for_callback),
+	KUNIT_CASE(exit_waits_for_fault),
+	KUNIT_CASE(exit_waits_for_access),
+	KUNIT_CASE(exit_waits_for_range_begin),
+	KUNIT_CASE(concurrent_registration),
+	KUNIT_CASE_SLOW(released_once_in_race),
 	{}
 };
 

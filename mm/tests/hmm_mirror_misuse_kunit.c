@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a driver must not do is warned of, and does no harm. guest/suites/kunit.expect
- * has the warnings: each has to come.
+ * Misuse by a driver triggers a WARN, and does no harm. guest/suites/kunit.expect lists
+ * the warnings, each of which must appear.
  */
 #include "hmm_mirror_test.h"
 
@@ -10,11 +10,14 @@ static unsigned long map_mirrored(struct hmm_fake *fake)
 	unsigned long addr = hmm_fake_map_small(fake, 16);
 
 	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	return addr;
 }
 
-/* The CPU does not wait for a driver that may block: pages are gone when it goes on. */
+/*
+ * If a driver refuses a blockable invalidation, the CPU does not wait, and HMM revokes
+ * the entries.
+ */
 static void refuses_blockable(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -28,8 +31,11 @@ static void refuses_blockable(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, mmu_interval_active(current->mm, 0, ULONG_MAX));
 }
 
-/* "Again" is for invalidations: a fault would be tried for ever. */
-static void fills_again(struct kunit *test)
+/*
+ * -EAGAIN is for invalidations. If a driver returns it for a fill, the fault fails with
+ * -EIO.
+ */
+static void fill_returns_eagain(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
@@ -41,6 +47,7 @@ static void fills_again(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
 }
 
+/* The second hmm_mirror_unregister() does nothing. */
 static void unregisters_twice(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -68,7 +75,8 @@ static void misuse_release(struct hmm_mirror *mirror)
 	misuse_ops->release(mirror);
 }
 
-static void unregisters_when_told(struct kunit *test)
+/* hmm_mirror_unregister() in sync_cpu_device_pagetables() does nothing. */
+static void unregisters_in_sync(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	struct hmm_mirror_ops ops = *fake->mirror.ops;
@@ -88,7 +96,8 @@ static void unregisters_when_told(struct kunit *test)
 	hmm_fake_unregister(fake);
 }
 
-static void unregisters_when_released(struct kunit *test)
+/* hmm_mirror_unregister() in release() does nothing. */
+static void unregisters_in_release(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	struct hmm_mirror_ops ops = *fake->mirror.ops;
@@ -102,10 +111,10 @@ static void unregisters_when_released(struct kunit *test)
 
 static struct kunit_case hmm_mirror_misuse_cases[] = {
 	KUNIT_CASE(refuses_blockable),
-	KUNIT_CASE(fills_again),
+	KUNIT_CASE(fill_returns_eagain),
 	KUNIT_CASE(unregisters_twice),
-	KUNIT_CASE(unregisters_when_told),
-	KUNIT_CASE(unregisters_when_released),
+	KUNIT_CASE(unregisters_in_sync),
+	KUNIT_CASE(unregisters_in_release),
 	{}
 };
 

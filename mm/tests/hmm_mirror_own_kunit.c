@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Drivers that have page tables of their own, concurrently with threads that take the
- * pages away. Each faults step by step as a driver of 6.12 does, with a mirror in place of
- * its interval notifier: nouveau_range_fault() and nouveau_atomic_range_fault(),
- * amdgpu_hmm_range_get_pages(), xe_hmm_userptr_populate_range(), and
- * ib_umem_odp_map_dma_and_lock().
+ * Drivers with page tables of their own, and concurrent threads that zap pages. Each
+ * driver faults like a driver of 6.12, with a mirror instead of its interval notifier:
+ * nouveau_range_fault() and nouveau_atomic_range_fault(), amdgpu_hmm_range_get_pages(),
+ * xe_hmm_userptr_populate_range(), and ib_umem_odp_map_dma_and_lock().
  */
 #include <linux/highmem.h>
 #include <linux/kthread.h>
@@ -20,24 +19,24 @@
 
 /**
  * struct own_driver - the driver and its device
- * @mirror: mirror
- * @mm: address space
- * @addr: of the first page
- * @table: what the device may access, see &enum hmm_pfn_flags; under mirror.lock
- * @told: invalidations
- * @collided: how often own_atomic() has got a page in vain
- * @wrong: updates that must not be
- * @userptr: the range that own_userptr() keeps from one call to the next
+ * @mirror: the mirror
+ * @mm: the address space
+ * @addr: address of the first page
+ * @table: what the device may access, see &enum hmm_pfn_flags; protected by mirror.lock
+ * @invalidations: number of invalidations that the driver got
+ * @collided: how often own_atomic() got a page and then collided
+ * @wrong: number of updates that must not occur
+ * @userptr: the range that own_userptr() keeps between calls
  * @userptr_pfns: the result of its walk
- * @userptr_begun: hmm_range_begin() has returned 0 for it
- * @zapper: takes pages away
+ * @userptr_begun: hmm_range_begin() has succeeded for it
+ * @zapper: the thread that zaps pages
  */
 struct own_driver {
 	struct hmm_mirror mirror;
 	struct mm_struct *mm;
 	unsigned long addr;
 	unsigned long table[OWN_PAGES];
-	unsigned long told;
+	unsigned long invalidations;
 	unsigned long collided;
 	unsigned long wrong;
 	struct hmm_range userptr;
@@ -52,7 +51,7 @@ static int own_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 	unsigned long i;
 
 	lockdep_assert_held_write(&mirror->lock);
-	own->told++;
+	own->invalidations++;
 	own->wrong += update->event == HMM_UPDATE_NONE ||
 		      update->event >= HMM_UPDATE_DEVICE_RFAULT;
 	for (i = 0; i < OWN_PAGES; i++) {
@@ -98,7 +97,7 @@ static int own_fault(struct own_driver *own, unsigned long first, unsigned long 
 	return ret;
 }
 
-/* nouveau_atomic_range_fault(): a page of which the CPU has nothing, for now */
+/* nouveau_atomic_range_fault(): the CPU loses the page until its next access */
 static int own_atomic(struct own_driver *own, unsigned long first, unsigned long npages)
 {
 	unsigned long start = own->addr + first * PAGE_SIZE;
@@ -133,7 +132,7 @@ static int own_atomic(struct own_driver *own, unsigned long first, unsigned long
 	return min(ret, 0);
 }
 
-/* amdgpu_hmm_range_get_pages(): one range, walked in chunks by rewriting its fields */
+/* amdgpu_hmm_range_get_pages(): one range, whose members change to walk it in chunks */
 static int own_chunks(struct own_driver *own, unsigned long first, unsigned long npages)
 {
 	unsigned long pfns[OWN_PAGES], start = own->addr + first * PAGE_SIZE;
@@ -172,8 +171,8 @@ static int own_chunks(struct own_driver *own, unsigned long first, unsigned long
 }
 
 /*
- * xe_hmm_userptr_populate_range(): what was found is kept, and hmm_range_retry() asked
- * before each use of it. The range stays begun until it has collided.
+ * xe_hmm_userptr_populate_range(): keep the result of the walk, and call
+ * hmm_range_retry() before each use. The range does not end before it has collided.
  */
 static int own_userptr(struct own_driver *own, unsigned long first, unsigned long npages)
 {
@@ -214,7 +213,7 @@ static int own_userptr(struct own_driver *own, unsigned long first, unsigned lon
 	}
 }
 
-/* ib_umem_odp_map_dma_and_lock(): returns with the lock held if it returns 0 */
+/* ib_umem_odp_map_dma_and_lock(): on success, return with the lock held */
 static int own_map_and_lock(struct own_driver *own, unsigned long first,
 			    unsigned long npages)
 {
@@ -259,8 +258,9 @@ static int own_map(struct own_driver *own, unsigned long first, unsigned long np
 }
 
 /*
- * What the device may access is the memory of the process, and no page that was freed:
- * that would be poisoned, or somebody else's. Return how many pages it has.
+ * Access each page that the device may access. It must be memory of the process. A page
+ * that was freed would be poisoned, or have contents of another owner. Return the number
+ * of pages.
  */
 static unsigned long own_access(struct kunit *test, struct own_driver *own)
 {
@@ -289,7 +289,10 @@ static void own_zap(struct own_driver *own, unsigned long i)
 		do_madvise(own->mm, own->addr, OWN_PAGES * PAGE_SIZE, MADV_DONTNEED);
 }
 
-/* These drivers have no other way but to be faster once: so it rests as long as it works. */
+/*
+ * These drivers only make progress in a pause between zaps, so pause as long as the zaps
+ * took.
+ */
 static int own_zap_thread(void *arg)
 {
 	struct own_driver *own = arg;
@@ -340,7 +343,11 @@ static struct own_driver *own_new(struct kunit *test)
 	return own;
 }
 
-static void fault_and_lose(struct kunit *test)
+/*
+ * The device loses pages on MADV_DONTNEED, mprotect() and munmap(), and can fault them in
+ * again.
+ */
+static void invalidations_reach_own_tables(struct kunit *test)
 {
 	struct own_driver *own = own_new(test);
 
@@ -357,27 +364,31 @@ static void fault_and_lose(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, own->wrong);
 }
 
-/* Nothing else changes the page: taking it does not collide with the range it is for. */
-static void atomic_alone(struct kunit *test)
+/*
+ * hmm_range_make_exclusive() does not collide with its own range if nothing else changes
+ * the page.
+ */
+static void atomic_does_not_collide_with_itself(struct kunit *test)
 {
 	struct own_driver *own = own_new(test);
 	struct hmm_fake *other = hmm_fake_new(test, 0);
-	unsigned long word, told;
+	unsigned long word, invalidations;
 
 	KUNIT_ASSERT_EQ(test, 0, put_user(OWN_STAMP, (unsigned long __user *)own->addr));
 	hmm_fake_fault_all(other, own->addr, 1, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, 0, own_atomic(own, 0, 1));
 	KUNIT_EXPECT_EQ(test, 0, own->collided);
 	KUNIT_EXPECT_EQ(test, 1, own_access(test, own));
-	/* Others have lost it. When the CPU touches the page, the device has. */
+	/* Other mirrors have lost the page. A CPU access revokes it from the device. */
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(other, own->addr, 1));
-	told = own->told;
+	invalidations = own->invalidations;
 	KUNIT_EXPECT_EQ(test, 0, get_user(word, (unsigned long __user *)own->addr));
 	KUNIT_EXPECT_EQ(test, OWN_STAMP, word);
 	KUNIT_EXPECT_EQ(test, 0, own_access(test, own));
-	KUNIT_EXPECT_GT(test, own->told, told);
+	KUNIT_EXPECT_GT(test, own->invalidations, invalidations);
 }
 
+/* hmm_range_make_exclusive() fails outside of its range and in holes. */
 static void atomic_errors(struct kunit *test)
 {
 	struct own_driver *own = own_new(test);
@@ -418,7 +429,8 @@ static const struct own_kind own_kinds[] = {
 
 KUNIT_ARRAY_PARAM_DESC(own_kinds, own_kinds, name);
 
-static void fault_beside_zaps(struct kunit *test)
+/* The device accesses only current pages while another thread zaps them. */
+static void faults_during_zaps(struct kunit *test)
 {
 	const struct own_kind *kind = test->param_value;
 	struct own_driver *own = own_new(test);
@@ -433,17 +445,17 @@ static void fault_beside_zaps(struct kunit *test)
 		accesses += own_access(test, own);
 	}
 	kunit_release_action(test, own_stop, own);
-	kunit_info(test, "%lu faults, %lu accesses, told %lu times", i, accesses, own->told);
+	kunit_info(test, "%lu faults, %lu accesses, %lu invals", i, accesses, own->invalidations);
 	KUNIT_EXPECT_GT(test, accesses, 0);
-	KUNIT_EXPECT_GT(test, own->told, 0);
+	KUNIT_EXPECT_GT(test, own->invalidations, 0);
 	KUNIT_EXPECT_EQ(test, 0, own->wrong);
 }
 
 static struct kunit_case hmm_mirror_own_cases[] = {
-	KUNIT_CASE(fault_and_lose),
-	KUNIT_CASE(atomic_alone),
+	KUNIT_CASE(invalidations_reach_own_tables),
+	KUNIT_CASE(atomic_does_not_collide_with_itself),
 	KUNIT_CASE(atomic_errors),
-	KUNIT_CASE_PARAM_ATTR(fault_beside_zaps, own_kinds_gen_params,
+	KUNIT_CASE_PARAM_ATTR(faults_during_zaps, own_kinds_gen_params,
 			      { .speed = KUNIT_SPEED_SLOW }),
 	{}
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which locks hmm_mirror_fault() takes, and that it comes to its end, whoever changes the
- * range meanwhile.
+ * Which locks hmm_mirror_fault() takes, and that it ends while other threads change the
+ * range
  */
 #include <linux/delay.h>
 #include <linux/file.h>
@@ -16,7 +16,10 @@
 #include "hmm_mirror_test.h"
 #include "hmm_range_states.h"
 
-/* Populated, so that its window is there, and the VMA has what the lock of the mm is for */
+/*
+ * Map small pages whose window exists and whose VMA has an anon_vma: without one a fault
+ * needs mmap_lock.
+ */
 static unsigned long map_used(struct hmm_fake *fake, unsigned long npages)
 {
 	unsigned long addr = hmm_fake_map_small(fake, npages);
@@ -25,8 +28,8 @@ static unsigned long map_used(struct hmm_fake *fake, unsigned long npages)
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
 	KUNIT_ASSERT_EQ(fake->test, 0, do_madvise(current->mm, addr, npages << PAGE_SHIFT,
 						  MADV_DONTNEED));
-	/* A new window would need mmap_lock. */
-	hmm_fake_stop_reaper(&fake->mirror);
+	/* A new window would need mmap_lock, so prevent that the gc frees this one. */
+	hmm_fake_stop_gc(&fake->mirror);
 	return addr;
 }
 
@@ -41,8 +44,8 @@ static void expect_paths(struct hmm_fake *fake, const struct hmm_mirror_stats *b
 	KUNIT_EXPECT_EQ(fake->test, progress, stats.progress - before->progress);
 }
 
-/* Who holds mmap_lock for something else does not delay a fault. */
-static void under_vma_lock(struct kunit *test)
+/* A fault takes the VMA lock only, so a writer of mmap_lock does not delay it. */
+static void fault_takes_vma_lock_only(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_used(fake, 16);
@@ -58,8 +61,8 @@ static void under_vma_lock(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, before.collisions, hmm_fake_stats(fake).collisions);
 }
 
-/* Several VMAs: one after the other */
-static void under_vma_locks(struct kunit *test)
+/* A range of several VMAs is faulted under one VMA lock after the other. */
+static void several_vmas_take_vma_locks(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_used(fake, 16);
@@ -78,8 +81,8 @@ static void under_vma_locks(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_writable(fake, addr, 16));
 }
 
-/* Who changes the VMA is waited for. */
-static void vma_is_locked(struct kunit *test)
+/* A fault waits for a thread that changes the VMA, and then takes mmap_lock. */
+static void waits_for_vma_writer(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_used(fake, 16);
@@ -95,8 +98,8 @@ static void vma_is_locked(struct kunit *test)
 	expect_paths(fake, &before, 0, 1, 0);
 }
 
-/* Holes are found with mmap_lock only. */
-static void hole_between(struct kunit *test)
+/* A fault takes mmap_lock to find holes. */
+static void holes_need_mmap_lock(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_used(fake, 16);
@@ -112,8 +115,8 @@ static void hole_between(struct kunit *test)
 }
 
 /*
- * A file whose CPU faults do something to the page first, some times: wait, or invalidate
- * it and bring nothing.
+ * A file whose next CPU faults do something to the page first: wait, or invalidate the
+ * page and map nothing
  */
 enum path_how {
 	PATH_WAITS = 1,
@@ -124,26 +127,26 @@ enum path_how {
 };
 
 /**
- * struct path_file - the file, and what its CPU faults have seen
- * @real_ops: of its VMA
- * @ops: the same, but for the faults
- * @left: how many of them do it from now on
- * @done: how many there were
- * @how: what they do
- * @then: what they do afterwards, if that is not nothing
- * @then_left: how many
- * @from: where the invalidation by the last of the first ones begins, if not in the file
- * @also: what else somebody does then
- * @woken: how often one of them was woken that sleeps
- * @locked_alone: the last one held the lock of the VMA only
- * @may_retry: it might have waited with that dropped
- * @killable: it may be killed then
- * @interruptible: any signal ends its wait
- * @lets_lock: it has not kept others from the lock of the VMA
- * @locks: how often mmap_lock was taken for those that must not wait
- * @lock_seq: of the last of these times
+ * struct path_file - the file, and what its CPU faults have observed
+ * @real_ops: vm_ops of the VMA before
+ * @ops: the same, with other fault handlers
+ * @left: how many of the next CPU faults do @how first
+ * @done: number of CPU faults
+ * @how: what those CPU faults do
+ * @then: what they do after the first @left, 0 for nothing
+ * @then_left: the number of CPU faults that do @then
+ * @from: start of the invalidation by the last CPU fault of @left, 0 for the file's start
+ * @also: work that runs during the last CPU fault of @left
+ * @woken: how often a sleeping CPU fault was woken
+ * @vma_lock_only: the last CPU fault held the VMA lock only
+ * @may_retry: the last CPU fault could have dropped the lock to wait
+ * @killable: a kill ends the wait of the last CPU fault
+ * @interruptible: any signal ends the wait of the last CPU fault
+ * @lets_vma_lock: other threads could take the VMA lock during the last CPU fault
+ * @locks: how often mmap_lock was taken for CPU faults that must not wait
+ * @lock_seq: mm_lock_seq at the last of these
  * @active: an invalidation is under way
- * @early: pages were brought meanwhile
+ * @early: a CPU fault happened while an invalidation was under way
  */
 struct path_file {
 	const struct vm_operations_struct *real_ops;
@@ -156,11 +159,11 @@ struct path_file {
 	unsigned long from;
 	struct work_struct *also;
 	unsigned int woken;
-	bool locked_alone;
+	bool vma_lock_only;
 	bool may_retry;
 	bool killable;
 	bool interruptible;
-	bool lets_lock;
+	bool lets_vma_lock;
 	unsigned int locks;
 	unsigned int lock_seq;
 	bool active;
@@ -182,7 +185,7 @@ static void path_invalidate_work(struct work_struct *work)
 	mmu_notifier_invalidate_range_end(&w->range);
 }
 
-/* One that goes on when the fault is over */
+/* An invalidation that ends after the fault */
 static struct mmu_notifier_range path_long_range;
 
 static void path_end_work(struct work_struct *work)
@@ -211,7 +214,9 @@ static void path_unlock(struct vm_fault *vmf)
 		mmap_read_unlock(vmf->vma->vm_mm);
 }
 
-/* The work is another fault, which takes locks of the mm: none is held meanwhile. */
+/*
+ * The work is another fault, which takes locks of the mm, so hold none of them meanwhile.
+ */
 static vm_fault_t path_lets_work(struct vm_fault *vmf)
 {
 	path_unlock(vmf);
@@ -220,7 +225,7 @@ static vm_fault_t path_lets_work(struct vm_fault *vmf)
 	return VM_FAULT_RETRY;
 }
 
-/* By somebody else, or by the fault itself */
+/* Invalidate in another thread, or in the faulting thread itself. */
 static vm_fault_t path_invalidate(struct vm_fault *vmf)
 {
 	unsigned long start = vmf->vma->vm_start;
@@ -228,7 +233,7 @@ static vm_fault_t path_invalidate(struct vm_fault *vmf)
 
 	if (!path_file.left && path_file.from)
 		start = path_file.from;
-	/* More than the page, as if that were one of a large folio */
+	/* Invalidate more than the page, as if it belonged to a large folio. */
 	mmu_notifier_range_init(&w.range, MMU_NOTIFY_CLEAR, 0, vmf->vma->vm_mm, start,
 				vmf->vma->vm_end);
 	INIT_WORK_ONSTACK(&w.work, path_file.how == PATH_IS_INVALIDATED_LONG ?
@@ -245,7 +250,7 @@ static vm_fault_t path_invalidate(struct vm_fault *vmf)
 	return VM_FAULT_NOPAGE;
 }
 
-/* As for userfaultfd: until it is woken, and once only */
+/* Wait like a userfaultfd fault: it drops the lock, and only for the first time. */
 static vm_fault_t path_wait(struct vm_fault *vmf)
 {
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
@@ -254,7 +259,7 @@ static vm_fault_t path_wait(struct vm_fault *vmf)
 	return VM_FAULT_RETRY;
 }
 
-/* As for I/O: it is killable, and wakes only those who are to be woken. */
+/* Sleep like I/O: it is killable and has no other wakeup than the expected one. */
 static vm_fault_t path_sleep(struct vm_fault *vmf)
 {
 	set_current_state(TASK_KILLABLE);
@@ -263,7 +268,7 @@ static vm_fault_t path_sleep(struct vm_fault *vmf)
 	return path_file.real_ops->fault(vmf);
 }
 
-/* May others take the lock of the VMA? */
+/* Can other threads take the VMA lock? */
 static bool path_lets_lock(struct vm_area_struct *vma)
 {
 	bool lets = vma_start_read(vma);
@@ -278,12 +283,12 @@ static void path_note(struct vm_fault *vmf)
 	unsigned int seq = READ_ONCE(vmf->vma->vm_mm->mm_lock_seq.sequence);
 
 	path_file.done++;
-	path_file.locked_alone = vmf->flags & FAULT_FLAG_VMA_LOCK;
+	path_file.vma_lock_only = vmf->flags & FAULT_FLAG_VMA_LOCK;
 	path_file.may_retry = fault_flag_allow_retry_first(vmf->flags) &&
 			      !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT);
 	path_file.killable = vmf->flags & FAULT_FLAG_KILLABLE;
 	path_file.interruptible = vmf->flags & FAULT_FLAG_INTERRUPTIBLE;
-	path_file.lets_lock = path_lets_lock(vmf->vma);
+	path_file.lets_vma_lock = path_lets_lock(vmf->vma);
 	path_file.early |= READ_ONCE(path_file.active);
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT && path_file.lock_seq != seq) {
 		path_file.lock_seq = seq;
@@ -313,13 +318,13 @@ static vm_fault_t path_fault(struct vm_fault *vmf)
 	return path_invalidate(vmf);
 }
 
-/* There has to be one, or faults are not taken under the lock of the VMA. */
+/* Without this, faults of a file do not use the VMA lock. */
 static vm_fault_t path_map_pages(struct vm_fault *vmf, pgoff_t first, pgoff_t last)
 {
 	return 0;
 }
 
-/* What the tests map lies before it, in the same piece. */
+/* The tests map other memory before the file, in the same chunk. */
 #define PATH_OFFSET	(SZ_512M + SZ_1M)
 
 static unsigned long map_path_file(struct hmm_fake *fake, unsigned int left,
@@ -333,7 +338,7 @@ static unsigned long map_path_file(struct hmm_fake *fake, unsigned int left,
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
 	addr = hmm_fake_map_file(fake, PATH_OFFSET, SZ_64K, file, MAP_SHARED);
 	fput(file);
-	/* The window */
+	/* Create the window. */
 	hmm_fake_fault_all(fake, AT(addr, 15), 1, HMM_FAULT_WRITE);
 
 	mmap_write_lock(current->mm);
@@ -352,8 +357,11 @@ static unsigned long map_path_file(struct hmm_fake *fake, unsigned int left,
 	return addr;
 }
 
-/* The first fault that waits was one under the lock of the VMA, the others were not. */
-static void fault_waits(struct kunit *test)
+/*
+ * A fault that must wait for the first time does so under the VMA lock, and retries under
+ * mmap_lock. Waits do not count as collisions and their number is not limited.
+ */
+static void waits_are_no_collisions(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, 1, PATH_WAITS);
@@ -361,31 +369,35 @@ static void fault_waits(struct kunit *test)
 
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
 	KUNIT_EXPECT_EQ(test, 2, path_file.done);
-	KUNIT_EXPECT_FALSE(test, path_file.locked_alone);
+	KUNIT_EXPECT_FALSE(test, path_file.vma_lock_only);
 	KUNIT_EXPECT_TRUE(test, path_file.may_retry);
 	KUNIT_EXPECT_TRUE(test, path_file.killable);
-	/* That is for waits for user space. */
+	/* Only waits for user space are interruptible. */
 	KUNIT_EXPECT_FALSE(test, path_file.interruptible);
 	expect_paths(fake, &before, 0, 1, 0);
 
-	/* The second wait was under mmap_lock: that was the one that is allowed. */
+	/*
+	 * The first wait was under the VMA lock and the second under mmap_lock, which a
+	 * fault may drop once.
+	 */
 	path_file.left = 2;
 	hmm_fake_fault_all(fake, AT(addr, 3), 1, HMM_FAULT_READ);
 	KUNIT_EXPECT_FALSE(test, path_file.may_retry);
 	expect_paths(fake, &before, 0, 2, 0);
 
-	/* More often than faults in vain are taken */
+	/* A fault may wait more often than it may make no progress. */
 	path_file.left = 200;
 	path_file.done = 0;
 	hmm_fake_fault_all(fake, AT(addr, 1), 2, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, 202, path_file.done);
-	/* The last page was not waited for before. */
+	/* No fault had waited for the last page before. */
 	KUNIT_EXPECT_TRUE(test, path_file.may_retry);
 	expect_paths(fake, &before, 0, 3, 0);
 	KUNIT_EXPECT_EQ(test, before.collisions, hmm_fake_stats(fake).collisions);
 }
 
-static void few_collisions(struct kunit *test)
+/* With fewer collisions than the maximum, a fault does not take the slow path. */
+static void few_collisions_stay_on_fast_path(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX - 1, PATH_IS_INVALIDATED);
@@ -397,8 +409,11 @@ static void few_collisions(struct kunit *test)
 	expect_paths(fake, &before, 1, 0, 0);
 }
 
-/* What the walk has looked at does not stay good because its own fault takes it away. */
-static void invalidates_behind_itself(struct kunit *test)
+/*
+ * If a fault of the walk invalidates a page that the walk has read before, the walk
+ * collides.
+ */
+static void own_fault_invalidates_earlier_page(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long page = hmm_fake_map_small(fake, SZ_1M >> PAGE_SHIFT) + SZ_1M - PAGE_SIZE;
@@ -412,8 +427,8 @@ static void invalidates_behind_itself(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).collisions - before.collisions);
 }
 
-/* After many, one page at a time; then more and more. */
-static void many_collisions(struct kunit *test)
+/* After the maximum of collisions the slow path serves one page; then chunks grow again. */
+static void many_collisions_are_serialized(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
@@ -422,12 +437,15 @@ static void many_collisions(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, 14, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX,
 			hmm_fake_stats(fake).collisions - before.collisions);
-	/* 1, then 1, 2, 4, and the 6 that are left */
+	/* 1 page on the slow path, then 1, 2, 4 and the remaining 6 pages */
 	expect_paths(fake, &before, 4, 0, 1);
 }
 
-/* With others kept out, each page gets what its mapping permits, too. */
-static void may_write_in_progress(struct kunit *test)
+/*
+ * HMM_FAULT_MAY_WRITE makes a page writable on the slow path exactly if its mapping
+ * permits that.
+ */
+static void serialized_may_write(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
@@ -445,8 +463,11 @@ static void may_write_in_progress(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_stats(fake).progress - before.progress);
 }
 
-/* Faults that bring nothing, there as well */
-static void collides_in_progress(struct kunit *test)
+/*
+ * On the slow path a fault retries after CPU faults that map nothing. It fails with
+ * -EFAULT if no CPU fault ever maps the page.
+ */
+static void serialized_collides(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX + 3, PATH_IS_INVALIDATED);
@@ -454,21 +475,21 @@ static void collides_in_progress(struct kunit *test)
 
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX + 4, path_file.done);
-	KUNIT_EXPECT_FALSE(test, path_file.locked_alone);
+	KUNIT_EXPECT_FALSE(test, path_file.vma_lock_only);
 	KUNIT_EXPECT_FALSE(test, path_file.may_retry);
-	KUNIT_EXPECT_FALSE(test, path_file.lets_lock);
+	KUNIT_EXPECT_FALSE(test, path_file.lets_vma_lock);
 	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX + 3,
 			hmm_fake_stats(fake).collisions - before.collisions);
 	expect_paths(fake, &before, 0, 0, 1);
-	/* For ever */
+	/* No CPU fault ever maps the page. */
 	path_file.left = UINT_MAX;
 	path_file.how = PATH_INVALIDATES_ITSELF;
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 1), 1, HMM_FAULT_READ));
 	path_file.left = 0;
 }
 
-/* Who has to wait there does so without the locks. */
-static void waits_in_progress(struct kunit *test)
+/* A fault that must wait on the slow path waits without the locks. */
+static void serialized_waits_without_locks(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
@@ -479,12 +500,15 @@ static void waits_in_progress(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX,
 			hmm_fake_stats(fake).collisions - before.collisions);
-	/* One round by the usual way */
+	/* The usual path serves the page after the wait. */
 	expect_paths(fake, &before, 1, 0, 0);
 }
 
-/* Who wants mmap_lock has it now and then, however often the page is taken away. */
-static void lets_others_in(struct kunit *test)
+/*
+ * The slow path releases mmap_lock from time to time, however often the page is
+ * invalidated.
+ */
+static void serialized_releases_mmap_lock(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX + 10,
@@ -494,8 +518,11 @@ static void lets_others_in(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, path_file.locks);
 }
 
-/* Faults that bring nothing there, and then the page */
-static void vain_in_progress(struct kunit *test)
+/*
+ * On the slow path a fault retries after CPU faults that invalidate the page themselves.
+ * It fails with -EFAULT if they never stop.
+ */
+static void serialized_no_progress(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
@@ -507,7 +534,7 @@ static void vain_in_progress(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX,
 			hmm_fake_stats(fake).collisions - before.collisions);
 	expect_paths(fake, &before, 0, 0, 1);
-	/* And for ever */
+	/* The CPU faults never stop to invalidate the page. */
 	path_file.how = PATH_IS_INVALIDATED;
 	path_file.left = HMM_FAULT_COLLISIONS_MAX;
 	path_file.then = PATH_INVALIDATES_ITSELF;
@@ -516,8 +543,8 @@ static void vain_in_progress(struct kunit *test)
 	path_file.left = 0;
 }
 
-/* What an invalidation that has begun is about to take away is not looked at before it ends. */
-static void waits_for_active_in_progress(struct kunit *test)
+/* The slow path waits for an invalidation under way before it reads the page table. */
+static void serialized_waits_for_active(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, HMM_FAULT_COLLISIONS_MAX, PATH_IS_INVALIDATED);
@@ -530,8 +557,11 @@ static void waits_for_active_in_progress(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, path_file.early);
 }
 
-/* The page is of a block that is mirrored: all of that goes, and the page comes back. */
-static void block_in_progress(struct kunit *test)
+/*
+ * The slow path revokes the whole block that a page belongs to, and then mirrors the
+ * page.
+ */
+static void serialized_block(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long huge = hmm_fake_map_huge(fake, 1), addr, page;
@@ -543,7 +573,7 @@ static void block_in_progress(struct kunit *test)
 	hmm_fake_fault_all(fake, huge, SZ_1M >> PAGE_SHIFT, HMM_FAULT_READ);
 	KUNIT_ASSERT_EQ(test, 8, hmm_pte_order(hmm_fake_entry(fake, page)));
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, addr + SZ_64K);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	before = hmm_fake_stats(fake);
 
 	path_file.left = HMM_FAULT_COLLISIONS_MAX;
@@ -569,8 +599,10 @@ static void write_work(struct work_struct *work)
 	hmm_fake_fault_all(w->fake, w->page, 1, HMM_FAULT_WRITE);
 }
 
-/* Another fault has let the device write the page just before: it goes on to. */
-static void written_before_progress(struct kunit *test)
+/*
+ * A read fault on the slow path keeps the write access that another fault has just given.
+ */
+static void serialized_keeps_write_access(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	struct written w = { .fake = fake };
@@ -588,8 +620,11 @@ static void written_before_progress(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress);
 }
 
-/* Memory of the device that the CPU may not write, and its driver leaves that so. */
-static void declined_in_progress(struct kunit *test)
+/*
+ * A write fault to device memory that the CPU may not write, and that the driver leaves
+ * so, fails with -EFAULT on the slow path, too.
+ */
+static void serialized_device_declines_write(struct kunit *test)
 {
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_PRIVATE, PMD_SIZE);
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -603,7 +638,7 @@ static void declined_in_progress(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, page, 2, HMM_FAULT_WRITE));
 	KUNIT_EXPECT_EQ(test, 0, path_file.left);
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, page, 1));
-	/* To read it may have it. */
+	/* The device may read it. */
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, SZ_64K, MADV_DONTNEED));
 	path_file.left = HMM_FAULT_COLLISIONS_MAX;
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, page, 2, HMM_FAULT_READ));
@@ -612,8 +647,11 @@ static void declined_in_progress(struct kunit *test)
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, page, AT(page, 1));
 }
 
-/* What cannot be exclusive is not waited for: it ends the fault, there as well. */
-static void exclusive_beside_collisions(struct kunit *test)
+/*
+ * On the slow path, too, a fault ends at a page that cannot be exclusive, and does not
+ * wait.
+ */
+static void serialized_ends_at_non_exclusive(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long page = hmm_fake_map_small(fake, SZ_1M >> PAGE_SHIFT) + SZ_1M - PAGE_SIZE;
@@ -627,7 +665,7 @@ static void exclusive_beside_collisions(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, path_file.left);
 	expect_paths(fake, &before, 1, 0, 0);
 
-	/* Had the device it before, and has lost it, then it is to be brought like any other. */
+	/* A page that the device has lost is faulted in like any other page. */
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, SZ_64K, MADV_DONTNEED));
 	KUNIT_ASSERT_EQ(test, 0, hmm_mirror_zap(&fake->mirror, page, addr));
 	path_file.left = HMM_FAULT_COLLISIONS_MAX;
@@ -637,7 +675,7 @@ static void exclusive_beside_collisions(struct kunit *test)
 	expect_paths(fake, &before, 2, 0, 1);
 }
 
-/* Change nothing, or take the page away, with no lock. */
+/* Either invalidate the page without a change, or truncate the file, without a lock. */
 static void invalidate_unlocked(struct hmm_fake *fake, unsigned long page, struct file *file)
 {
 	struct mmu_notifier_range range;
@@ -652,7 +690,10 @@ static void truncate_unlocked(struct hmm_fake *fake, unsigned long page, struct 
 	unmap_mapping_range(file->f_mapping, 0, 0, 1);
 }
 
-/* Somebody has the folio: the fault waits for him, and looks again at what is there. */
+/*
+ * While another thread holds the folio lock, the slow path waits, and reads the page
+ * table again afterwards.
+ */
 static void waits_for_folio(struct kunit *test,
 			    void (*meanwhile)(struct hmm_fake *fake, unsigned long page,
 					      struct file *file))
@@ -673,7 +714,7 @@ static void waits_for_folio(struct kunit *test,
 	before = hmm_fake_stats(fake);
 	folio = filemap_lock_folio(file->f_mapping, 0);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, folio);
-	/* Nobody else has any who might give it back meanwhile. */
+	/* Drain references that other threads could drop meanwhile. */
 	lru_add_drain_all();
 	refs = folio_ref_count(folio);
 	call = hmm_fake_call(fake, page, 2, HMM_FAULT_READ);
@@ -685,7 +726,10 @@ static void waits_for_folio(struct kunit *test,
 	KUNIT_EXPECT_EQ(test, refs, folio_ref_count(folio));
 	folio_put(folio);
 
-	/* What came while it waited does not count: the look was later. */
+	/*
+	 * The fault read the page table after the wait, so that the invalidation is no
+	 * collision.
+	 */
 	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX,
 			hmm_fake_stats(fake).collisions - before.collisions);
 	expect_paths(fake, &before, 1, 0, 1);
@@ -696,19 +740,21 @@ static void waits_for_folio(struct kunit *test,
 	fput(file);
 }
 
-static void waits_for_folio_invalidated(struct kunit *test)
+/* The slow path waits for the folio lock while the page is invalidated. */
+static void serialized_waits_for_invalidated_folio(struct kunit *test)
 {
 	waits_for_folio(test, invalidate_unlocked);
 }
 
-static void waits_for_folio_truncated(struct kunit *test)
+/* The slow path waits for the folio lock while the page is truncated. */
+static void serialized_waits_for_truncated_folio(struct kunit *test)
 {
 	waits_for_folio(test, truncate_unlocked);
 }
 
 /*
- * A special page, which vm_normal_page() asks the VMA about: so a walk that takes no
- * fault collides as well.
+ * vm_normal_page() asks the VMA for a special page. The handler invalidates, so that a
+ * walk without any CPU fault collides, too.
  */
 static unsigned int special_left;
 
@@ -737,8 +783,11 @@ static void set_vm_ops(unsigned long addr, const struct vm_operations_struct *op
 	mmap_write_unlock(current->mm);
 }
 
-/* No mapping, no page, a page: what is present is mirrored, and nothing brought. */
-static void present_in_progress(struct kunit *test)
+/*
+ * HMM_FAULT_PRESENT on the slow path skips holes and empty pages, mirrors present pages,
+ * and faults nothing in.
+ */
+static void serialized_present(struct kunit *test)
 {
 	static const struct vm_operations_struct ops = { .find_special_page = special_page };
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -747,14 +796,14 @@ static void present_in_progress(struct kunit *test)
 	struct hmm_mirror_stats before;
 
 	KUNIT_ASSERT_EQ(test, 0, vm_munmap(addr, PAGE_SIZE));
-	/* The CPU may only read it: that is all that a device gets, then. */
+	/* The CPU has read-only access, so the device can have no more. */
 	hmm_test_read(test, AT(addr, 2));
 	hmm_area_put(&a, hmm_area_entry(&a, 0), hmm_area_special(0, 1, PAGE_SHARED));
 	set_vm_ops(AT(addr, 3), &ops);
-	/* Nothing is there, but that has a window now. */
+	/* This maps nothing, but creates the window. */
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_fault(fake, AT(addr, 1), 1,
 						HMM_FAULT_PRESENT | HMM_FAULT_WRITE));
-	hmm_fake_stop_reaper(&fake->mirror);
+	hmm_fake_stop_gc(&fake->mirror);
 	for (first = 0; first < 3; first++) {
 		before = hmm_fake_stats(fake);
 		special_left = HMM_FAULT_COLLISIONS_MAX;
@@ -764,15 +813,15 @@ static void present_in_progress(struct kunit *test)
 				hmm_fake_stats(fake).collisions - before.collisions);
 		KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, addr, 4));
 	}
-	/* The page was the one that others were kept out for. */
+	/* The present page was the one that the slow path served. */
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress - before.progress);
 	set_vm_ops(AT(addr, 3), NULL);
 	hmm_area_restore(&a);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
 }
 
-/* A fault that is cancelled is not woken from a sleep in which it does not expect that. */
-static void cancelled_in_io(struct kunit *test)
+/* Cancelling a fault does not wake it from a sleep that expects no wakeup. */
+static void cancel_does_not_wake_io(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, 1, PATH_SLEEPS);
@@ -784,7 +833,7 @@ static void cancelled_in_io(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, path_file.woken);
 	wake_up_process(call->task);
 	KUNIT_EXPECT_EQ(test, -ECANCELED, hmm_fake_call_ends(call));
-	/* It has begun no other CPU fault. */
+	/* It began no other CPU fault. */
 	KUNIT_EXPECT_EQ(test, 1, path_file.done);
 }
 
@@ -795,8 +844,8 @@ static void take_work(struct work_struct *work)
 	hmm_fake_fault_all(w->fake, w->page, 1, HMM_FAULT_EXCLUSIVE);
 }
 
-/* Page by page, too, what the device has for itself, by another fault, stays so. */
-static void exclusive_in_progress(struct kunit *test)
+/* The slow path keeps a page exclusive that another fault has just made exclusive. */
+static void serialized_keeps_exclusive(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, 0, PATH_IS_INVALIDATED);
@@ -813,14 +862,14 @@ static void exclusive_in_progress(struct kunit *test)
 	call = hmm_fake_call(fake, addr, 2, HMM_FAULT_READ);
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_call_ends(call));
 	destroy_work_on_stack(&w.work);
-	/* One piece is of the fault that has taken the page. */
+	/* The fault that made the page exclusive counts as one chunk. */
 	expect_paths(fake, &before, 2, 0, 1);
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_count(fake, addr, 1, HMM_PTE_EXCLUSIVE));
 }
 
 /*
- * A range that is walked part by part. A CPU fault of the walk invalidates more than its
- * page: that collides if another part, which counts still, was read before.
+ * A driver may walk a range in several calls. A CPU fault of one call that invalidates a
+ * page that another call has read makes the range collide.
  */
 static int walk_part(struct hmm_range *range, unsigned long addr)
 {
@@ -834,7 +883,11 @@ static int walk_part(struct hmm_range *range, unsigned long addr)
 	return ret;
 }
 
-static void parts_of_a_range(struct kunit *test)
+/*
+ * Upward, a call that is repeated counts as it was last. Downward, a call that
+ * invalidates what an earlier call has read collides.
+ */
+static void range_walked_in_parts(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, 0, PATH_INVALIDATES_ITSELF), pfn;
@@ -846,7 +899,7 @@ static void parts_of_a_range(struct kunit *test)
 		.default_flags = HMM_PFN_REQ_FAULT,
 	};
 
-	/* Upwards nothing collides, and a part that is read again counts as it is then. */
+	/* Upward nothing collides, and a repeated call replaces the earlier one. */
 	KUNIT_ASSERT_EQ(test, 0, hmm_range_begin(&range));
 	path_file.left = 1;
 	KUNIT_EXPECT_EQ(test, 0, walk_part(&range, addr));
@@ -873,8 +926,8 @@ static void parts_of_a_range(struct kunit *test)
 	path_file.left = 0;
 }
 
-/* What the device had of the range before is no hindrance. */
-static void mirrored_before(struct kunit *test)
+/* The slow path works if the device has mirrored the range before. */
+static void serialized_mirrored_before(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_path_file(fake, 0, PATH_IS_INVALIDATED);
@@ -889,7 +942,7 @@ static void mirrored_before(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress - before.progress);
 }
 
-/* Two threads that do something to a range, again and again */
+/* Two threads that change a range repeatedly */
 struct storm;
 
 struct storm_kind {
@@ -959,7 +1012,10 @@ static int storm_thread(void *arg)
 
 		storm->kind->act(storm);
 		atomic_inc(&storm->rounds);
-		/* Nothing keeps it out: it leaves gaps, as long as what it does. */
+		/*
+		 * Nothing excludes this thread, so it pauses for as long as its action
+		 * took.
+		 */
 		if (storm->kind->unlocked)
 			fsleep(max_t(s64, 1, ktime_us_delta(ktime_get(), began)));
 		cond_resched();
@@ -1000,10 +1056,10 @@ static struct storm *storm_start(struct hmm_fake *fake, const struct storm_kind 
 }
 
 /*
- * Every fault ends; with few collisions more than are taken for chance, unless those who
- * do it cannot be kept out.
+ * Every fault ends during a storm of changes. The number of collisions is bounded, unless
+ * nothing can exclude the storm.
  */
-static void storm(struct kunit *test)
+static void faults_end_in_storm(struct kunit *test)
 {
 	const struct storm_kind *kind = test->param_value;
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -1017,7 +1073,7 @@ static void storm(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 1, hmm_fake_fault(fake, AT(storm->addr, i % STORM_PAGES),
 							1, HMM_FAULT_READ));
 		worst = max(worst, hmm_fake_stats(fake).collisions - before);
-		/* Nor can what was mirrored go before it is accessed. */
+		/* An access keeps mirrored pages valid. */
 		KUNIT_ASSERT_GT(test, hmm_access_begin(&access, &fake->mirror, storm->addr,
 						       AT(storm->addr, STORM_PAGES),
 						       HMM_FAULT_READ, NULL), 0);
@@ -1030,9 +1086,10 @@ static void storm(struct kunit *test)
 		   kind->name, atomic_read(&storm->rounds), 2 * i, hmm_fake_stats(fake).collisions,
 		   worst, hmm_fake_stats(fake).progress);
 	/*
-	 * The slow path begins after that many, and takes as many steps. It fails if the
-	 * reverse mapping is first after each CPU fault: on a loaded machine once in some
-	 * hundred times, so that twice in a row does not happen.
+	 * The slow path begins after HMM_FAULT_COLLISIONS_MAX collisions and takes as
+	 * many steps. It fails if the reverse mapping wins after each CPU fault. On a
+	 * loaded machine this happens once in some hundred times, so it does not happen
+	 * twice in a row.
 	 */
 	if (!kind->unlocked)
 		KUNIT_EXPECT_LE(test, worst, 3 * HMM_FAULT_COLLISIONS_MAX);
@@ -1042,32 +1099,33 @@ static void storm(struct kunit *test)
 KUNIT_ARRAY_PARAM_DESC(storms, storm_kinds, name);
 
 static struct kunit_case hmm_mirror_path_cases[] = {
-	KUNIT_CASE(under_vma_lock),
-	KUNIT_CASE(under_vma_locks),
-	KUNIT_CASE(vma_is_locked),
-	KUNIT_CASE(hole_between),
-	KUNIT_CASE(fault_waits),
-	KUNIT_CASE(few_collisions),
-	KUNIT_CASE(invalidates_behind_itself),
-	KUNIT_CASE(many_collisions),
-	KUNIT_CASE(may_write_in_progress),
-	KUNIT_CASE(collides_in_progress),
-	KUNIT_CASE(waits_in_progress),
-	KUNIT_CASE(lets_others_in),
-	KUNIT_CASE(vain_in_progress),
-	KUNIT_CASE(waits_for_active_in_progress),
-	KUNIT_CASE(block_in_progress),
-	KUNIT_CASE(written_before_progress),
-	KUNIT_CASE(declined_in_progress),
-	KUNIT_CASE(exclusive_beside_collisions),
-	KUNIT_CASE(waits_for_folio_invalidated),
-	KUNIT_CASE(waits_for_folio_truncated),
-	KUNIT_CASE(present_in_progress),
-	KUNIT_CASE(cancelled_in_io),
-	KUNIT_CASE(exclusive_in_progress),
-	KUNIT_CASE(parts_of_a_range),
-	KUNIT_CASE(mirrored_before),
-	KUNIT_CASE_PARAM_ATTR(storm, storms_gen_params, { .speed = KUNIT_SPEED_SLOW }),
+	KUNIT_CASE(fault_takes_vma_lock_only),
+	KUNIT_CASE(several_vmas_take_vma_locks),
+	KUNIT_CASE(waits_for_vma_writer),
+	KUNIT_CASE(holes_need_mmap_lock),
+	KUNIT_CASE(waits_are_no_collisions),
+	KUNIT_CASE(few_collisions_stay_on_fast_path),
+	KUNIT_CASE(own_fault_invalidates_earlier_page),
+	KUNIT_CASE(many_collisions_are_serialized),
+	KUNIT_CASE(serialized_may_write),
+	KUNIT_CASE(serialized_collides),
+	KUNIT_CASE(serialized_waits_without_locks),
+	KUNIT_CASE(serialized_releases_mmap_lock),
+	KUNIT_CASE(serialized_no_progress),
+	KUNIT_CASE(serialized_waits_for_active),
+	KUNIT_CASE(serialized_block),
+	KUNIT_CASE(serialized_keeps_write_access),
+	KUNIT_CASE(serialized_device_declines_write),
+	KUNIT_CASE(serialized_ends_at_non_exclusive),
+	KUNIT_CASE(serialized_waits_for_invalidated_folio),
+	KUNIT_CASE(serialized_waits_for_truncated_folio),
+	KUNIT_CASE(serialized_present),
+	KUNIT_CASE(cancel_does_not_wake_io),
+	KUNIT_CASE(serialized_keeps_exclusive),
+	KUNIT_CASE(range_walked_in_parts),
+	KUNIT_CASE(serialized_mirrored_before),
+	KUNIT_CASE_PARAM_ATTR(faults_end_in_storm, storms_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
 	{}
 };
 

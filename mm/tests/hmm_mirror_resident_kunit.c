@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * CPU faults that are taken with mmap_lock held for writing: none of them starts I/O or
- * waits for it.
- */
+/* CPU faults with mmap_lock held for writing must neither start I/O nor wait for I/O. */
 #include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
@@ -19,11 +16,11 @@
 #define RESIDENT_PAGES		8
 
 /**
- * struct resident_file - a file whose pages are read by this test
- * @file: a file of shmem, whose operations are replaced
- * @a_ops: those of shmem
- * @reads: pages read
- * @locked: those of them while mmap_lock was held for writing
+ * struct resident_file - a file whose pages this test reads
+ * @file: a shmem file with other operations
+ * @a_ops: the operations of shmem
+ * @reads: number of pages read
+ * @locked: number of pages read while mmap_lock was held for writing
  */
 struct resident_file {
 	struct file *file;
@@ -45,7 +42,7 @@ static int resident_read_folio(struct file *file, struct folio *folio)
 		resident.locked++;
 	folio_zero_range(folio, 0, folio_size(folio));
 	folio_mark_uptodate(folio);
-	/* A batch of new pages has a reference, too. */
+	/* A batch of new pages holds references, too. */
 	lru_add_drain();
 	folio_unlock(folio);
 	return 0;
@@ -61,7 +58,7 @@ static vm_fault_t resident_mkwrite(struct vm_fault *vmf)
 	return 0;
 }
 
-/* As a file system has them: with a part in writes to shared mappings, or without */
+/* Like a file system, with and without a handler for writes to shared mappings */
 static const struct vm_operations_struct resident_ops = {
 	.fault = filemap_fault,
 	.map_pages = filemap_map_pages,
@@ -89,7 +86,7 @@ static void resident_set_ops(unsigned long addr, const struct vm_operations_stru
 	mmap_write_lock(current->mm);
 	vma = vma_lookup(current->mm, addr);
 	vma->vm_ops = ops;
-	/* Who wants to know of writes maps pages read-only at first. */
+	/* With page_mkwrite, pages are mapped read-only at first. */
 	vma_set_page_prot(vma);
 	mmap_write_unlock(current->mm);
 }
@@ -149,8 +146,8 @@ static int fault_locked(struct hmm_fake *fake, unsigned long addr, bool write)
 	return ret;
 }
 
-/* The file is read without read-ahead: the fault would read it there and then. */
-static void file_without_readahead(struct kunit *test)
+/* The slow path does not read a file page that a fault would read synchronously. */
+static void does_not_read_file(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = resident_new(fake, MAP_SHARED, &resident_ops);
@@ -158,7 +155,10 @@ static void file_without_readahead(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, false));
 	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, true));
 	KUNIT_EXPECT_EQ(test, 0, resident.reads);
-	/* The usual way reads it, with no lock held; then memory will do. */
+	/*
+	 * The usual path reads the page, with no lock held. Then the slow path needs
+	 * memory only.
+	 */
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
 	KUNIT_EXPECT_EQ(test, 1, resident.reads);
 	do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED);
@@ -169,8 +169,8 @@ static void file_without_readahead(struct kunit *test)
 	resident_drop(addr);
 }
 
-/* A mark of read-ahead in the page cache, where that is done at all */
-static void readahead_mark(struct kunit *test)
+/* The slow path does not start read-ahead for a marked page, if read-ahead is enabled. */
+static void does_not_start_readahead(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = resident_new(fake, MAP_SHARED, &resident_ops);
@@ -189,7 +189,7 @@ static void readahead_mark(struct kunit *test)
 	resident.file->f_ra.ra_pages = 0;
 	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, false));
 	folio_clear_readahead(folio);
-	/* It may be under I/O. */
+	/* A locked folio may be under I/O. */
 	do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED);
 	folio_lock(folio);
 	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, false));
@@ -198,8 +198,8 @@ static void readahead_mark(struct kunit *test)
 	resident_drop(addr);
 }
 
-/* The file system takes part in a write to a shared mapping, and not to a private one. */
-static void mkwrite(struct kunit *test)
+/* The slow path does not call page_mkwrite, which only shared mappings need. */
+static void does_not_call_mkwrite(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = resident_new(fake, MAP_SHARED, &resident_mkwrite_ops);
@@ -218,8 +218,8 @@ static void mkwrite(struct kunit *test)
 	resident_drop(addr);
 }
 
-/* The page of a file is being migrated, which may take I/O. */
-static void migrating(struct kunit *test)
+/* The slow path does not wait for the migration of a file page, which may need I/O. */
+static void does_not_wait_for_migration(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = resident_new(fake, MAP_SHARED, &resident_ops);
@@ -241,14 +241,15 @@ static void migrating(struct kunit *test)
 	resident_drop(addr);
 }
 
-/* A fault handler of which nothing is known */
+/* A fault handler that HMM has no information about */
 static vm_fault_t unknown_fault(struct vm_fault *vmf)
 {
 	resident.reads++;
 	return filemap_fault(vmf);
 }
 
-static void unknown_handler(struct kunit *test)
+/* The slow path does not call an unknown fault handler. */
+static void does_not_call_unknown_handler(struct kunit *test)
 {
 	static const struct vm_operations_struct ops = { .fault = unknown_fault };
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -257,14 +258,16 @@ static void unknown_handler(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, false));
 	KUNIT_EXPECT_EQ(test, 0, resident.reads);
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
-	/* In the page cache, too: the handler may do as it likes. */
+	/*
+	 * The same if the page is in the page cache, because the handler may do anything.
+	 */
 	do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED);
 	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, false));
 	resident_drop(addr);
 }
 
-/* What takes memory only is served. */
-static void memory_only(struct kunit *test)
+/* The slow path serves faults that need memory only. */
+static void serves_faults_without_io(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
@@ -287,7 +290,7 @@ static void memory_only(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, true));
 }
 
-/* As reclaim does it: what nobody has a reference on goes. */
+/* Like reclaim, free all pages that have no extra reference. */
 static void reclaim(struct address_space *mapping)
 {
 	unsigned long i;
@@ -304,7 +307,10 @@ static void reclaim(struct address_space *mapping)
 	invalidate_mapping_pages(mapping, 0, -1);
 }
 
-/* Between the look and the fault, of which this is the beginning. It must not sleep. */
+/*
+ * Reclaim between the check for residency and the fault, which calls this first and must
+ * not sleep.
+ */
 static vm_fault_t reclaim_around(struct vm_fault *vmf, pgoff_t first, pgoff_t last)
 {
 	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
@@ -323,7 +329,8 @@ static vm_fault_t reclaim_around(struct vm_fault *vmf, pgoff_t first, pgoff_t la
 	return 0;
 }
 
-static void kept_for_fault(struct kunit *test)
+/* The slow path keeps a resident page from reclaim until its CPU fault. */
+static void page_kept_for_fault(struct kunit *test)
 {
 	static const struct vm_operations_struct ops = {
 		.fault = filemap_fault,
@@ -334,7 +341,7 @@ static void kept_for_fault(struct kunit *test)
 
 	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
 	do_madvise(current->mm, addr, PAGE_SIZE, MADV_DONTNEED);
-	/* Batches have references, too. */
+	/* Batches hold references, too. */
 	lru_add_drain_all();
 	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, false));
 	KUNIT_EXPECT_EQ(test, 1, resident.reads);
@@ -343,8 +350,8 @@ static void kept_for_fault(struct kunit *test)
 }
 
 /*
- * A fault of two pages, of which the second one collides, again and again. When it waits for
- * mmap_lock to keep others out, for the first one alone, that is reclaimed.
+ * A fault of two pages, whose second page collides repeatedly. The first page is
+ * reclaimed while the fault waits for mmap_lock to enter the slow path for that page.
  */
 static struct {
 	struct mmu_notifier_range range;
@@ -384,7 +391,11 @@ static vm_fault_t waiting_fault(struct vm_fault *vmf)
 	return VM_FAULT_NOPAGE;
 }
 
-static void kept_until_mirrored(struct kunit *test)
+/*
+ * The usual path reads the reclaimed page once, and keeps it until the slow path mirrors
+ * it.
+ */
+static void page_kept_until_mirrored(struct kunit *test)
 {
 	static const struct vm_operations_struct ops = { .fault = waiting_fault };
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
@@ -395,7 +406,7 @@ static void kept_until_mirrored(struct kunit *test)
 	hmm_fake_map_file(fake, SZ_512M + RESIDENT_PAGES * PAGE_SIZE, PAGE_SIZE,
 			  resident.file, MAP_SHARED);
 	resident_set_ops(AT(addr, 1), &ops);
-	/* The window */
+	/* Create the window. */
 	hmm_fake_fault_all(fake, AT(addr, -1), 1, HMM_FAULT_READ);
 	resident.reads = 0;
 	before = hmm_fake_stats(fake);
@@ -408,7 +419,7 @@ static void kept_until_mirrored(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 2, HMM_FAULT_READ));
 	flush_work(&waiting.reclaim);
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress - before.progress);
-	/* That one, once; and the second page */
+	/* The first page once, and the second page */
 	KUNIT_EXPECT_EQ(test, 2, resident.reads);
 	KUNIT_EXPECT_EQ(test, 0, resident.locked);
 	resident_drop(addr);
@@ -428,8 +439,11 @@ static void stop_reclaim(void *arg)
 	kthread_stop(arg);
 }
 
-/* What is reclaimed again and again is kept once others are kept out. */
-static void reclaimed(struct kunit *test)
+/*
+ * A fault of a page that is reclaimed repeatedly ends with a bounded number of
+ * collisions.
+ */
+static void faults_end_during_reclaim(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = resident_new(fake, MAP_SHARED, &resident_ops);
@@ -452,22 +466,25 @@ static void reclaimed(struct kunit *test)
 		   resident.reads, hmm_fake_stats(fake).collisions, worst,
 		   hmm_fake_stats(fake).progress);
 	KUNIT_EXPECT_GT(test, resident.reads, RESIDENT_PAGES);
-	/* The page may be gone before it is held: then it is read once more. */
+	/*
+	 * If the page is reclaimed before the fault has a reference, it is read once
+	 * more.
+	 */
 	KUNIT_EXPECT_LE(test, worst, 4 * HMM_FAULT_COLLISIONS_MAX);
 	KUNIT_EXPECT_EQ(test, 0, resident.locked);
 	resident_drop(addr);
 }
 
 static struct kunit_case hmm_mirror_resident_cases[] = {
-	KUNIT_CASE(file_without_readahead),
-	KUNIT_CASE(readahead_mark),
-	KUNIT_CASE(mkwrite),
-	KUNIT_CASE(migrating),
-	KUNIT_CASE(unknown_handler),
-	KUNIT_CASE(memory_only),
-	KUNIT_CASE(kept_for_fault),
-	KUNIT_CASE(kept_until_mirrored),
-	KUNIT_CASE(reclaimed),
+	KUNIT_CASE(does_not_read_file),
+	KUNIT_CASE(does_not_start_readahead),
+	KUNIT_CASE(does_not_call_mkwrite),
+	KUNIT_CASE(does_not_wait_for_migration),
+	KUNIT_CASE(does_not_call_unknown_handler),
+	KUNIT_CASE(serves_faults_without_io),
+	KUNIT_CASE(page_kept_for_fault),
+	KUNIT_CASE(page_kept_until_mirrored),
+	KUNIT_CASE(faults_end_during_reclaim),
 	{}
 };
 

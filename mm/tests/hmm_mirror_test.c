@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * A driver without a device, for the tests of the mirror.
- */
+/* A driver without a device, for the tests of the mirror */
 #include <linux/delay.h>
 #include <linux/hugetlb.h>
 #include <linux/kthread.h>
@@ -14,7 +12,7 @@
 #include "hmm_mirror_test.h"
 #include "hmm_range_states.h"
 
-/* As much as the tests want: four windows */
+/* The tests need at most this much: four windows. */
 #define FAKE_SIZE	(4UL << 30)
 
 static bool fake_is_fill(const struct hmm_update *update)
@@ -23,7 +21,7 @@ static bool fake_is_fill(const struct hmm_update *update)
 	       update->event == HMM_UPDATE_DEVICE_WFAULT;
 }
 
-/* What holds for whatever a driver is told */
+/* These rules hold for each update that a driver gets. */
 static bool fake_update_is_sane(const struct hmm_update *update)
 {
 	return update->event > HMM_UPDATE_NONE && update->start < update->end &&
@@ -32,7 +30,10 @@ static bool fake_update_is_sane(const struct hmm_update *update)
 	       (update->blockable || !fake_is_fill(update));
 }
 
-/* The driver can still look at what is taken away, and is called only for that. */
+/*
+ * The callback can still read the entries that it has to revoke, and is called only if
+ * there are such entries.
+ */
 static bool fake_has_it(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
 	switch (update->event) {
@@ -110,7 +111,10 @@ static const struct hmm_mirror_ops fake_ops = {
 	.release = fake_release,
 };
 
-/* What a driver sets; the rest is not 0, because it need not be. */
+/*
+ * Set what a driver must set. The other members are not 0, because a driver need not
+ * clear them.
+ */
 void hmm_fake_init(struct hmm_fake *fake)
 {
 	memset(fake, 0, sizeof(*fake));
@@ -124,7 +128,7 @@ void hmm_fake_init(struct hmm_fake *fake)
 	init_completion(&fake->go);
 }
 
-/* Also what has to hold for each mirror at its end */
+/* Unregister the mirror, and check what must hold for each mirror at its end. */
 static void fake_unregister(void *arg)
 {
 	struct hmm_fake *fake = arg;
@@ -158,7 +162,7 @@ static struct hmm_fake *fake_register(struct kunit *test, unsigned long base,
 	return fake;
 }
 
-/* A mirror of the test's mm, in which there is room for mappings */
+/* Create a mirror of the test's mm, with an area in which tests map memory. */
 struct hmm_fake *hmm_fake_new(struct kunit *test, unsigned int flags)
 {
 	unsigned long base;
@@ -170,13 +174,13 @@ struct hmm_fake *hmm_fake_new(struct kunit *test, unsigned int flags)
 	return fake_register(test, ALIGN(base, SZ_1G), flags);
 }
 
-/* One more mirror of the same mm */
-struct hmm_fake *hmm_fake_beside(struct hmm_fake *fake, unsigned int flags)
+/* Create one more mirror of the same mm. */
+struct hmm_fake *hmm_fake_another(struct hmm_fake *fake, unsigned int flags)
 {
 	return fake_register(fake->test, fake->base, flags);
 }
 
-/* The same mirror, registered again as the caller sets it. */
+/* Register the same mirror again, as the caller has set it up. */
 static void fake_register_again(struct hmm_fake *fake)
 {
 	fake->releases = 0;
@@ -220,7 +224,7 @@ unsigned long hmm_fake_map(struct hmm_fake *fake, unsigned long offset, unsigned
 	return hmm_fake_map_file(fake, offset, size, NULL, MAP_ANONYMOUS | MAP_PRIVATE);
 }
 
-/* Page table entries of the mm, which a test writes itself, from @addr on */
+/* Describe CPU page table entries from @addr on, which the test writes itself. */
 struct hmm_area *hmm_fake_area(struct hmm_fake *fake, unsigned long addr)
 {
 	struct hmm_area *a = kunit_kzalloc(fake->test, sizeof(*a), GFP_KERNEL);
@@ -232,7 +236,7 @@ struct hmm_area *hmm_fake_area(struct hmm_fake *fake, unsigned long addr)
 	return a;
 }
 
-/* Small pages in the middle of the first window */
+/* Map small pages in the middle of the first window. */
 unsigned long hmm_fake_map_small(struct hmm_fake *fake, unsigned long npages)
 {
 	unsigned long addr = hmm_fake_map(fake, SZ_512M, npages << PAGE_SHIFT);
@@ -242,7 +246,7 @@ unsigned long hmm_fake_map_small(struct hmm_fake *fake, unsigned long npages)
 	return addr;
 }
 
-/* THPs there */
+/* Map memory for @count THPs at the same place. */
 unsigned long hmm_fake_map_huge(struct hmm_fake *fake, unsigned long count)
 {
 	return hmm_fake_map(fake, SZ_512M, count * PMD_SIZE);
@@ -291,7 +295,7 @@ static void fake_call_wait(void *arg)
 	put_task_struct(call->task);
 }
 
-/* Let another thread fault. */
+/* Start a fault in another thread. */
 struct hmm_fake_call *hmm_fake_call(struct hmm_fake *fake, unsigned long addr,
 				    unsigned long npages, unsigned int flags)
 {
@@ -322,8 +326,8 @@ struct hmm_fake_call *hmm_fake_call_job(struct hmm_fake *fake, unsigned long add
 }
 
 /*
- * Wait until the task sleeps, and see that it goes on sleeping: on a loaded machine that
- * is the worse sign the longer it takes, but it never is a wrong one.
+ * Wait until the task sleeps, and check that it stays asleep. On a loaded machine the
+ * result may be wrongly true, but it is never wrongly false.
  */
 static bool fake_waits(struct task_struct *task, struct completion *done)
 {
@@ -360,7 +364,7 @@ hmm_pte_t hmm_fake_entry(struct hmm_fake *fake, unsigned long addr)
 	return hmm_pt_lookup(&fake->mirror, addr, NULL);
 }
 
-/* How many entries have all of @flags? */
+/* Count the entries that have all of @flags. */
 unsigned long hmm_fake_count(struct hmm_fake *fake, unsigned long addr,
 			     unsigned long npages, unsigned long flags)
 {
@@ -390,8 +394,8 @@ void hmm_fake_range(struct hmm_fake *fake, struct mmu_notifier_range *range,
 }
 
 /*
- * As those do who change the CPU page table, but for the change. The mirror may be
- * unregistered meanwhile, and has no mm then.
+ * Invalidate like code that changes the CPU page table, but change nothing. Another
+ * thread may unregister the mirror meanwhile, so read its mm first.
  */
 void hmm_fake_invalidate(struct hmm_fake *fake, enum mmu_notifier_event event,
 			 unsigned long start, unsigned long end)
@@ -407,10 +411,10 @@ void hmm_fake_invalidate(struct hmm_fake *fake, enum mmu_notifier_event event,
 }
 
 /*
- * It would come a while after something was taken from the device, and have the lock for a
- * moment: then who must not block is refused.
+ * The gc runs some time after an invalidation, and holds mirror->lock for a moment. A
+ * non-blockable invalidation would be refused meanwhile.
  */
-void hmm_fake_stop_reaper(struct hmm_mirror *mirror)
+void hmm_fake_stop_gc(struct hmm_mirror *mirror)
 {
 	cancel_delayed_work_sync(&mirror->reaper);
 }
@@ -422,7 +426,7 @@ int hmm_fake_invalidate_nonblock(struct hmm_fake *fake, enum mmu_notifier_event 
 	struct mmu_notifier_range range;
 	int ret;
 
-	hmm_fake_stop_reaper(&fake->mirror);
+	hmm_fake_stop_gc(&fake->mirror);
 	hmm_fake_range(fake, &range, event, start, end);
 	mmap_read_lock(mm);
 	ret = mmu_notifier_invalidate_range_start_nonblock(&range);
@@ -437,7 +441,7 @@ static int fake_other_thread(void *arg)
 	struct hmm_fake_other *other = arg;
 	struct mmu_notifier_range range;
 
-	/* As the reverse mapping does, without mmap_lock */
+	/* Like the reverse mapping, without mmap_lock */
 	hmm_fake_range(other->fake, &range, other->event, other->start, other->end);
 	if (other->nonblock)
 		other->ret = mmu_notifier_invalidate_range_start_nonblock(&range);
@@ -449,7 +453,10 @@ static int fake_other_thread(void *arg)
 	return 0;
 }
 
-/* All but to let it begin, by wake_up_process(). This allocates memory. */
+/*
+ * Create the thread and do not start it; wake_up_process() does that. This allocates
+ * memory.
+ */
 void hmm_fake_other_create(struct hmm_fake_other *other, struct hmm_fake *fake,
 			   unsigned long start, unsigned long end)
 {
@@ -459,7 +466,7 @@ void hmm_fake_other_create(struct hmm_fake_other *other, struct hmm_fake *fake,
 	other->ret = 0;
 	init_completion(&other->done);
 	if (other->nonblock)
-		hmm_fake_stop_reaper(&fake->mirror);
+		hmm_fake_stop_gc(&fake->mirror);
 	other->task = kthread_create(fake_other_thread, other, "hmm_fake_other");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(fake->test, other->task);
 	get_task_struct(other->task);
@@ -477,7 +484,7 @@ bool hmm_fake_other_waits(struct hmm_fake_other *other)
 	return fake_waits(other->task, &other->done);
 }
 
-/* If not it is stuck, and the test has to let it go first. */
+/* If this returns false, the thread is stuck, and the test must release it first. */
 bool hmm_fake_other_ends(struct hmm_fake_other *other)
 {
 	if (!wait_for_completion_timeout(&other->done, HMM_FAKE_STUCK))
@@ -486,7 +493,10 @@ bool hmm_fake_other_ends(struct hmm_fake_other *other)
 	return true;
 }
 
-/* Take something away, and stay in the callback of the driver until let go. */
+/*
+ * Start an invalidation that stays in the driver's callback until
+ * hmm_fake_release_held().
+ */
 void hmm_fake_hold(struct hmm_fake_other *held, struct hmm_fake *fake, unsigned long start,
 		   unsigned long end)
 {
@@ -497,14 +507,14 @@ void hmm_fake_hold(struct hmm_fake_other *held, struct hmm_fake *fake, unsigned 
 	wait_for_completion(&fake->held);
 }
 
-void hmm_fake_let_go(struct hmm_fake_other *held)
+void hmm_fake_release_held(struct hmm_fake_other *held)
 {
 	complete(&held->fake->go);
 	wait_for_completion(&held->done);
 	put_task_struct(held->task);
 }
 
-void hmm_fake_forget(struct hmm_fake *fake)
+void hmm_fake_clear_log(struct hmm_fake *fake)
 {
 	spin_lock(&fake->lock);
 	memset(fake->log, 0, sizeof(fake->log));
@@ -546,7 +556,7 @@ static int fake_child(void *unused)
 	do_exit(0);
 }
 
-/* The child ends at once. */
+/* Fork a child that exits immediately. */
 void hmm_fake_fork(struct kunit *test)
 {
 	struct kernel_clone_args args = {

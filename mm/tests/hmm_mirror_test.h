@@ -1,34 +1,44 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the KUnit tests of the mirror share: a driver without a device, which keeps a log
- * of what it is told, and ways to make things happen to the mm it mirrors.
+ * Helpers that the KUnit tests of the mirror share: a driver without a device, which logs
+ * its callbacks, and functions that change the mm that it mirrors
  *
- * Tests by failures of earlier generations, see the number in the document of the design.
- * Those of hmm_range are tests of the walker, 13 and 20 by lockdep on the debug kernel:
+ * Each number is a failure that earlier designs had, as the design document lists them.
+ * The suite.test after it is the test against that failure. hmm_range tests the walker;
+ * lockdep on the debug kernel also checks 13 and 20.
  *
- *   1, 16 hmm_mirror_life.race, .exit_then_unregister	2 hmm_mirror_life.race
- *   3	hmm_mirror_life.race, .freed_at_once	4 hmm_mirror_life.unregister_first
- *   5	hmm_mirror_inval.refused_by_driver, .refused_by_lock, .refused_often
- *   6	hmm_mirror_inval.refused_by_driver, .refused_in_second_window
- *   7	hmm_mirror_inval.nested			8 hmm_mirror_inval.half_open
- *   9	hmm_range.hmm_range_pagemap_fault, .hmm_range_pagemap_wait
- *   10	hmm_mirror_fault.dying_pagemap		11 hmm_mirror_fault.errors
- *   12	hmm_mirror_fault.holes			13 hmm_range, all of it
- *   14	hmm_range.hmm_range_cell "private_foreign"
- *   15	hmm_range.hmm_range_cell "devmap"	17 hmm_mirror_life.race, hmm_mirror_inval.reap_race
- *   18	hmm_mirror_fault.folio_orders		19 hmm_mirror_inval.waits_for_active
- *   20	hmm_range.hmm_range_cell "hole_hugetlb"
- *   21	hmm_mirror_fault.dirty			22 hmm_mirror_event.pagemap_scan
- *   23	hmm_mirror_fault.read_breaks_no_cow	24 hmm_mirror_inval.elsewhere
- *   26	hmm_mirror_event.migrate_vma		27 hmm_mirror_event.hugetlb_unshare
- *   28	hmm_mirror_inval.new_window, .nested
+ *  1, 16 hmm_mirror_life.released_once_in_race, hmm_mirror_life.exit_then_unregister
+ *  2	hmm_mirror_life.released_once_in_race
+ *  3	hmm_mirror_life.released_once_in_race, hmm_mirror_life.freed_after_unregister
+ *  4	hmm_mirror_life.unregister_before_exit
+ *  5	hmm_mirror_inval.refused_by_driver, .refused_by_lock, .refused_repeatedly
+ *  6	hmm_mirror_inval.refused_by_driver, .refused_in_second_window
+ *  7	hmm_mirror_inval.nested
+ *  8	hmm_mirror_inval.half_open_range
+ *  9	hmm_range_pagemap.hmm_range_pagemap_fault, .hmm_range_pagemap_wait
+ *  10	hmm_mirror_fault.dying_pagemap
+ *  11	hmm_mirror_fault.unmirrorable_memory_fails
+ *  12	hmm_mirror_fault.present_skips_holes
+ *  13	hmm_range, all tests
+ *  14	hmm_range.hmm_range_cell "private_foreign"
+ *  15	hmm_range.hmm_range_cell "devmap"
+ *  17	hmm_mirror_life.released_once_in_race, hmm_mirror_inval.gc_races_with_fault
+ *  18	hmm_mirror_fault.folio_orders
+ *  19	hmm_mirror_inval.waits_for_active
+ *  20	hmm_range.hmm_range_cell "hole_hugetlb"
+ *  21	hmm_mirror_fault.invalidation_marks_dirty
+ *  22	hmm_mirror_event.event "pagemap_scan"
+ *  23	hmm_mirror_fault.read_breaks_no_cow
+ *  24	hmm_mirror_inval.invalidated_elsewhere
+ *  25	hmm_fault.swapped_out of the suite mirror (a kselftest)
+ *  26	hmm_mirror_event.event "migrate_vma"
+ *  27	hmm_mirror_event.event "hugetlb_unshare"
+ *  28	hmm_mirror_inval.new_window, .nested
  *
- * 25 is hmm_fault.swapped_out of the suite mirror.
- *
- * Events that KUnit has no way to: swap-out (there is no swap device before init; the
- * sender, try_to_unmap(), is that of event "rmap"), KSM (runs by sysfs alone; its senders
- * are those of "rmap" and of COW), the OOM reaper (wants a victim; its non-blockable
- * invalidation is made by hand), userfaultfd's move. The suite vm has them.
+ * KUnit cannot cause these events: swap-out (no swap device exists before init;
+ * try_to_unmap() sends the event, as in event "rmap"), KSM (only sysfs starts it; the
+ * events are those of "rmap" and of COW), the OOM reaper (needs a victim; tests send its
+ * non-blockable invalidation themselves) and UFFDIO_MOVE. The suite vm covers them.
  */
 #ifndef _MM_TESTS_HMM_MIRROR_TEST_H
 #define _MM_TESTS_HMM_MIRROR_TEST_H
@@ -41,41 +51,41 @@
 
 struct hmm_area;
 
-/* The address of a page, counted from @addr */
+/* The address of page number @page, counted from @addr */
 #define AT(addr, page)	((addr) + (page) * PAGE_SIZE)
 
 #define HMM_FAKE_LOG	256
-/* Who has not come to an end by then is stuck. */
+/* A thread that has not ended after this time is stuck. */
 #define HMM_FAKE_STUCK	(60 * HZ)
 
 /**
- * struct hmm_fake - a mirror of the test's mm, and its driver
+ * struct hmm_fake - a mirror of the test's mm, with its driver
  * @mirror: mirror
  * @test: test
- * @base: of an area with no access, at the beginning of a window
- * @lock: of what follows
- * @log: the invalidations that the driver was called for, refused ones too
- * @count: how many these are
- * @fill: the last DEVICE_?FAULT
- * @fills: how many of them there were
- * @fill_shares: somebody else could have taken the lock for reading then
- * @refuse: how many invalidations from now on are refused, if ...
- * @refuse_from: ... they are of addresses from here on
- * @fill_error: what the next DEVICE_?FAULT returns that is of ...
- * @fill_error_from: ... addresses from here on
- * @hold: the next invalidation is held, in the driver, until @go
- * @held: it is
- * @go: lets it go on
- * @releases: how often the mirror was released
- * @releaser: who has released it
- * @late: callbacks after that
- * @wrong: callbacks with an update that must not be
+ * @base: start of an inaccessible area, aligned to a window
+ * @lock: protects the members below
+ * @log: the invalidations that the callback got, including refused ones
+ * @count: number of invalidations that the callback got
+ * @fill: the last DEVICE_RFAULT or DEVICE_WFAULT
+ * @fills: number of calls for DEVICE_RFAULT and DEVICE_WFAULT
+ * @fill_shares: another reader could take mirror->lock during the last fill
+ * @refuse: number of invalidations that the driver still refuses
+ * @refuse_from: lowest address at which it refuses them
+ * @fill_error: what the next fill returns, once, at or above @fill_error_from
+ * @fill_error_from: lowest address at which a fill returns @fill_error
+ * @hold: the next invalidation waits in the callback until @go completes
+ * @held: an invalidation has begun to wait
+ * @go: ends that wait
+ * @releases: number of calls of the release callback
+ * @releaser: the task that called the release callback last
+ * @late: number of callbacks after the release
+ * @wrong: number of callbacks with an update that must not occur
  */
 struct hmm_fake {
 	struct hmm_mirror mirror;
 	struct kunit *test;
 	unsigned long base;
-	spinlock_t lock; /* of what follows */
+	spinlock_t lock; /* protects the members below */
 	struct hmm_update log[HMM_FAKE_LOG];
 	unsigned int count;
 	struct hmm_update fill;
@@ -95,15 +105,15 @@ struct hmm_fake {
 };
 
 /**
- * struct hmm_fake_call - hmm_mirror_fault() in a thread of its own
- * @fake: whose
+ * struct hmm_fake_call - hmm_mirror_fault() in a separate thread
+ * @fake: the mirror
  * @start: first address
- * @end: first address behind
- * @flags: of hmm_mirror_fault()
- * @job: of hmm_mirror_fault_job()
- * @ret: what it returned
- * @signal_left: signal_pending() was true then
- * @done: when it has
+ * @end: end address, exclusive
+ * @flags: flags of hmm_mirror_fault()
+ * @job: job of hmm_mirror_fault_job()
+ * @ret: the return value
+ * @signal_left: signal_pending() was true after the call
+ * @done: the call has returned
  * @task: the thread
  */
 struct hmm_fake_call {
@@ -119,14 +129,14 @@ struct hmm_fake_call {
 };
 
 /**
- * struct hmm_fake_other - an invalidation of a range, in a thread of its own
- * @event: why; set by the test
- * @nonblock: it must not wait; set by the test
- * @fake: whose mm
+ * struct hmm_fake_other - an invalidation of a range in a separate thread
+ * @event: the event; the test sets it
+ * @nonblock: the invalidation must not block; the test sets it
+ * @fake: the mirror, whose mm it invalidates
  * @start: first address
  * @end: end address, exclusive
- * @ret: what came of that: 0 or -EAGAIN
- * @done: it has
+ * @ret: 0, or -EAGAIN if the invalidation was refused
+ * @done: the invalidation has ended
  * @task: the thread
  */
 struct hmm_fake_other {
@@ -141,7 +151,7 @@ struct hmm_fake_other {
 };
 
 struct hmm_fake *hmm_fake_new(struct kunit *test, unsigned int flags);
-struct hmm_fake *hmm_fake_beside(struct hmm_fake *fake, unsigned int flags);
+struct hmm_fake *hmm_fake_another(struct hmm_fake *fake, unsigned int flags);
 void hmm_fake_init(struct hmm_fake *fake);
 void hmm_fake_unregister(struct hmm_fake *fake);
 void hmm_fake_set_owner(struct hmm_fake *fake, void *owner);
@@ -181,7 +191,7 @@ void hmm_fake_range(struct hmm_fake *fake, struct mmu_notifier_range *range,
 		    enum mmu_notifier_event event, unsigned long start, unsigned long end);
 void hmm_fake_invalidate(struct hmm_fake *fake, enum mmu_notifier_event event,
 			 unsigned long start, unsigned long end);
-void hmm_fake_stop_reaper(struct hmm_mirror *mirror);
+void hmm_fake_stop_gc(struct hmm_mirror *mirror);
 int hmm_fake_invalidate_nonblock(struct hmm_fake *fake, enum mmu_notifier_event event,
 				 unsigned long start, unsigned long end);
 void hmm_fake_other_create(struct hmm_fake_other *other, struct hmm_fake *fake,
@@ -192,8 +202,8 @@ bool hmm_fake_other_waits(struct hmm_fake_other *other);
 bool hmm_fake_other_ends(struct hmm_fake_other *other);
 void hmm_fake_hold(struct hmm_fake_other *held, struct hmm_fake *fake, unsigned long start,
 		   unsigned long end);
-void hmm_fake_let_go(struct hmm_fake_other *held);
-void hmm_fake_forget(struct hmm_fake *fake);
+void hmm_fake_release_held(struct hmm_fake_other *held);
+void hmm_fake_clear_log(struct hmm_fake *fake);
 void hmm_fake_expect(struct hmm_fake *fake, unsigned int nr, enum hmm_update_event event,
 		     unsigned long start, unsigned long end);
 void hmm_fake_expect_one(struct hmm_fake *fake, enum hmm_update_event event,

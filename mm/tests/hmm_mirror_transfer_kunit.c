@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The first driver that Documentation/vm/hmm.rst shows, and tests of it. Each part that is
- * shown there begins with a comment "hmm.rst: NAME", and ends where the next one begins.
+ * The first driver that Documentation/vm/hmm.rst includes, and its tests. Each part that
+ * the document shows begins with a comment "hmm.rst: NAME" and ends where the next part
+ * begins.
  *
- * The device is a DMA engine behind an IOMMU, without a page table of its own: it copies
- * between memory and its own storage, and interrupts the CPU when it has finished. It is
- * software: what it does by itself is in the part "engine device".
+ * The device is a DMA engine without a page table of its own. It copies between memory
+ * and its own storage through an IOMMU, and interrupts the CPU when it has finished. The
+ * parts "engine device" and "engine end" emulate the hardware.
  */
 #include <linux/delay.h>
 #include <linux/highmem.h>
@@ -18,13 +19,13 @@
 /* hmm.rst: engine device */
 #define ENGINE_STORAGE	(16 * PAGE_SIZE)
 
-/* One step of the engine: so many bytes from, or to, a DMA address */
+/* One step of the engine: copy @len bytes from or to a DMA address. */
 struct engine_step {
 	dma_addr_t dma;
 	unsigned int len;
 };
 
-/* What the engine has been given, and how it works on that */
+/* The queue of the engine */
 struct engine {
 	struct work_struct work;
 	struct irq_work irq;
@@ -50,16 +51,16 @@ static int engine_open(struct hmm_mirror *mirror, struct device *dev)
 /* hmm.rst: engine transfer */
 /**
  * struct transfer - a job of the engine
- * @mirror: the address space
- * @addr: address of the next byte to transfer, of the process
- * @size: how many bytes are left
+ * @mirror: the mirror of the process's address space
+ * @addr: user address of the next byte to transfer
+ * @size: number of bytes left to transfer
  * @write: the engine writes to memory
  * @work: begins the transfer, and continues it
- * @job: for hmm_mirror_cancel_job()
- * @access: what the engine accesses now
- * @len: bytes that the engine transfers now
- * @engine: its queue
- * @ret: 0 or an errno, when @done is complete
+ * @job: identifies the transfer to hmm_mirror_cancel_job()
+ * @access: the access that the engine makes now
+ * @len: number of bytes that the engine transfers now
+ * @engine: the queue of the engine
+ * @ret: 0 or an errno, valid after @done
  * @done: the transfer has finished
  */
 struct transfer {
@@ -105,7 +106,7 @@ static void transfer_work(struct work_struct *work)
 	engine_start(&t->engine);
 }
 
-/* In the interrupt handler: the engine has finished what it was given. */
+/* In the interrupt handler: the engine has finished all queued steps. */
 static void transfer_interrupt(struct transfer *t)
 {
 	hmm_access_end(&t->access);
@@ -118,7 +119,10 @@ static void transfer_interrupt(struct transfer *t)
 }
 
 /* hmm.rst: engine stop */
-/* Returns when the transfer has finished, early if user space does not answer a fault. */
+/*
+ * Returns when the transfer has finished. It ends early if user space does not answer a
+ * fault.
+ */
 static void transfer_stop(struct transfer *t)
 {
 	hmm_mirror_cancel_job(t->mirror, &t->job);
@@ -136,10 +140,10 @@ static void engine_push(struct engine *engine, dma_addr_t dma, unsigned int len)
 	engine->steps[engine->nsteps++] = (struct engine_step){ .dma = dma, .len = len };
 }
 
-/* The time of the device */
+/* Runs the emulated engine */
 static struct workqueue_struct *engine_wq;
 
-/* What the IOMMU lets the engine do */
+/* Copy one page at most, if the IOMMU permits it. */
 static int engine_copy(struct transfer *t, dma_addr_t dma, unsigned int len)
 {
 	struct hmm_pt_device *device = dev_get_drvdata(t->mirror->dma_dev);
@@ -159,8 +163,8 @@ static int engine_copy(struct transfer *t, dma_addr_t dma, unsigned int len)
 }
 
 /*
- * Some time later, page by page. The end of an access must not need memory: the workqueue
- * has a rescuer.
+ * The engine runs some time later, page by page. The end of an access must not wait for
+ * memory, so the workqueue has a rescuer.
  */
 static void engine_run(struct work_struct *work)
 {
@@ -245,8 +249,8 @@ static struct opened *open_engine(struct kunit *test)
 	return o;
 }
 
-/* There and back, with ends in the middle of pages */
-static void copies(struct kunit *test)
+/* The engine copies data to memory and back, with ends inside of pages. */
+static void copies_there_and_back(struct kunit *test)
 {
 	struct opened *o = open_engine(test);
 	unsigned long size = 8 * PAGE_SIZE - 200, i;
@@ -266,8 +270,8 @@ static void copies(struct kunit *test)
 	KUNIT_EXPECT_MEMEQ(test, back, o->storage, size);
 }
 
-/* Memory that goes while the engine uses it goes after that. */
-static void unmapped_meanwhile(struct kunit *test)
+/* munmap() of memory that the engine accesses waits until the access ends. */
+static void munmap_waits_for_engine(struct kunit *test)
 {
 	struct opened *o = open_engine(test);
 	struct transfer *t;
@@ -282,7 +286,8 @@ static void unmapped_meanwhile(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EFAULT, transfer_wait(t));
 }
 
-static void stopped(struct kunit *test)
+/* A stopped transfer finishes, and leaves no access under way. */
+static void stop_ends_transfer(struct kunit *test)
 {
 	struct opened *o = open_engine(test);
 	struct transfer *t;
@@ -294,7 +299,9 @@ static void stopped(struct kunit *test)
 	irq_work_sync(&t->engine.irq);
 }
 
-/* After the mirror has gone: so have all its DMA mappings, each as it was made. */
+/*
+ * The mirror is gone: all DMA mappings must be gone, too, each unmapped as it was mapped.
+ */
 static void transfer_exit(struct kunit *test)
 {
 	struct hmm_pt_device *device = test->priv;
@@ -303,9 +310,9 @@ static void transfer_exit(struct kunit *test)
 }
 
 static struct kunit_case hmm_mirror_transfer_cases[] = {
-	KUNIT_CASE(copies),
-	KUNIT_CASE(unmapped_meanwhile),
-	KUNIT_CASE(stopped),
+	KUNIT_CASE(copies_there_and_back),
+	KUNIT_CASE(munmap_waits_for_engine),
+	KUNIT_CASE(stop_ends_transfer),
 	{}
 };
 

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Invalidations of what is not mirrored do not wait for a lock, and so not for a device. But
- * they wait for a commit that has begun, and for another invalidation of the same pages.
+ * An invalidation of unmirrored pages waits for no lock, and so not for a device. But it
+ * waits for a commit that has begun, and for another invalidation of the same pages.
  */
 #include "hmm_mirror_test.h"
 
-/* 8 pages that are mirrored for writing, and 8 more that are not mirrored */
+/* Map 16 pages, and mirror the first 8 for writing. */
 static unsigned long map_half(struct hmm_fake *fake)
 {
 	unsigned long addr = hmm_fake_map_small(fake, 16);
 
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_WRITE);
-	hmm_fake_forget(fake);
+	hmm_fake_clear_log(fake);
 	return addr;
 }
 
-static void beside_driver(struct kunit *test)
+/* An invalidation of unmirrored pages proceeds while the driver handles another one. */
+static void proceeds_during_callback(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_half(fake), skipped;
@@ -30,13 +31,16 @@ static void beside_driver(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
 	KUNIT_EXPECT_EQ(test, 0, other.ret);
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_stats(fake).callbacks_skipped - skipped);
-	hmm_fake_let_go(&held);
+	hmm_fake_release_held(&held);
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, 1));
 	KUNIT_EXPECT_EQ(test, 7, hmm_fake_writable(fake, addr, 16));
 }
 
-/* What the device cannot write is not write-protected. */
-static void read_beside_driver(struct kunit *test)
+/*
+ * A write protection of read-only pages proceeds while the driver handles another
+ * invalidation.
+ */
+static void write_protect_proceeds_during_callback(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_half(fake);
@@ -47,17 +51,20 @@ static void read_beside_driver(struct kunit *test)
 	hmm_fake_hold(&held, fake, addr, AT(addr, 1));
 	hmm_fake_other_start(&other, fake, AT(addr, 8), AT(addr, 16));
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
-	/* But it is taken away. */
+	/* But the same pages cannot be revoked meanwhile. */
 	other.event = MMU_NOTIFY_CLEAR;
 	hmm_fake_other_start(&other, fake, AT(addr, 8), AT(addr, 16));
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
-	hmm_fake_let_go(&held);
+	hmm_fake_release_held(&held);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
 	KUNIT_EXPECT_EQ(test, 7, hmm_fake_valid(fake, addr, 16));
 }
 
-/* A driver looks into the mirror page table, for long. */
-static void beside_reader(struct kunit *test)
+/*
+ * An invalidation of unmirrored pages proceeds while a driver reads the mirror page
+ * table.
+ */
+static void proceeds_during_lookup(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_half(fake);
@@ -75,8 +82,8 @@ static void beside_reader(struct kunit *test)
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 7), AT(addr, 9));
 }
 
-/* A block goes as a whole: until the driver is done with it, all of it is in use. */
-static void rest_of_block(struct kunit *test)
+/* An invalidation of the rest of a block waits until the driver has revoked the block. */
+static void waits_for_rest_of_block(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_huge(fake, 1);
@@ -86,13 +93,13 @@ static void rest_of_block(struct kunit *test)
 	hmm_fake_hold(&held, fake, addr, AT(addr, 1));
 	hmm_fake_other_start(&other, fake, AT(addr, 100), AT(addr, 101));
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
-	hmm_fake_let_go(&held);
+	hmm_fake_release_held(&held);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, HPAGE_PMD_NR));
 }
 
-/* Entries that have gone, of which the driver, or the page, does not know yet */
-static void change_announced(struct kunit *test)
+/* While a change is announced, its entries count as mirrored, although they are cleared. */
+static void announced_change_counts_as_mirrored(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_half(fake);
@@ -113,8 +120,11 @@ static void change_announced(struct kunit *test)
 	up_write(&fake->mirror.lock);
 }
 
-/* What was found, and is about to be published or looked at, is as good as mirrored. */
-static void committed(struct kunit *test)
+/*
+ * After a successful hmm_range_retry(), pages of the range count as mirrored until the
+ * lock is released.
+ */
+static void waits_for_commit(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
@@ -142,8 +152,8 @@ static void committed(struct kunit *test)
 	hmm_range_end(&range);
 }
 
-/* Collisions need no lock either: the range is out of date, though nothing has waited. */
-static void collides_beside_driver(struct kunit *test)
+/* An invalidation that does not wait still collides with ranges. */
+static void collides_during_callback(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = map_half(fake);
@@ -158,15 +168,15 @@ static void collides_beside_driver(struct kunit *test)
 	hmm_fake_hold(&held, fake, addr, AT(addr, 1));
 	hmm_fake_other_start(&other, fake, AT(addr, 15), AT(addr, 16));
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
-	hmm_fake_let_go(&held);
+	hmm_fake_release_held(&held);
 	down_read(&fake->mirror.lock);
 	KUNIT_EXPECT_TRUE(test, hmm_range_retry(&range));
 	up_read(&fake->mirror.lock);
 	hmm_range_end(&range);
 }
 
-/* HMM does not know what such a driver has: it is asked each time, and in order. */
-static void own_tables(struct kunit *test)
+/* A driver with its own page tables gets each invalidation, one at a time. */
+static void own_tables_wait(struct kunit *test)
 {
 	struct hmm_fake *fake = hmm_fake_new(test, HMM_MIRROR_OWN_TABLES);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
@@ -182,20 +192,20 @@ static void own_tables(struct kunit *test)
 	hmm_fake_hold(&held, fake, addr, AT(addr, 1));
 	hmm_fake_other_start(&other, fake, AT(addr, 8), AT(addr, 16));
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_waits(&other));
-	hmm_fake_let_go(&held);
+	hmm_fake_release_held(&held);
 	KUNIT_EXPECT_TRUE(test, hmm_fake_other_ends(&other));
 	KUNIT_EXPECT_EQ(test, 2, fake->count);
 }
 
 static struct kunit_case hmm_mirror_unmirrored_cases[] = {
-	KUNIT_CASE(beside_driver),
-	KUNIT_CASE(read_beside_driver),
-	KUNIT_CASE(beside_reader),
-	KUNIT_CASE(rest_of_block),
-	KUNIT_CASE(change_announced),
-	KUNIT_CASE(committed),
-	KUNIT_CASE(collides_beside_driver),
-	KUNIT_CASE(own_tables),
+	KUNIT_CASE(proceeds_during_callback),
+	KUNIT_CASE(write_protect_proceeds_during_callback),
+	KUNIT_CASE(proceeds_during_lookup),
+	KUNIT_CASE(waits_for_rest_of_block),
+	KUNIT_CASE(announced_change_counts_as_mirrored),
+	KUNIT_CASE(waits_for_commit),
+	KUNIT_CASE(collides_during_callback),
+	KUNIT_CASE(own_tables_wait),
 	{}
 };
 

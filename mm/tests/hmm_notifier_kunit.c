@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of what the series changes in the MMU notifiers: refused
- * invalidations, those that nobody ended, the list of the active ones, what fork()
- * says.
+ * What the series changes in the MMU notifiers: refused invalidations, invalidations that
+ * are never ended, the list of active invalidations, and the event of fork()
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -22,18 +21,18 @@
 #include "hmm_test.h"
 
 #define WATCHED_PAGES	16UL
-/* What takes longer is taken for stuck. */
+/* A thread that takes longer than this is stuck. */
 #define STUCK_MS	60000
-/* For what must not come to pass to show that it does */
+/* Wait for so long to check that a thread stays asleep. */
 #define QUIET_MS	50
 #define RACE_MS		300
 #define RACE_ROUNDS	20
 
-/* Somebody who may sleep for ever, in a thread of its own */
+/* A thread that may sleep forever */
 struct sleeper {
 	int (*sleep)(struct sleeper *sleeper);
 	struct hmm_range_test *t;
-	/* What it waits for, in pages of @t */
+	/* The range that it waits for, in pages of @t */
 	unsigned long first;
 	unsigned long last;
 	int ret;
@@ -48,7 +47,7 @@ static struct hmm_range_test *watch(struct kunit *test)
 	return hmm_test_watch(test, addr, WATCHED_PAGES);
 }
 
-/* Describe an invalidation from page @first to before page @last */
+/* Describe an invalidation of the pages from @first to @last, exclusive. */
 static void describe(struct hmm_range_test *t, struct mmu_notifier_range *range,
 		     unsigned long first, unsigned long last)
 {
@@ -56,7 +55,7 @@ static void describe(struct hmm_range_test *t, struct mmu_notifier_range *range,
 				t->addr + first * PAGE_SIZE, t->addr + last * PAGE_SIZE);
 }
 
-/* From here to end() nothing may abort the test: others know of @range. */
+/* Until end() nothing may abort the test, because the mm has @range on its list. */
 static void begin(struct hmm_range_test *t, struct mmu_notifier_range *range,
 		  unsigned long first, unsigned long last)
 {
@@ -117,7 +116,7 @@ static bool sleeper_comes_back(struct sleeper *sleeper)
 	       wait_for_completion_timeout(&sleeper->done, msecs_to_jiffies(STUCK_MS));
 }
 
-/* Does it come to sleep, and stay so? */
+/* Wait until the thread sleeps, and return whether it stays asleep. */
 static bool sleeper_stays(struct sleeper *sleeper)
 {
 	unsigned long until = jiffies + msecs_to_jiffies(STUCK_MS);
@@ -130,7 +129,7 @@ static bool sleeper_stays(struct sleeper *sleeper)
 	return sleeper->task && !completion_done(&sleeper->done);
 }
 
-/* With a last means of bringing it back: the end of an invalidation */
+/* Wait until the thread returns. If it does not, end the invalidation @rescue. */
 static void sleeper_expect_back(struct kunit *test, struct sleeper *sleeper,
 				struct mmu_notifier_range *rescue)
 {
@@ -168,7 +167,7 @@ static void unregister(void *notifier)
 	mmu_notifier_unregister(notifier, ((struct mmu_notifier *)notifier)->mm);
 }
 
-/* A notifier of the list, which is asked after those of the intervals */
+/* Register a notifier on the list, which is called after the interval notifiers. */
 static void register_refusing(struct kunit *test)
 {
 	struct mmu_notifier *notifier;
@@ -180,8 +179,8 @@ static void register_refusing(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, unregister, notifier));
 }
 
-/* What a notifier refuses is over, though nobody ends it. */
-static void refused(struct kunit *test)
+/* An invalidation that a notifier refuses is over without a call to end it. */
+static void refused_is_over(struct kunit *test)
 {
 	struct hmm_range_test *t = watch(test);
 	struct mmu_notifier_range range, other;
@@ -192,7 +191,7 @@ static void refused(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, active(t, 0, 4));
 	expect_readable(test, t, &range);
 
-	/* It has not been ended twice either. */
+	/* It was not ended twice either. */
 	begin(t, &other, 0, 4);
 	end(&other);
 	expect_readable(test, t, &range);
@@ -222,6 +221,7 @@ static void interval_insert(struct kunit *test, struct mmu_interval_notifier *no
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, interval_remove, notifier));
 }
 
+/* An invalidation that an interval notifier refuses is over without a call to end it. */
 static void refused_by_interval(struct kunit *test)
 {
 	struct hmm_range_test *t = watch(test);
@@ -237,7 +237,7 @@ static void refused_by_interval(struct kunit *test)
 	expect_readable(test, t, &range);
 }
 
-/* ... and ends nothing but itself. */
+/* A refused invalidation does not end an outer one. */
 static void refused_within_another(struct kunit *test)
 {
 	struct hmm_range_test *t = watch(test);
@@ -255,14 +255,14 @@ static void refused_within_another(struct kunit *test)
 	sleeper_expect_back(test, &reader, &range);
 }
 
-/* A mapping there is for the privileged, but it is not another kind of mapping. */
+/* mprotect() at address 0, which only privileged tasks can map, is an invalidation, too. */
 static void protect_address_zero(struct kunit *test)
 {
 	const unsigned long size = 2 * PAGE_SIZE;
 	struct mmu_notifier_range rescue;
 	struct hmm_range_test *t;
 
-	/* For a mm */
+	/* Give the thread a mm. */
 	hmm_test_mmap(test, PAGE_SIZE, PAGE_SIZE);
 	KUNIT_ASSERT_EQ(test, 0, vm_mmap(NULL, 0, size, PROT_READ | PROT_WRITE,
 					 MAP_ANONYMOUS | MAP_PRIVATE | MAP_FIXED, 0));
@@ -274,7 +274,7 @@ static void protect_address_zero(struct kunit *test)
 	expect_readable(test, t, &rescue);
 }
 
-/* Half-open on both sides, to the byte */
+/* mmu_interval_active() takes half-open ranges of bytes. */
 static void active_overlap(struct kunit *test)
 {
 	struct hmm_range_test *t = watch(test);
@@ -304,7 +304,10 @@ static void active_overlap(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, mmu_interval_active(mm, 0, ULONG_MAX));
 }
 
-/* Also where no notifier is: one may be inserted meanwhile. */
+/*
+ * An invalidation is active also where no notifier is registered, because one may be
+ * inserted meanwhile.
+ */
 static void active_unwatched(struct kunit *test)
 {
 	struct hmm_range_test *t = watch(test);
@@ -319,6 +322,7 @@ static void active_unwatched(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, t->invalidations);
 }
 
+/* The end of an inner invalidation leaves the outer one active. */
 static void active_nested(struct kunit *test)
 {
 	struct hmm_range_test *t = watch(test);
@@ -335,7 +339,7 @@ static void active_nested(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, active(t, 0, WATCHED_PAGES));
 }
 
-/* They end in any order, and each takes only itself off. */
+/* Concurrent invalidations end in any order, and each end removes only one of them. */
 static void active_parallel(struct kunit *test)
 {
 	static const unsigned char orders[][3] = {
@@ -359,7 +363,7 @@ static void active_parallel(struct kunit *test)
 	}
 }
 
-/* Somebody's mistake is nobody else's end. */
+/* An end without a start removes no other invalidation. */
 static void active_end_without_start(struct kunit *test)
 {
 	struct hmm_range_test *t = watch(test);
@@ -397,7 +401,7 @@ static const struct mmu_interval_notifier_ops mortal_ops = {
 	.invalidate = mortal_invalidate,
 };
 
-/* The end of a mm is an invalidation of everything, and is over when it is over. */
+/* The release of a mm is an invalidation of the whole mm while it lasts. */
 static void active_at_release(struct kunit *test)
 {
 	struct mm_struct *mm = mm_alloc();
@@ -405,7 +409,7 @@ static void active_at_release(struct kunit *test)
 	int ret;
 
 	KUNIT_ASSERT_NOT_NULL(test, mm);
-	/* No notifiers yet */
+	/* The mm has no notifiers yet. */
 	KUNIT_EXPECT_FALSE(test, mmu_interval_active(mm, 0, ULONG_MAX));
 	KUNIT_EXPECT_EQ(test, 0, mmu_interval_wait_active(mm, 0, ULONG_MAX));
 
@@ -458,8 +462,8 @@ static void waiter_expect_back(struct kunit *test, struct sleeper *waiter, int r
 	KUNIT_EXPECT_EQ(test, ret, waiter->ret);
 }
 
-/* Nobody waits for what does not overlap, on either side. */
-static void wait_for_nothing(struct kunit *test)
+/* A wait ignores invalidations that do not overlap. */
+static void wait_ignores_others(struct kunit *test)
 {
 	struct hmm_range_test *t = watch(test);
 	struct mmu_notifier_range below, above;
@@ -476,7 +480,7 @@ static void wait_for_nothing(struct kunit *test)
 	end(&below);
 }
 
-/* The sequence, which the whole mm shares, cannot tell: others stay active. */
+/* A wait ends with the overlapping invalidation, although others in the mm stay active. */
 static void wait_for_one_of_many(struct kunit *test)
 {
 	struct hmm_range_test *t = watch(test);
@@ -501,7 +505,7 @@ static void wait_for_one_of_many(struct kunit *test)
 	sleeper_expect_back(test, &reader, &before);
 }
 
-/* The end of another one does not end a wait. */
+/* A wait lasts until all overlapping invalidations have ended. */
 static void wait_for_each(struct kunit *test)
 {
 	struct hmm_range_test *t = watch(test);
@@ -521,8 +525,10 @@ static void wait_for_each(struct kunit *test)
 	waiter_expect_back(test, &waiter, 0);
 }
 
-/* One that starts later is no reason to wait any longer: there is always another. */
-static void wait_not_for_later(struct kunit *test)
+/*
+ * A wait ignores invalidations that start later, because there may always be another one.
+ */
+static void wait_ignores_later(struct kunit *test)
 {
 	struct hmm_range_test *t = watch(test);
 	struct mmu_notifier_range range, other, later;
@@ -533,7 +539,7 @@ static void wait_not_for_later(struct kunit *test)
 	waiter_start(test, &waiter, t, 4, 8);
 	KUNIT_EXPECT_TRUE(test, sleeper_stays(&waiter));
 	begin(t, &later, 4, 8);
-	/* Nor does it hide the one that has started before. */
+	/* A later invalidation does not hide an earlier one. */
 	end(&other);
 	KUNIT_EXPECT_TRUE(test, sleeper_stays(&waiter));
 	end(&range);
@@ -542,7 +548,8 @@ static void wait_not_for_later(struct kunit *test)
 	end(&later);
 }
 
-static void wait_killed(struct kunit *test)
+/* A killed waiter returns -EINTR. The invalidation and the other waiter are unaffected. */
+static void killed_waiter_returns(struct kunit *test)
 {
 	struct hmm_range_test *t = watch(test);
 	struct mmu_notifier_range range;
@@ -568,7 +575,10 @@ static void wait_killed(struct kunit *test)
 struct ender {
 	struct hmm_range_test *t;
 	struct mmu_notifier_range range;
-	/* How many were begun, were ended, and are waited for no more */
+	/*
+	 * Number of invalidations that have begun, have ended, and have no waiter any
+	 * more
+	 */
 	unsigned long begun;
 	unsigned long ended;
 	unsigned long over;
@@ -577,13 +587,13 @@ struct ender {
 
 static unsigned long observe(unsigned long *count)
 {
-	/* Pairs with the release in count_to() */
+	/* Pairs with smp_store_release() in count_to(). */
 	return smp_load_acquire(count);
 }
 
 static void count_to(unsigned long *count, unsigned long n)
 {
-	/* What was done before is seen by who observes it. */
+	/* Pairs with smp_load_acquire() in observe(). */
 	smp_store_release(count, n);
 }
 
@@ -609,7 +619,10 @@ static int ender_thread(void *arg)
 		count_to(&ender->ended, n);
 		if (await(&ender->over, n))
 			continue;
-		/* It missed that end, but it will hear of another one. */
+		/*
+		 * The waiter has missed the end. The end of another invalidation wakes
+		 * it.
+		 */
 		WRITE_ONCE(ender->stuck, true);
 		begin(ender->t, &other, 0, 1);
 		end(&other);
@@ -618,8 +631,8 @@ static int ender_thread(void *arg)
 	return 0;
 }
 
-/* No end is missed by who is just going to sleep. */
-static void wait_beside_end(struct kunit *test)
+/* A thread that is about to sleep does not miss the end of an invalidation. */
+static void wait_races_with_end(struct kunit *test)
 {
 	struct hmm_range_test *t = watch(test);
 	struct ender ender = { .t = t };
@@ -649,11 +662,11 @@ static void wait_beside_end(struct kunit *test)
 	kunit_info(test, "%lu waits", n);
 }
 
-/* Invalidates one random range after the other */
+/* Invalidates random ranges */
 struct invalidator {
 	struct hmm_range_test *t;
 	struct task_struct *task;
-	/* Odd while [first, last) is active for certain */
+	/* Odd while [first, last) is certainly active */
 	unsigned long count;
 	unsigned long first;
 	unsigned long last;
@@ -677,19 +690,21 @@ static int invalidator_thread(void *arg)
 	return 0;
 }
 
-/* Return: the count of one that is active for certain and overlaps, else 0 */
+/* Return the count of an overlapping invalidation that is certainly active, or 0. */
 static unsigned long invalidator_overlaps(struct invalidator *inv, unsigned long first,
 					  unsigned long last)
 {
 	unsigned long count = observe(&inv->count);
 	bool overlaps = READ_ONCE(inv->first) < last && first < READ_ONCE(inv->last);
 
-	/* Was that its range? The count changes before the range does. */
+	/*
+	 * Check that the range belongs to this count: the count changes before the range.
+	 */
 	smp_rmb();
 	return overlaps && count & 1 && READ_ONCE(inv->count) == count ? count : 0;
 }
 
-/* What was active before a wait is not after it, and no wait is for ever. */
+/* After a wait, the invalidations that were active before it have ended. Each wait ends. */
 static void wait_in_storm(struct kunit *test)
 {
 	struct invalidator invs[4] = {};
@@ -729,7 +744,7 @@ static void wait_in_storm(struct kunit *test)
 	kunit_info(test, "%lu waits, for %lu invalidations", n, waits);
 }
 
-/* What a notifier was told of */
+/* Records the events of a notifier */
 struct listener {
 	struct mmu_interval_notifier notifier;
 	unsigned int n;
@@ -780,7 +795,7 @@ static int child(void *unused)
 	do_exit(0);
 }
 
-/* A process of its own, with a copy of this thread's mm, that does nothing */
+/* Fork a process that exits immediately. */
 static void fork_once(struct kunit *test)
 {
 	struct kernel_clone_args args = { .exit_signal = SIGCHLD, .fn = child };
@@ -788,7 +803,10 @@ static void fork_once(struct kunit *test)
 	int status;
 
 	KUNIT_ASSERT_GT(test, pid, 0);
-	/* Kernel threads ignore SIGCHLD: it waits all the same, and finds none. */
+	/*
+	 * kernel_wait() waits and then finds no child, because kernel threads ignore
+	 * SIGCHLD.
+	 */
 	KUNIT_EXPECT_EQ(test, -ECHILD, kernel_wait(pid, &status));
 }
 
@@ -804,7 +822,8 @@ static unsigned long map_shared(struct kunit *test)
 	return addr;
 }
 
-static void fork_says_so(struct kunit *test)
+/* fork() sets MMU_NOTIFIER_RANGE_FORK. */
+static void fork_sets_flag(struct kunit *test)
 {
 	unsigned long addr = hmm_test_mmap(test, PAGE_SIZE, PAGE_SIZE);
 	unsigned long shared = map_shared(test);
@@ -818,8 +837,8 @@ static void fork_says_so(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, aside->n);
 }
 
-/* Nobody else says that. */
-static void others_do_not(struct kunit *test)
+/* mprotect() and writeback do not set MMU_NOTIFIER_RANGE_FORK. */
+static void others_do_not_set_fork_flag(struct kunit *test)
 {
 	unsigned long addr = hmm_test_mmap(test, PAGE_SIZE, PAGE_SIZE);
 	unsigned long shared = map_shared(test);
@@ -841,7 +860,7 @@ static void others_do_not(struct kunit *test)
 }
 
 static struct kunit_case hmm_notifier_cases[] = {
-	KUNIT_CASE(refused),
+	KUNIT_CASE(refused_is_over),
 	KUNIT_CASE(refused_by_interval),
 	KUNIT_CASE(refused_within_another),
 	KUNIT_CASE(protect_address_zero),
@@ -851,15 +870,15 @@ static struct kunit_case hmm_notifier_cases[] = {
 	KUNIT_CASE(active_parallel),
 	KUNIT_CASE(active_end_without_start),
 	KUNIT_CASE(active_at_release),
-	KUNIT_CASE(wait_for_nothing),
+	KUNIT_CASE(wait_ignores_others),
 	KUNIT_CASE(wait_for_one_of_many),
 	KUNIT_CASE(wait_for_each),
-	KUNIT_CASE(wait_not_for_later),
-	KUNIT_CASE(wait_killed),
-	KUNIT_CASE(wait_beside_end),
+	KUNIT_CASE(wait_ignores_later),
+	KUNIT_CASE(killed_waiter_returns),
+	KUNIT_CASE(wait_races_with_end),
 	KUNIT_CASE(wait_in_storm),
-	KUNIT_CASE(fork_says_so),
-	KUNIT_CASE(others_do_not),
+	KUNIT_CASE(fork_sets_flag),
+	KUNIT_CASE(others_do_not_set_fork_flag),
 	{}
 };
 

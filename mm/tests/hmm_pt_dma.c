@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A device for the KUnit tests of the mirror page table, behind an IOMMU of its own:
- * this knows each mapping and what may be done with it, and gives none of its addresses
- * twice.
+ * A device with an IOMMU, for the KUnit tests of the mirror page table. The IOMMU records
+ * each mapping and its direction, and never uses a DMA address twice.
  */
 #include <kunit/device.h>
 #include <linux/cleanup.h>
@@ -12,14 +11,14 @@
 
 #include "hmm_pt_test.h"
 
-/* Mappings at the same time */
+/* Maximum number of concurrent mappings */
 #define MAPPINGS	BIT(17)
 #define HASH_BITS	14
 
 struct hmm_pt_iommu {
 	struct hlist_head used[BIT(HASH_BITS)];
 	struct hlist_head spare;
-	/* So many have never been used. */
+	/* Number of mappings that were never used */
 	unsigned long fresh;
 	struct hmm_pt_mapping mappings[MAPPINGS];
 };
@@ -29,7 +28,7 @@ static struct hlist_head *bucket(struct hmm_pt_device *device, dma_addr_t addr)
 	return &device->iommu->used[hash_64(addr >> PAGE_SHIFT, HASH_BITS)];
 }
 
-/* The test is told at its end: here may be a lock under which it cannot be. */
+/* Record the complaint for the end of the test, because the caller may hold a spinlock. */
 static void complain(struct hmm_pt_device *device, const char *complaint)
 {
 	if (!device->complaint)
@@ -48,8 +47,8 @@ const struct hmm_pt_mapping *hmm_pt_device_find(struct hmm_pt_device *device, dm
 }
 
 /*
- * There is a page between mappings, so that they are not contiguous by accident, unless
- * the test wants those of adjacent pages to be.
+ * Leave a page between mappings, so that they are contiguous only if the test sets
+ * @adjacent.
  */
 static dma_addr_t new_addr(struct hmm_pt_device *device, size_t size)
 {
@@ -80,7 +79,7 @@ static dma_addr_t map_locked(struct hmm_pt_device *device, struct page *page,
 		complain(device, "attributes of a mapping");
 	if (offset || !is_power_of_2(size) || size < PAGE_SIZE ||
 	    page_to_pfn(page) & ((size >> PAGE_SHIFT) - 1))
-		complain(device, "mapping of what is no block");
+		complain(device, "mapping of no block");
 	mapping = device->left && (!device->largest || size <= device->largest) ?
 		  new_mapping(device->iommu) : NULL;
 	if (!mapping)
@@ -116,13 +115,13 @@ static void unmap_locked(struct hmm_pt_device *device, dma_addr_t addr, size_t s
 
 	mapping = (struct hmm_pt_mapping *)hmm_pt_device_find(device, addr);
 	if (!mapping) {
-		complain(device, "unmapping of what is not mapped");
+		complain(device, "unmapping of an unmapped address");
 		return;
 	}
 	if (mapping->size != size)
-		complain(device, "unmapping of another size");
+		complain(device, "unmapping with a wrong size");
 	if (mapping->dir != dir)
-		complain(device, "unmapping in another direction");
+		complain(device, "unmapping in a wrong direction");
 	if (attrs != (DMA_ATTR_SKIP_CPU_SYNC | DMA_ATTR_NO_WARN))
 		complain(device, "attributes of an unmapping");
 	hlist_del(&mapping->node);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of the HMM mirror page table, without a mirror: what each operation
- * does, at the ends of ranges, blocks and tables above all. All of them at random are
- * in hmm_pt_random.c.
+ * The mirror page table without a mirror: what each operation does, above all at the ends
+ * of ranges, blocks and tables. hmm_pt_random.c tests random operations.
  */
 #include <kunit/static_stub.h>
 #include <linux/kthread.h>
@@ -11,10 +10,10 @@
 
 #include "hmm_pt_test.h"
 
-/* Where no memory is: nobody looks at it, because it is never dirty. */
+/* A pfn without memory. The tests never access it, because it never becomes dirty. */
 #define FAR_PFN		BIT(40)
 #define PAGES(shift)	BIT((shift) - PAGE_SHIFT)
-/* Of the writer beside readers */
+/* Number of rounds of the writer with concurrent readers */
 #define ROUNDS		(IS_ENABLED(CONFIG_KASAN) ? 1000 : 5000)
 
 static unsigned long bytes(struct kunit *test)
@@ -24,7 +23,7 @@ static unsigned long bytes(struct kunit *test)
 	return atomic_long_read(&t->pt.bytes);
 }
 
-/* One run of all of a range, which neither begins nor ends beside it */
+/* Expect one run in a range, which has exactly the given ends. */
 static void expect_run(struct kunit *test, unsigned long addr, unsigned long npages,
 		       unsigned long word)
 {
@@ -42,10 +41,10 @@ static void expect_run(struct kunit *test, unsigned long addr, unsigned long npa
 		runs++;
 	}
 	KUNIT_EXPECT_EQ(test, 1, runs);
-	/* Of no page */
+	/* An empty range has no run. */
 	hmm_pt_for_each(&iter, t, 0, 0)
 		KUNIT_FAIL(test, "%lx is not in an empty range", iter.addr);
-	/* From within, to within */
+	/* A range inside of the run */
 	if (npages > 2) {
 		hmm_pt_first(&iter, &t->pt, addr + PAGE_SIZE, end - PAGE_SIZE);
 		KUNIT_EXPECT_TRUE(test, hmm_pt_next(&iter));
@@ -57,6 +56,7 @@ static void expect_run(struct kunit *test, unsigned long addr, unsigned long npa
 	up_read(&t->lock);
 }
 
+/* An empty table has no entry, and its operations change no range. */
 static void pt_empty(struct kunit *test)
 {
 	unsigned long start = 0, end = TASK_SIZE_MAX;
@@ -105,12 +105,14 @@ static unsigned long border_addr(struct kunit *test)
 		return 0;
 	if (border->shift == 64)
 		return TASK_SIZE_MAX;
-	/* Four levels end before: what is tested there is another border of theirs. */
+	/* A table of four levels ends below, where its tests use another boundary. */
 	return BIT(min_t(unsigned int, border->shift, ilog2(TASK_SIZE_MAX - 1)));
 }
 
-/* Pages on either side of a border are one run; each of them can go alone. */
-static void pt_border(struct kunit *test)
+/*
+ * Pages on both sides of a boundary of tables are one run, and can be cleared one by one.
+ */
+static void pt_table_boundary(struct kunit *test)
 {
 	unsigned long word = HMM_PT_TEST_RW | FAR_PFN, border = border_addr(test);
 	unsigned long addr = border ? border - 7 * PAGE_SIZE : 0, i, start, end;
@@ -124,7 +126,7 @@ static void pt_border(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, word + i,
 				hmm_pt_test_lookup(test, addr + (i << PAGE_SHIFT)).pfn);
 
-	/* A run that begins with the last page of a table, behind another one */
+	/* A run that begins with the last page of a table, after another run */
 	hmm_pt_test_map(test, addr + 5 * PAGE_SIZE, 1, word + npages);
 	down_read(&t->lock);
 	hmm_pt_first(&iter, &t->pt, addr + 5 * PAGE_SIZE, TASK_SIZE_MAX);
@@ -160,8 +162,8 @@ static void order_desc(const unsigned int *order, char *desc)
 
 KUNIT_ARRAY_PARAM(block_orders, block_orders, order_desc);
 
-/* A block goes as a whole, whichever of its pages is hit, and not with a neighbour. */
-static void pt_block_cut(struct kunit *test)
+/* A change of any page of a block changes the whole block, and no neighbour. */
+static void pt_block_changes_whole(struct kunit *test)
 {
 	unsigned int order = *(const unsigned int *)test->param_value;
 	unsigned long word = hmm_pt_test_block(HMM_PT_TEST_RW | FAR_PFN, order);
@@ -206,20 +208,20 @@ static void pt_block_cut(struct kunit *test)
 	}
 }
 
-/* Of a block that reaches out of the range, what is in it comes in smaller ones. */
+/* The part of a block inside of the range is published in smaller blocks. */
 static void pt_block_clipped(struct kunit *test)
 {
 	unsigned long word = hmm_pt_test_block(HMM_PTE_VALID | FAR_PFN, PMD_ORDER);
 	unsigned long words[8];
 	unsigned int i;
 
-	/* Pages 3, 4 to 7 and 8 of a huge one */
+	/* Pages 3, 4 to 7 and 8 of a THP */
 	hmm_pt_test_map(test, PMD_SIZE + 3 * PAGE_SIZE, 6, word + 3);
 	for (i = 3; i < 9; i++)
 		KUNIT_EXPECT_EQ(test, i > 3 && i < 8 ? 2 : 0,
 				hmm_pte_order(hmm_pt_test_lookup(test, PMD_SIZE + i * PAGE_SIZE)));
 
-	/* Whose neighbour may be written, or which lies askew */
+	/* Blocks with a writable neighbour, and unaligned blocks */
 	hmm_pt_test_fill(words, 6, hmm_pt_test_block(HMM_PTE_VALID | FAR_PFN, 3));
 	words[0] |= HMM_PTE_WRITE;
 	KUNIT_ASSERT_EQ(test, 0, hmm_pt_test_publish(test, 0, 6, words));
@@ -231,7 +233,7 @@ static void pt_block_clipped(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0,
 				hmm_pte_order(hmm_pt_test_lookup(test, PUD_SIZE + i * PAGE_SIZE)));
 
-	/* Not all of what goes on is staged. */
+	/* A block that continues after the stage */
 	word = hmm_pt_test_block(HMM_PTE_VALID | FAR_PFN, 3);
 	hmm_pt_test_fill(words, 8, word);
 	KUNIT_ASSERT_EQ(test, 0, hmm_pt_test_publish(test, 2 * PUD_SIZE, 6, words));
@@ -243,7 +245,7 @@ static void pt_block_clipped(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, word + 7, words[7]);
 }
 
-/* Small ones give way to a huge one, and the other way round. */
+/* Small entries replace a huge one, and a huge entry replaces small ones. */
 static void pt_replace(struct kunit *test)
 {
 	unsigned long huge = hmm_pt_test_block(HMM_PTE_VALID | FAR_PFN, PUD_SHIFT - PAGE_SHIFT);
@@ -260,7 +262,7 @@ static void pt_replace(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, empty, bytes(test));
 	KUNIT_EXPECT_FALSE(test, hmm_pt_test_writable(test, 0, TASK_SIZE_MAX));
 
-	/* What cuts it has to come back with all of it. */
+	/* A stage that cuts a huge entry must cover all of it. */
 	hmm_pt_test_fill(words, 1, HMM_PT_TEST_RW | 1);
 	KUNIT_EXPECT_EQ(test, -EAGAIN, hmm_pt_test_publish(test, addr, 1, words));
 	KUNIT_EXPECT_EQ(test, -EAGAIN, hmm_pt_test_publish(test, addr + PUD_SIZE - PAGE_SIZE,
@@ -269,14 +271,14 @@ static void pt_replace(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, empty, bytes(test));
 }
 
-/* A table that gives way to an entry may be needed at once beside it: empty. */
-static void pt_table_again(struct kunit *test)
+/* A stage can reuse a table that an entry replaces, as an empty table next to it. */
+static void pt_table_reused(struct kunit *test)
 {
 	unsigned long huge = hmm_pt_test_block(HMM_PTE_VALID | FAR_PFN, PUD_SHIFT - PAGE_SHIFT);
 	unsigned long word = HMM_PTE_VALID | FAR_PFN, pages = PAGES(PUD_SHIFT);
 	unsigned long *words = hmm_pt_test_words(test, pages + 1);
 	struct hmm_pt_test *t = test->priv;
-	struct hmm_pt_stage stage, beside;
+	struct hmm_pt_stage stage, other;
 
 	hmm_pt_test_map(test, PUD_SIZE + 5 * PMD_SIZE, 1, word);
 	hmm_pt_test_fill(words, pages, huge);
@@ -286,15 +288,16 @@ static void pt_table_again(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, hmm_pt_test_publish_staged(test, &stage));
 	KUNIT_EXPECT_EQ(test, word, hmm_pt_test_lookup(test, 2 * PUD_SIZE).pfn);
 
-	/* It has no slot from before. */
-	hmm_pt_test_stage(test, &beside, 2 * PUD_SIZE + 5 * PMD_SIZE, 1, &word);
-	KUNIT_EXPECT_EQ(test, 0, hmm_pt_prepare(&t->pt, &beside));
-	KUNIT_EXPECT_EQ(test, 1, beside.spare.count[0]);
-	hmm_pt_unstage(&t->pt, &beside);
+	/* The table has no slot from its earlier use. */
+	hmm_pt_test_stage(test, &other, 2 * PUD_SIZE + 5 * PMD_SIZE, 1, &word);
+	KUNIT_EXPECT_EQ(test, 0, hmm_pt_prepare(&t->pt, &other));
+	KUNIT_EXPECT_EQ(test, 1, other.spare.count[0]);
+	hmm_pt_unstage(&t->pt, &other);
 	hmm_pt_unstage(&t->pt, &stage);
 }
 
-static void pt_publish_refused(struct kunit *test)
+/* A stage with a hole and an empty stage are rejected. */
+static void pt_bad_stages(struct kunit *test)
 {
 	unsigned long words[3] = { HMM_PTE_VALID | 1, 0, HMM_PTE_VALID | 2 };
 
@@ -303,8 +306,8 @@ static void pt_publish_refused(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, hmm_pt_test_occupied(test, 0, TASK_SIZE_MAX));
 }
 
-/* Tables that were there when a stage was prepared, and are gone when it is needed */
-static void pt_reclaim(struct kunit *test)
+/* A stage whose tables are reclaimed after its preparation must be prepared again. */
+static void pt_reclaim_after_prepare(struct kunit *test)
 {
 	unsigned long word = HMM_PTE_VALID | FAR_PFN, addr = PUD_SIZE, empty = bytes(test);
 	unsigned long start = 0, end = TASK_SIZE_MAX, full;
@@ -351,8 +354,8 @@ static struct page *some_page(struct kunit *test)
 	return page;
 }
 
-/* Was @page told since the last time? */
-static bool told(struct page *page)
+/* Return whether @page was marked dirty since the last call. */
+static bool was_marked_dirty(struct page *page)
 {
 	bool dirty = PageDirty(page);
 
@@ -360,7 +363,11 @@ static bool told(struct page *page)
 	return dirty;
 }
 
-static void pt_dirty_told(struct kunit *test)
+/*
+ * The page becomes dirty when the entry is write-protected, cleared or replaced, and only
+ * if the device has written.
+ */
+static void pt_dirty_marks_page(struct kunit *test)
 {
 	struct page *page = some_page(test);
 	unsigned long word = HMM_PT_TEST_RW | page_to_pfn(page), start, end;
@@ -368,39 +375,42 @@ static void pt_dirty_told(struct kunit *test)
 	hmm_pt_test_map(test, 0, 1, word);
 	hmm_pt_test_dirty(test, 0, TASK_SIZE_MAX);
 	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, 0)));
-	KUNIT_EXPECT_FALSE(test, told(page));
+	KUNIT_EXPECT_FALSE(test, was_marked_dirty(page));
 
-	/* By the write-protection, and then no more */
+	/* The write protection marks the page once. */
 	start = 0;
 	end = PAGE_SIZE;
 	hmm_pt_test_protect(test, &start, &end);
-	KUNIT_EXPECT_TRUE(test, told(page));
+	KUNIT_EXPECT_TRUE(test, was_marked_dirty(page));
 	KUNIT_EXPECT_EQ(test, word & ~HMM_PTE_WRITE, hmm_pt_test_lookup(test, 0).pfn);
 	hmm_pt_test_dirty(test, 0, TASK_SIZE_MAX);
 	hmm_pt_test_clear(test, &start, &end);
-	KUNIT_EXPECT_FALSE(test, told(page));
+	KUNIT_EXPECT_FALSE(test, was_marked_dirty(page));
 
-	/* By what takes it away; not when nothing was written */
+	/* A clear marks the page if the device has written. */
 	hmm_pt_test_map(test, 0, 1, word);
 	hmm_pt_test_clear(test, &start, &end);
-	KUNIT_EXPECT_FALSE(test, told(page));
+	KUNIT_EXPECT_FALSE(test, was_marked_dirty(page));
 	hmm_pt_test_map(test, 0, 1, word);
 	hmm_pt_test_dirty(test, 0, PAGE_SIZE);
 	hmm_pt_test_clear(test, &start, &end);
-	KUNIT_EXPECT_TRUE(test, told(page));
+	KUNIT_EXPECT_TRUE(test, was_marked_dirty(page));
 
-	/* By what comes instead: dirty as long as it may be written */
+	/*
+	 * A replacement marks the page, and the entry stays dirty as long as it is
+	 * writable.
+	 */
 	hmm_pt_test_map(test, 0, 1, word);
 	hmm_pt_test_dirty(test, 0, PAGE_SIZE);
 	hmm_pt_test_map(test, 0, 1, word);
-	KUNIT_EXPECT_TRUE(test, told(page));
+	KUNIT_EXPECT_TRUE(test, was_marked_dirty(page));
 	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, 0)));
 	hmm_pt_test_map(test, 0, 1, HMM_PT_TEST_RW | FAR_PFN);
-	KUNIT_EXPECT_TRUE(test, told(page));
+	KUNIT_EXPECT_TRUE(test, was_marked_dirty(page));
 	KUNIT_EXPECT_FALSE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, 0)));
 }
 
-/* The same when pages take the place of a huge one */
+/* The same when small entries replace a huge one */
 static void pt_dirty_split(struct kunit *test)
 {
 	void *memory = kunit_kmalloc(test, PMD_SIZE, GFP_KERNEL);
@@ -412,26 +422,26 @@ static void pt_dirty_split(struct kunit *test)
 	word = HMM_PT_TEST_RW | page_to_pfn(page);
 	hmm_pt_test_map(test, addr, PTRS_PER_PTE, hmm_pt_test_block(word, PMD_ORDER));
 	hmm_pt_test_dirty(test, addr, addr + PAGE_SIZE);
-	KUNIT_EXPECT_FALSE(test, told(page));
+	KUNIT_EXPECT_FALSE(test, was_marked_dirty(page));
 	hmm_pt_test_map(test, addr, PTRS_PER_PTE, word);
-	KUNIT_EXPECT_TRUE(test, told(page));
+	KUNIT_EXPECT_TRUE(test, was_marked_dirty(page));
 	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, addr)));
 	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, last)));
 
-	/* By read-only ones, or other ones, and then no more */
+	/* Read-only entries or other pages replace the huge one, and mark the page once. */
 	hmm_pt_test_map(test, addr, PTRS_PER_PTE, hmm_pt_test_block(word, PMD_ORDER));
 	hmm_pt_test_dirty(test, last, last + PAGE_SIZE);
-	told(page);
+	was_marked_dirty(page);
 	hmm_pt_test_map(test, addr, PTRS_PER_PTE, word & ~HMM_PTE_WRITE);
-	KUNIT_EXPECT_TRUE(test, told(page));
+	KUNIT_EXPECT_TRUE(test, was_marked_dirty(page));
 	KUNIT_EXPECT_FALSE(test, hmm_pte_dirty(hmm_pt_test_lookup(test, last)));
 	hmm_pt_test_map(test, addr, PTRS_PER_PTE, hmm_pt_test_block(word, PMD_ORDER));
 	hmm_pt_test_dirty(test, last, last + PAGE_SIZE);
 	hmm_pt_test_map(test, addr, PTRS_PER_PTE, HMM_PTE_VALID | FAR_PFN);
-	KUNIT_EXPECT_TRUE(test, told(page));
+	KUNIT_EXPECT_TRUE(test, was_marked_dirty(page));
 }
 
-/* Device memory is not told: this page has no struct page. */
+/* Pages of device memory are not marked: this pfn has no struct page. */
 static void pt_dirty_device(struct kunit *test)
 {
 	unsigned long word = HMM_PT_TEST_RW | HMM_PTE_DEVICE | FAR_PFN;
@@ -447,7 +457,7 @@ static void pt_dirty_device(struct kunit *test)
 	hmm_pt_test_clear(test, &start, &end);
 }
 
-/* What may not be written any more is not exclusive any more. */
+/* A write-protected entry is no longer exclusive. */
 static void pt_exclusive(struct kunit *test)
 {
 	unsigned long word = HMM_PT_TEST_RW | HMM_PTE_DEVICE | HMM_PTE_EXCLUSIVE | FAR_PFN;
@@ -468,7 +478,7 @@ static void pt_exclusive(struct kunit *test)
 	}
 }
 
-/* The run at hand, and nothing beside it */
+/* hmm_pte_set_dirty() marks exactly the current run. */
 static void pt_dirty_run(struct kunit *test)
 {
 	unsigned long word = HMM_PT_TEST_RW | HMM_PTE_DEVICE | FAR_PFN;
@@ -487,7 +497,7 @@ static void pt_dirty_run(struct kunit *test)
 								 3 * PAGE_SIZE)));
 }
 
-/* How many tables may be allocated before one fails; the test is single threaded. */
+/* Number of tables that can be allocated before a failure; the test has one thread. */
 static long allocations_left;
 
 static struct page *alloc_fails(struct hmm_pt *pt, unsigned int level)
@@ -503,7 +513,10 @@ static struct page *alloc_fails(struct hmm_pt *pt, unsigned int level)
 	return page;
 }
 
-/* Whichever table is lacking, nothing stays behind; with all of them it works. */
+/*
+ * A failed allocation of any table leaves no table. With enough tables the stage
+ * succeeds.
+ */
 static void pt_alloc_fails(struct kunit *test)
 {
 	unsigned long word = HMM_PTE_VALID | FAR_PFN, addr = BIT(39) - PAGE_SIZE;
@@ -521,11 +534,12 @@ static void pt_alloc_fails(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, hmm_pt_test_occupied(test, 0, TASK_SIZE_MAX));
 	}
 	kunit_deactivate_static_stub(test, hmm_pt_alloc_table);
-	/* Both pages have tables of their own, up to one in common. */
+	/* Each page has tables of its own below the highest common one. */
 	KUNIT_EXPECT_EQ(test, 6 + (t->pt.top == 4), fails);
 	expect_run(test, addr, 2, word);
 }
 
+/* A page table needs 8 bytes for each entry, and the directories. */
 static void pt_memory(struct kunit *test)
 {
 	unsigned long addr = BIT(39), pages = PAGES(PUD_SHIFT), i, tables;
@@ -546,7 +560,7 @@ static void pt_memory(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PAGE_SIZE, bytes(test));
 
 	hmm_pt_test_map(test, addr, pages, hmm_pt_test_block(word, PMD_ORDER));
-	/* The table of the entries, and the directories above */
+	/* The table of the entries, and the directories above it */
 	tables = bytes(test) - t->pt.top * PAGE_SIZE + PAGE_SIZE;
 	kunit_info(test, "1 GiB of 2M pages: %lu bytes and directories\n", tables);
 	KUNIT_EXPECT_LE(test, 10 * tables, 81 * PTRS_PER_PMD);
@@ -558,8 +572,8 @@ struct pt_race {
 	unsigned long bad;
 };
 
-/* Either all of the range is mapped, as one run, or none of it. */
-static int read_beside(void *arg)
+/* Concurrent readers see either the whole range as one run, or nothing. */
+static int read_concurrently(void *arg)
 {
 	struct pt_race *race = arg;
 	struct hmm_pt_test *t = race->test->priv;
@@ -581,7 +595,8 @@ static int read_beside(void *arg)
 	return 0;
 }
 
-static void pt_readers(struct kunit *test)
+/* Publication and clearing are atomic for concurrent readers. */
+static void pt_concurrent_readers(struct kunit *test)
 {
 	unsigned long word = HMM_PT_TEST_RW | HMM_PTE_DEVICE | FAR_PFN, start, end;
 	struct pt_race races[2] = { { .test = test }, { .test = test } };
@@ -590,7 +605,7 @@ static void pt_readers(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
-		threads[i] = kthread_run(read_beside, &races[i], "hmm_pt_reader/%u", i);
+		threads[i] = kthread_run(read_concurrently, &races[i], "hmm_pt_reader/%u", i);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, threads[i]);
 	}
 	for (i = 0; i < ROUNDS; i++) {
@@ -611,14 +626,14 @@ static void pt_readers(struct kunit *test)
 
 static struct kunit_case hmm_pt_cases[] = {
 	KUNIT_CASE(pt_empty),
-	KUNIT_CASE_PARAM(pt_border, borders_gen_params),
-	KUNIT_CASE_PARAM(pt_block_cut, block_orders_gen_params),
+	KUNIT_CASE_PARAM(pt_table_boundary, borders_gen_params),
+	KUNIT_CASE_PARAM(pt_block_changes_whole, block_orders_gen_params),
 	KUNIT_CASE(pt_block_clipped),
 	KUNIT_CASE(pt_replace),
-	KUNIT_CASE(pt_table_again),
-	KUNIT_CASE(pt_publish_refused),
-	KUNIT_CASE(pt_reclaim),
-	KUNIT_CASE(pt_dirty_told),
+	KUNIT_CASE(pt_table_reused),
+	KUNIT_CASE(pt_bad_stages),
+	KUNIT_CASE(pt_reclaim_after_prepare),
+	KUNIT_CASE(pt_dirty_marks_page),
 	KUNIT_CASE(pt_dirty_split),
 	KUNIT_CASE(pt_dirty_device),
 	KUNIT_CASE(pt_dirty_run),
@@ -626,7 +641,7 @@ static struct kunit_case hmm_pt_cases[] = {
 	KUNIT_CASE(pt_alloc_fails),
 	KUNIT_CASE(pt_memory),
 	KUNIT_CASE(hmm_pt_memcg),
-	KUNIT_CASE_SLOW(pt_readers),
+	KUNIT_CASE_SLOW(pt_concurrent_readers),
 	KUNIT_CASE_SLOW(hmm_pt_random),
 	{}
 };
@@ -638,21 +653,21 @@ static struct kunit_suite hmm_pt_suite = {
 	.test_cases = hmm_pt_cases,
 };
 
-/* What is not about memory and many pages, with DMA addresses that are contiguous alike */
+/* The same tests with contiguous DMA addresses, without those of memory use */
 static struct kunit_case hmm_pt_dma_cases[] = {
 	KUNIT_CASE(pt_empty),
-	KUNIT_CASE_PARAM(pt_border, borders_gen_params),
-	KUNIT_CASE_PARAM(pt_block_cut, block_orders_gen_params),
+	KUNIT_CASE_PARAM(pt_table_boundary, borders_gen_params),
+	KUNIT_CASE_PARAM(pt_block_changes_whole, block_orders_gen_params),
 	KUNIT_CASE(pt_block_clipped),
-	KUNIT_CASE(pt_publish_refused),
-	KUNIT_CASE(pt_reclaim),
-	KUNIT_CASE(pt_dirty_told),
+	KUNIT_CASE(pt_bad_stages),
+	KUNIT_CASE(pt_reclaim_after_prepare),
+	KUNIT_CASE(pt_dirty_marks_page),
 	KUNIT_CASE(pt_dirty_split),
 	KUNIT_CASE(pt_dirty_device),
 	KUNIT_CASE(pt_dirty_run),
 	KUNIT_CASE(pt_exclusive),
 	KUNIT_CASE(pt_alloc_fails),
-	KUNIT_CASE_SLOW(pt_readers),
+	KUNIT_CASE_SLOW(pt_concurrent_readers),
 	KUNIT_CASE_SLOW(hmm_pt_random),
 	{}
 };

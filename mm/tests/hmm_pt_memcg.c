@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Who pays for the tables of the mirror page table, with a memory cgroup of the test's
- * own.
- */
+/* Which memory cgroup the tables of the mirror page table are charged to */
 #include <linux/cgroup.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -54,11 +51,11 @@ static void remove_cgroup(struct kunit *test, struct dentry *root)
 	inode_unlock(dir);
 }
 
-/* How many of the tables below @page has @memcg paid for? */
-static unsigned int count_paid(struct page *page, struct mem_cgroup *memcg)
+/* Count the tables below @page that are charged to @memcg. */
+static unsigned int count_charged(struct page *page, struct mem_cgroup *memcg)
 {
 	const unsigned long *slots = page_address(page);
-	unsigned int slot, paid = 0;
+	unsigned int slot, charged = 0;
 
 	for (slot = 0; slot < PTRS_PER_PTE; slot++) {
 		struct page *below = pfn_to_page(slots[slot]);
@@ -66,14 +63,14 @@ static unsigned int count_paid(struct page *page, struct mem_cgroup *memcg)
 		if (!slots[slot] || slots[slot] & HMM_PTE_VALID)
 			continue;
 		rcu_read_lock();
-		paid += PageMemcgKmem(below) && page_memcg_check(below) == memcg;
+		charged += PageMemcgKmem(below) && page_memcg_check(below) == memcg;
 		rcu_read_unlock();
-		paid += count_paid(below, memcg);
+		charged += count_charged(below, memcg);
 	}
-	return paid;
+	return charged;
 }
 
-/* Whoever is set active, when a stage is prepared, pays for the tables. */
+/* Tables are charged to the active memcg at the time of preparation. */
 static void publish_for(struct kunit *test, struct mem_cgroup *memcg)
 {
 	unsigned long npages = 2 * PTRS_PER_PTE, start = 0, end = TASK_SIZE_MAX;
@@ -82,17 +79,18 @@ static void publish_for(struct kunit *test, struct mem_cgroup *memcg)
 
 	hmm_pt_test_map(test, BIT(39) - PMD_SIZE, npages, HMM_PTE_VALID | BIT(40));
 	set_active_memcg(old);
-	/* Of two pages tables, each with its own of the levels above, but the root's */
-	KUNIT_EXPECT_EQ(test, 6 + (t->pt.top == 4), count_paid(t->pt.root, memcg));
+	/* Tables of both pages, one for each level below the root */
+	KUNIT_EXPECT_EQ(test, 6 + (t->pt.top == 4), count_charged(t->pt.root, memcg));
 
 	hmm_pt_test_clear(test, &start, &end);
 	hmm_pt_reclaim(&t->pt, 0, TASK_SIZE_MAX);
-	/* Nobody pays for what nobody is set active for. */
+	/* Without an active memcg, tables are charged to none. */
 	hmm_pt_test_map(test, 0, npages, HMM_PTE_VALID | BIT(40));
-	KUNIT_EXPECT_EQ(test, 0, count_paid(t->pt.root, memcg));
+	KUNIT_EXPECT_EQ(test, 0, count_charged(t->pt.root, memcg));
 	hmm_pt_test_clear(test, &start, &end);
 }
 
+/* Tables are charged to the active memcg, which the test creates. */
 void hmm_pt_memcg(struct kunit *test)
 {
 	struct cgroup_subsys_state *css;

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The mirror page table against a model, by operations at random.
+ * Random operations on the mirror page table, compared with a model
  *
- * The model has a maple tree of blocks, each with its first word, and one of what is
- * dirty. What is at an address is always the same page: a change of pages would have
- * come with an invalidation. Near the places where tables of all levels meet it is one
- * that can be told that it is dirty; elsewhere it is device memory, in blocks of any
+ * The model has a maple tree of blocks, each with its first word, and a maple tree of
+ * dirty pages. An address always has the same page, because a change of pages would come
+ * with an invalidation. Near the places where tables of all levels meet, pages have a
+ * struct page that can become dirty. Elsewhere they are device memory, in blocks of any
  * order.
  *
- * With DMA addresses, each of them is looked up with the device, which knows what it
- * may access there.
+ * With DMA addresses, the test looks up each address in the mappings of the device.
  */
 #include <linux/bitmap.h>
 #include <linux/maple_tree.h>
@@ -20,15 +19,15 @@
 
 #define OPERATIONS	(IS_ENABLED(CONFIG_KASAN) ? 100000 : 1000000)
 #define PUD_PAGES_ORDER	(PUD_SHIFT - PAGE_SHIFT)
-/* Looked at or published at once */
+/* Number of pages that one operation reads or publishes at most */
 #define PAGES_MAX	4096
-/* Where no memory is, and aligned to every order */
+/* A pfn without memory, aligned to every order */
 #define DEVICE_PFN	BIT(44)
 static_assert(!(DEVICE_PFN & HMM_PTE_FLAGS));
-/* Only in the words of the model: mapped for DMA in both directions */
+/* Set in words of the model only: the DMA mapping is bidirectional */
 #define MAPPED_WRITE	HMM_PFN_YOUNG
 
-/* Memory on one side of a place, in as large a piece as can be had */
+/* Memory on one side of a place, as one block */
 #define POOL_ORDER	10
 #define POOL_PAGES	BIT(POOL_ORDER)
 #define POOLS_MAX	6
@@ -36,7 +35,7 @@ static_assert(!(DEVICE_PFN & HMM_PTE_FLAGS));
 struct pool {
 	struct page *pages;
 	unsigned long first;
-	DECLARE_BITMAP(told, POOL_PAGES);
+	DECLARE_BITMAP(marked, POOL_PAGES);
 };
 
 struct model {
@@ -50,7 +49,7 @@ struct model {
 	unsigned long *words;
 	unsigned long *seen;
 	dma_addr_t *seen_dma;
-	/* How many blocks there are that DMA can reach */
+	/* Number of blocks that have DMA mappings */
 	unsigned long reached;
 	unsigned long places[4];
 	unsigned int nr_places;
@@ -85,7 +84,7 @@ static unsigned int order_of(unsigned long word)
 	return hmm_pte_order((hmm_pte_t){ .pfn = word });
 }
 
-/* What is dirty in a block: its pages, or its huge entries */
+/* The order of the units that become dirty in a block: pages or huge entries */
 static unsigned int unit_order(unsigned long word)
 {
 	unsigned int order = order_of(word);
@@ -93,7 +92,7 @@ static unsigned int unit_order(unsigned long word)
 	return order >= PUD_PAGES_ORDER ? PUD_PAGES_ORDER : order >= PMD_ORDER ? PMD_ORDER : 0;
 }
 
-/* A value has no room for the highest bit, which every entry has. */
+/* An xarray value has no room for the highest bit, which every entry has set. */
 static void *to_value(unsigned long word)
 {
 	return xa_mk_value(word & ~HMM_PTE_VALID);
@@ -112,7 +111,7 @@ static void store(struct model *m, struct maple_tree *tree, unsigned long first,
 	KUNIT_ASSERT_EQ(m->test, 0, mas_store_gfp(&mas, value, GFP_KERNEL));
 }
 
-/* A page near one of the places where tables of all levels meet */
+/* Return a page near one of the places where tables of all levels meet. */
 static unsigned long random_page(struct model *m)
 {
 	unsigned long place = m->places[below(m, m->nr_places)];
@@ -131,8 +130,8 @@ static unsigned long random_end(struct model *m, unsigned long page, unsigned in
 	return min(end, TASK_SIZE_MAX >> PAGE_SHIFT);
 }
 
-/* The dirty pages of the range are told. Are there any? */
-static bool tell(struct model *m, unsigned long first, unsigned long last)
+/* Expect the dirty pages of the range to be marked. Return whether there are any. */
+static bool expect_marked(struct model *m, unsigned long first, unsigned long last)
 {
 	MA_STATE(mas, &m->dirty, first, first);
 	bool any = false;
@@ -145,15 +144,15 @@ static bool tell(struct model *m, unsigned long first, unsigned long last)
 			unsigned long to = min3(mas.last, last, pool->first + POOL_PAGES - 1);
 
 			if (from <= to)
-				bitmap_set(pool->told, from - pool->first, to - from + 1);
+				bitmap_set(pool->marked, from - pool->first, to - from + 1);
 		}
 		any = true;
 	}
 	return any;
 }
 
-/* Those that should have been told are dirty, and nobody else. */
-static void check_told(struct model *m)
+/* Exactly the expected pages are marked dirty. */
+static void check_marked(struct model *m)
 {
 	unsigned long i, page;
 
@@ -163,13 +162,13 @@ static void check_told(struct model *m)
 		for (page = 0; page < POOL_PAGES; page++) {
 			unsigned long *flags = &pool->pages[page].flags;
 
-			if (test_bit(PG_dirty, flags) != test_bit(page, pool->told))
+			if (test_bit(PG_dirty, flags) != test_bit(page, pool->marked))
 				KUNIT_FAIL_AND_ABORT(m->test, "page %lx at %lu",
 						     pool->first + page, m->done);
 			if (test_bit(PG_dirty, flags))
 				clear_bit(PG_dirty, flags);
 		}
-		bitmap_zero(pool->told, POOL_PAGES);
+		bitmap_zero(pool->marked, POOL_PAGES);
 	}
 }
 
@@ -184,7 +183,7 @@ static void widen(struct model *m, unsigned long *first, unsigned long *last)
 		*last = max(*last, mas.last);
 }
 
-/* Those of a range that go, or have come */
+/* Count the blocks in a range that have DMA mappings. */
 static unsigned long count_reached(struct model *m, unsigned long first, unsigned long last)
 {
 	MA_STATE(mas, &m->blocks, first, first);
@@ -196,7 +195,7 @@ static unsigned long count_reached(struct model *m, unsigned long first, unsigne
 	return count;
 }
 
-/* Each block is mapped once, and nothing else. */
+/* Each block has one DMA mapping, and no other mappings exist. */
 static void check_mapped(struct model *m)
 {
 	if (!m->t->device)
@@ -205,7 +204,7 @@ static void check_mapped(struct model *m)
 	KUNIT_ASSERT_STREQ_MSG(m->test, "", m->t->device->complaint ?: "", "at %lu", m->done);
 }
 
-/* Is the same block mapped for both directions already? It stays so. */
+/* Is the same block already mapped bidirectionally? The mapping then stays. */
 static bool keeps_write(struct model *m, unsigned long page, unsigned long last,
 			unsigned long word)
 {
@@ -218,7 +217,7 @@ static bool keeps_write(struct model *m, unsigned long page, unsigned long last,
 	       from_value(value) & MAPPED_WRITE;
 }
 
-/* What was dirty of it stays so, if it may be written, by the page or the huge entry. */
+/* Add a block. Pages that were dirty stay dirty if the block is writable, in its units. */
 static void add_block(struct model *m, unsigned long page, unsigned long word)
 {
 	unsigned long last = page + BIT(order_of(word)) - 1;
@@ -227,7 +226,7 @@ static void add_block(struct model *m, unsigned long page, unsigned long word)
 	word |= word & HMM_PTE_WRITE || keeps_write(m, page, last, word) ? MAPPED_WRITE : 0;
 	store(m, &m->blocks, page, last, to_value(word));
 	m->reached += !(word & HMM_PTE_UNADDRESSABLE);
-	if (!tell(m, page, last))
+	if (!expect_marked(m, page, last))
 		return;
 	if (!(word & HMM_PTE_WRITE)) {
 		store(m, &m->dirty, page, last, NULL);
@@ -246,7 +245,7 @@ static void add_block(struct model *m, unsigned long page, unsigned long word)
 	}
 }
 
-/* Blocks of orders at random, some of which say they are larger than they can be */
+/* Create blocks of random orders, some of which claim an order that is too large. */
 static unsigned long random_words(struct model *m, unsigned long page, unsigned long end)
 {
 	unsigned long at = page, i, word;
@@ -259,7 +258,7 @@ static unsigned long random_words(struct model *m, unsigned long page, unsigned 
 		if (!is_device)
 			most = min(most, POOL_ORDER);
 		order = below(m, 3) ? below(m, most + 1) : most;
-		/* Not onto the memory before a place */
+		/* Do not overlap the memory before a place. */
 		while (is_device && pool_of(m, at + BIT(order) - 1))
 			order--;
 		word = HMM_PTE_VALID | pfn_of(m, at);
@@ -285,7 +284,7 @@ static void do_map(struct model *m)
 		end = page + BIT(PUD_PAGES_ORDER);
 	} else {
 		page = below(m, 2) ? page : round_down(page, BIT(below(m, PMD_ORDER + 3)));
-		/* Each block is stored in the model, which is what takes time. */
+		/* The model stores each block, which takes most of the time. */
 		end = random_end(m, page, below(m, 16) ? 6 : 11);
 	}
 	count = random_words(m, page, end);
@@ -315,7 +314,7 @@ static void do_clear(struct model *m)
 	KUNIT_ASSERT_EQ(m->test, (last + 1) << PAGE_SHIFT, end);
 	m->reached -= count_reached(m, first, last);
 	store(m, &m->blocks, first, last, NULL);
-	if (tell(m, first, last))
+	if (expect_marked(m, first, last))
 		store(m, &m->dirty, first, last, NULL);
 	check_mapped(m);
 }
@@ -331,7 +330,7 @@ static void do_protect(struct model *m)
 	widen(m, &first, &last);
 	KUNIT_ASSERT_EQ(m->test, first << PAGE_SHIFT, start);
 	KUNIT_ASSERT_EQ(m->test, (last + 1) << PAGE_SHIFT, end);
-	if (tell(m, first, last))
+	if (expect_marked(m, first, last))
 		store(m, &m->dirty, first, last, NULL);
 	mas_init(&mas, &m->blocks, first);
 	mas_for_each(&mas, value, last) {
@@ -362,7 +361,7 @@ static void do_dirty(struct model *m)
 	}
 }
 
-static void do_ask(struct model *m)
+static void do_query(struct model *m)
 {
 	unsigned long first = random_page(m), last = random_end(m, first, 20) - 1;
 	unsigned long start = first << PAGE_SHIFT, end = (last + 1) << PAGE_SHIFT;
@@ -381,22 +380,26 @@ static void do_ask(struct model *m)
 	KUNIT_ASSERT_EQ(m->test, writable, hmm_pt_test_writable(m->test, start, end));
 }
 
-/* What hmm_pt_for_each() says of each page. How many runs are wrong, or too short? */
-static unsigned long look(struct model *m, unsigned long first, unsigned long end)
+/*
+ * Read each page by hmm_pt_for_each(). Return the number of runs that are wrong or too
+ * short.
+ */
+static unsigned long read_pages(struct model *m, unsigned long first, unsigned long end)
 {
 	dma_addr_t dma, next_dma = DMA_MAPPING_ERROR;
-	unsigned long behind = 0, next = 0, page, bad = 0;
+	unsigned long prev_end = 0, next = 0, page, bad = 0;
 	struct hmm_pt_iter iter;
 
 	memset(m->seen, 0, (end - first) * sizeof(*m->seen));
 	down_read(&m->t->lock);
 	hmm_pt_for_each(&iter, m->t, first << PAGE_SHIFT, end << PAGE_SHIFT) {
 		dma = hmm_pte_dma(iter.pte);
-		bad += iter.end <= iter.addr || iter.addr < behind || iter.end > end << PAGE_SHIFT;
-		bad += iter.addr == behind && iter.pte.pfn == next && dma == next_dma;
+		bad += iter.end <= iter.addr || iter.addr < prev_end;
+		bad += iter.end > end << PAGE_SHIFT;
+		bad += iter.addr == prev_end && iter.pte.pfn == next && dma == next_dma;
 		if (bad)
 			break;
-		behind = iter.end;
+		prev_end = iter.end;
 		next = iter.pte.pfn;
 		for (page = iter.addr >> PAGE_SHIFT; page < iter.end >> PAGE_SHIFT; page++) {
 			m->seen[page - first] = next++;
@@ -410,7 +413,9 @@ static unsigned long look(struct model *m, unsigned long first, unsigned long en
 	return bad;
 }
 
-/* How many pages of a block, from @page up to @stop, the device would not find? */
+/*
+ * Count the pages of a block from @page to @stop that the device cannot access correctly.
+ */
 static unsigned long count_lost(struct model *m, unsigned long word, unsigned long page,
 				unsigned long stop, const dma_addr_t *dma)
 {
@@ -434,7 +439,7 @@ static unsigned long count_lost(struct model *m, unsigned long word, unsigned lo
 	return bad;
 }
 
-static void do_look(struct model *m)
+static void do_read(struct model *m)
 {
 	unsigned long first = random_page(m), end = random_end(m, first, 12);
 	unsigned long page, stop, bad;
@@ -442,7 +447,7 @@ static void do_look(struct model *m)
 	hmm_pte_t pte;
 	void *value;
 
-	bad = look(m, first, end);
+	bad = read_pages(m, first, end);
 	memset(m->words, 0, (end - first) * sizeof(*m->words));
 	mas_init(&mas, &m->blocks, first);
 	mas_for_each(&mas, value, end - 1) {
@@ -477,8 +482,8 @@ static void do_reclaim(struct model *m)
 }
 
 static void (*const operations[])(struct model *m) = {
-	do_map, do_map, do_map, do_clear, do_protect, do_dirty, do_dirty, do_ask, do_look,
-	do_look,
+	do_map, do_map, do_map, do_clear, do_protect, do_dirty, do_dirty, do_query, do_read,
+	do_read,
 };
 
 static void free_model(void *arg)
@@ -508,7 +513,7 @@ static struct model *new_model(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, m);
 	m->test = test;
 	m->t = test->priv;
-	/* There is one thread. */
+	/* The test has one thread, so the trees need no lock. */
 	mt_init_flags(&m->blocks, MT_FLAGS_LOCK_EXTERN);
 	mt_init_flags(&m->dirty, MT_FLAGS_LOCK_EXTERN);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_model, m));
@@ -530,6 +535,7 @@ static struct model *new_model(struct kunit *test)
 	return m;
 }
 
+/* The mirror page table agrees with the model after random operations. */
 void hmm_pt_random(struct kunit *test)
 {
 	u32 seed = get_random_u32();
@@ -541,9 +547,9 @@ void hmm_pt_random(struct kunit *test)
 		operations[below(m, ARRAY_SIZE(operations))](m);
 		if (!below(m, 64)) {
 			do_reclaim(m);
-			check_told(m);
+			check_marked(m);
 		}
 		cond_resched();
 	}
-	check_told(m);
+	check_marked(m);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the KUnit tests of the mirror page table share: its operations, each with the
- * lock that it needs.
+ * Helpers that the KUnit tests of the mirror page table share: its operations, each under
+ * the lock that it needs
  */
 #include <linux/cleanup.h>
 #include <linux/pgtable.h>
@@ -36,7 +36,7 @@ int hmm_pt_test_init_dma(struct kunit *test)
 	return hmm_pt_init(&t->pt, &t->lock, t->device->dev);
 }
 
-/* Whatever a test leaves behind is gone with the page table. */
+/* Destroying the page table frees all that the test has left. */
 void hmm_pt_test_exit(struct kunit *test)
 {
 	struct hmm_pt_test *t = test->priv;
@@ -71,7 +71,7 @@ unsigned long hmm_pt_test_block(unsigned long word, unsigned int order)
 	return word | (unsigned long)order << HMM_PTE_ORDER_SHIFT;
 }
 
-/* Contiguous memory from that of @word on */
+/* Fill @words with contiguous memory, from that of @word on. */
 void hmm_pt_test_fill(unsigned long *words, unsigned long npages, unsigned long word)
 {
 	unsigned long i;
@@ -80,7 +80,7 @@ void hmm_pt_test_fill(unsigned long *words, unsigned long npages, unsigned long 
 		words[i] = word + i;
 }
 
-/* Not more than 1 GiB, and one stage at a time */
+/* Stage at most 1 GiB. The test uses one stage at a time. */
 void hmm_pt_test_stage(struct kunit *test, struct hmm_pt_stage *stage, unsigned long addr,
 		       unsigned long npages, unsigned long *words)
 {
@@ -112,7 +112,7 @@ int hmm_pt_test_publish(struct kunit *test, unsigned long addr, unsigned long np
 	return ret;
 }
 
-/* Contiguous memory from that of @word on, in blocks of its order */
+/* Map contiguous memory, from that of @word on, in blocks of its order. */
 void hmm_pt_test_map(struct kunit *test, unsigned long addr, unsigned long npages,
 		     unsigned long word)
 {

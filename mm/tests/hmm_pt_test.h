@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * What the KUnit tests of the mirror page table share.
- */
+/* Helpers that the KUnit tests of the mirror page table share */
 #ifndef _MM_TESTS_HMM_PT_TEST_H
 #define _MM_TESTS_HMM_PT_TEST_H
 
@@ -16,12 +14,12 @@
 #define HMM_PT_TEST_RW	(HMM_PTE_VALID | HMM_PTE_WRITE)
 
 /**
- * struct hmm_pt_mapping - what a device may access at a DMA address
+ * struct hmm_pt_mapping - memory that a device may access at a DMA address
  * @node: in a list of &struct hmm_pt_iommu
  * @addr: the DMA address
- * @pfn: the first page there
- * @size: how many bytes
- * @dir: whether it may be written
+ * @pfn: the first page
+ * @size: size in bytes
+ * @dir: the direction, which permits writing or not
  */
 struct hmm_pt_mapping {
 	struct hlist_node node;
@@ -32,24 +30,24 @@ struct hmm_pt_mapping {
 };
 
 /**
- * struct hmm_pt_device - a device that sees to what it is given to access
- * @dev: as the kernel knows it
- * @mask: where it can access memory
- * @lock: of its mappings
- * @iommu: its mappings
- * @next: where the next may be
- * @adjacent: whether that is right behind the one before, if it can be
- * @left: how many can be made before one fails; negative: any number
- * @largest: how large one can be; 0: of any size
- * @maps: how many have been made
- * @unmaps: how many have been undone
- * @live: how many there are
- * @complaint: the first thing that was done to it and is wrong
+ * struct hmm_pt_device - a device that checks its DMA mappings
+ * @dev: the kernel's device
+ * @mask: its DMA mask
+ * @lock: protects the mappings
+ * @iommu: the mappings
+ * @next: lowest DMA address of the next mapping
+ * @adjacent: the next mapping directly follows the one before, if alignment permits
+ * @left: number of mappings before one fails; negative for no limit
+ * @largest: maximum size of a mapping; 0 for no limit
+ * @maps: number of mappings made
+ * @unmaps: number of mappings undone
+ * @live: number of current mappings
+ * @complaint: the first misuse of the DMA API, or NULL
  */
 struct hmm_pt_device {
 	struct device *dev;
 	u64 mask;
-	/* Held while a mapping is looked for, made, or undone */
+	/* Held while a mapping is looked up, made, or undone */
 	spinlock_t lock;
 	struct hmm_pt_iommu *iommu;
 	dma_addr_t next;
@@ -66,11 +64,11 @@ struct hmm_pt_device *hmm_pt_device(struct kunit *test);
 const struct hmm_pt_mapping *hmm_pt_device_find(struct hmm_pt_device *device, dma_addr_t addr);
 
 /**
- * struct hmm_pt_test - a page table that no mirror has
- * @lock: stands for the lock of the mirror
+ * struct hmm_pt_test - a page table without a mirror
+ * @lock: replaces the lock of the mirror
  * @pt: the page table
- * @device: what it has DMA addresses for, or NULL
- * @maps: room for 1 GiB of DMA mappings, if it has
+ * @device: the device of its DMA addresses, or NULL
+ * @maps: array for the DMA mappings of 1 GiB, if there is a device
  */
 struct hmm_pt_test {
 	struct rw_semaphore lock;
@@ -100,7 +98,7 @@ void hmm_pt_test_dirty(struct kunit *test, unsigned long start, unsigned long en
 bool hmm_pt_test_occupied(struct kunit *test, unsigned long start, unsigned long end);
 bool hmm_pt_test_writable(struct kunit *test, unsigned long start, unsigned long end);
 
-/* Of hmm_pt_memcg.c and hmm_pt_random.c, for the suites of hmm_pt_kunit.c */
+/* hmm_pt_memcg.c and hmm_pt_random.c define these tests of the suites in hmm_pt_kunit.c. */
 void hmm_pt_memcg(struct kunit *test);
 void hmm_pt_random(struct kunit *test);
 

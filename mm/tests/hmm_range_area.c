@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Mappings of all kinds, brought into a state and out of it again.
- */
+/* Mappings of each kind, which a test brings into a state and back */
 #include <linux/fdtable.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -21,7 +19,7 @@ static void hmm_area_mmap(struct hmm_area *a, unsigned long addr, unsigned long 
 					       flags | MAP_FIXED, 0));
 }
 
-/* There is no way to it but the system call. */
+/* Only the system call creates such a file. */
 static struct file *hmm_area_secret_file(struct hmm_area *a, unsigned long size)
 {
 	const struct pt_regs regs = {};
@@ -36,7 +34,7 @@ static struct file *hmm_area_secret_file(struct hmm_area *a, unsigned long size)
 	return file;
 }
 
-/* To clear a page of 1 GiB takes seconds: all tests have the same one. */
+/* Clearing a 1 GiB page takes seconds, so all tests share this one. */
 static struct file *hmm_range_giant;
 
 void hmm_range_release_giant(void)
@@ -87,8 +85,8 @@ static void hmm_area_map(struct hmm_area *a)
 		fput(file);
 }
 
-/* An ordinary page, by its protection a VMA of its own */
-static void hmm_area_map_beside(struct hmm_area *a, unsigned long addr)
+/* Map an ordinary page. Its protection makes it a VMA of its own. */
+static void hmm_area_map_neighbour(struct hmm_area *a, unsigned long addr)
 {
 	hmm_area_mmap(a, addr, PAGE_SIZE, NULL, PROT_READ | PROT_WRITE | PROT_EXEC,
 		      MAP_PRIVATE | MAP_ANONYMOUS);
@@ -107,7 +105,7 @@ static void hmm_area_set_flags(struct hmm_area *a, unsigned long set,
 	mmap_write_unlock(current->mm);
 }
 
-/* The page that migrates arrives as soon as somebody sleeps until it does. */
+/* End the migration as soon as a task sleeps until its end. */
 static void hmm_area_arrive(struct work_struct *work)
 {
 	struct hmm_area *a = container_of(to_delayed_work(work), struct hmm_area, arrival);
@@ -122,7 +120,7 @@ static void hmm_area_arrive(struct work_struct *work)
 	hmm_area_restore(a);
 }
 
-/* Let the current task wait for the end of the migration, for ten seconds at most. */
+/* End the migration when the current task waits for it, or after ten seconds. */
 void hmm_area_await(struct hmm_area *a)
 {
 	a->waiter = current;
@@ -130,7 +128,7 @@ void hmm_area_await(struct hmm_area *a)
 	schedule_delayed_work(&a->arrival, msecs_to_jiffies(10));
 }
 
-/* Not on the stack: the work item may still be at it when a test is aborted. */
+/* Do not use the stack: the work item may still run when a test is aborted. */
 struct hmm_area *hmm_area_alloc(struct kunit *test, const struct hmm_state *state)
 {
 	unsigned long size = PAGE_SIZE << state->order, at;
@@ -144,20 +142,20 @@ struct hmm_area *hmm_area_alloc(struct kunit *test, const struct hmm_state *stat
 	a->npages = 1UL << state->order;
 	INIT_DELAYED_WORK(&a->arrival, hmm_area_arrive);
 
-	/* Room for the alignment, and a page on both sides */
+	/* Room for the alignment, and for a page on both sides */
 	at = kunit_vm_mmap(test, NULL, 0, 3 * size + 2 * PAGE_SIZE, PROT_NONE,
 			   MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE, 0);
 	KUNIT_ASSERT_NE(test, 0, at);
 	KUNIT_ASSERT_LT(test, at, TASK_SIZE);
 	a->addr = ALIGN(at + PAGE_SIZE, size);
 
-	hmm_area_map_beside(a, a->addr - PAGE_SIZE);
-	hmm_area_map_beside(a, a->addr + size);
+	hmm_area_map_neighbour(a, a->addr - PAGE_SIZE);
+	hmm_area_map_neighbour(a, a->addr + size);
 	hmm_area_map(a);
 	return a;
 }
 
-/* After this, and until hmm_area_leave(), nothing may abort the test. */
+/* Until hmm_area_leave() nothing may abort the test. */
 void hmm_area_enter(struct hmm_area *a)
 {
 	a->state->make(a);
@@ -168,12 +166,15 @@ void hmm_area_leave(struct hmm_area *a)
 {
 	unsigned long size = a->npages << PAGE_SHIFT;
 
-	/* Also when the walk did not wait: then the work item still re-arms itself. */
+	/* If the walk did not wait, the work item still re-arms itself. */
 	cancel_delayed_work_sync(&a->arrival);
 	hmm_area_restore(a);
 	hmm_area_set_flags(a, a->saved_flags & a->state->clear, a->state->set);
 	KUNIT_ASSERT_EQ(a->test, 0, vm_munmap(a->addr - PAGE_SIZE,
 					      size + 2 * PAGE_SIZE));
-	/* A kernel thread's last fput() is left to a work item, huge pages with it. */
+	/*
+	 * fput() in a kernel thread leaves the last reference, and huge pages, to a work
+	 * item.
+	 */
 	flush_delayed_fput();
 }

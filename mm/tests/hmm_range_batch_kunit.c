@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Runs of empty ptes are faulted in by the batch: which pages are faulted, how many
- * faults that takes, and what is left when one of them ends the walk.
+ * The walker faults runs of empty ptes in by batches: which pages it faults in, how many
+ * faults it takes, and what is left when a fault ends the walk
  */
 #include <linux/gfp.h>
 #include <linux/kprobes.h>
@@ -12,21 +12,21 @@
 
 #include "hmm_range_states.h"
 
-/* So many faults at most are taken without a look at what they brought. */
+/* Maximum number of faults before the walker reads the ptes again */
 #define BATCH_MAX	64
 
-/* In pages: large folios of anonymous memory, 64 KiB each */
+/* Size of large anonymous folios in pages, 64 KiB */
 #define BATCH_FOLIO	16
 
 #define REQ_READ	HMM_PFN_REQ_FAULT
 #define REQ_WRITE	(HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE)
 
 /**
- * struct batch_seen - the calls of handle_mm_fault() by the test's thread
- * @task: that thread
- * @faults: how many, also those that failed
- * @outside: how many for an address that is not in the VMA
- * @large_from: let large folios come from that fault on; 0 for no change
+ * struct batch_seen - calls of handle_mm_fault() by the test's thread
+ * @task: the test's thread
+ * @faults: number of faults, including failed ones
+ * @outside: number of faults outside of the VMA
+ * @large_from: number of the fault that enables large folios; 0 for no change
  */
 static struct batch_seen {
 	struct task_struct *task;
@@ -67,7 +67,7 @@ static void batch_exit(struct kunit *test)
 	unregister_kprobe(&batch_probe);
 }
 
-/* Empty, so that pages come one at a time: no pmd is empty, and no folio large. */
+/* Map empty pages that are faulted in one by one: no pmd is empty and no folio is large. */
 static struct hmm_range_test *batch_map(struct kunit *test, unsigned long npages)
 {
 	struct hmm_area a = { .test = test, .state = hmm_states };
@@ -82,7 +82,7 @@ static struct hmm_range_test *batch_map(struct kunit *test, unsigned long npages
 	return t;
 }
 
-/* Ask for the pages [@first, @end), and say how many faults that took. */
+/* Request the pages [@first, @end), and return the number of faults. */
 static unsigned int batch_fault(struct hmm_range_test *t, unsigned long first,
 				unsigned long end, unsigned long req, int *ret)
 {
@@ -97,7 +97,7 @@ static unsigned int batch_fault(struct hmm_range_test *t, unsigned long first,
 	return batch_seen.faults;
 }
 
-/* How many of all pages are empty? Afterwards their attributes are there. */
+/* Return the number of empty pages, and leave their attributes in the range. */
 static unsigned long batch_count_empty(struct kunit *test, struct hmm_range_test *t)
 {
 	unsigned long i, n = 0;
@@ -110,7 +110,7 @@ static unsigned long batch_count_empty(struct kunit *test, struct hmm_range_test
 	return n;
 }
 
-/* How many entries from the first on have exactly these flags? */
+/* Count the leading entries that have exactly these flags. */
 static unsigned long batch_count_stored(const struct hmm_range_test *t,
 					unsigned long flags)
 {
@@ -126,8 +126,8 @@ static void batch_empty(struct hmm_range_test *t)
 	do_madvise(current->mm, t->addr, t->npages << PAGE_SHIFT, MADV_DONTNEED);
 }
 
-/* Nothing but the range is faulted in, each page by one fault, wherever it begins. */
-static void hmm_range_batch_all_empty(struct kunit *test)
+/* A walk faults in exactly the pages of its range, each by one fault. */
+static void hmm_range_batch_one_fault_per_page(struct kunit *test)
 {
 	static const unsigned int counts[] = {
 		1, 2, 3, 4, 5, 6, 7, 8, 9, 63, 64, 65, 66, 127, 128, 129, 130, 400,
@@ -151,7 +151,7 @@ static void hmm_range_batch_all_empty(struct kunit *test)
 	}
 }
 
-/* Up to the end of a table, and on in one that comes only with the first fault there */
+/* A walk faults in the pages up to the end of a table and in the following, new table. */
 static void hmm_range_batch_table_end(struct kunit *test)
 {
 	struct hmm_range_test *t = batch_map(test, 3 * PTRS_PER_PTE);
@@ -164,8 +164,11 @@ static void hmm_range_batch_table_end(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->npages - n, batch_count_empty(test, t));
 }
 
-/* The empty ptes of one VMA are followed by those of another in the same table. */
-static void hmm_range_batch_vma_end(struct kunit *test)
+/*
+ * A batch ends at the end of a VMA, although empty ptes of another VMA follow in the
+ * table.
+ */
+static void hmm_range_batch_ends_with_vma(struct kunit *test)
 {
 	struct hmm_range_test *t = batch_map(test, 300);
 	int ret;
@@ -180,7 +183,7 @@ static void hmm_range_batch_vma_end(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 300, batch_count_stored(t, HMM_PFN_VALID));
 }
 
-/* Of what is present nothing is faulted, however the empty ptes lie between. */
+/* Present pages between empty ones take no fault. */
 static void hmm_range_batch_present_between(struct kunit *test)
 {
 	struct hmm_range_test *t = batch_map(test, PTRS_PER_PTE);
@@ -199,8 +202,8 @@ static void hmm_range_batch_present_between(struct kunit *test)
 }
 
 /*
- * Runs of pages with one request each. Which way a page was faulted shows: one that
- * was read maps the zero page, and to write to that later takes another walk.
+ * Runs of pages with one request each: each page is faulted in for its own request. A
+ * page that was read maps the zero page, and a write request for it needs another walk.
  */
 static void hmm_range_batch_requests(struct kunit *test)
 {
@@ -245,8 +248,11 @@ static int batch_write_protect(pte_t *ptep, unsigned long addr, void *mm)
 	return 0;
 }
 
-/* Ptes that are all alike, and give what all pages but one request */
-static void hmm_range_batch_one_writes(struct kunit *test)
+/*
+ * One page requests write access that its pte lacks, and takes one fault. All ptes are
+ * equal.
+ */
+static void hmm_range_batch_one_write_request(struct kunit *test)
 {
 	struct hmm_range_test *t = batch_map(test, 40);
 	unsigned long *pfns = t->range.hmm_pfns, i, writes, bad = 0;
@@ -274,7 +280,7 @@ static void hmm_range_batch_one_writes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, bad);
 }
 
-/* What huge_anon_orders_always was before the test changed it */
+/* huge_anon_orders_always before the test changed it */
 static void *batch_orders_before;
 
 static void batch_restore_orders(void *orders)
@@ -292,7 +298,7 @@ static void batch_let_large_folios_come(struct kunit *test, unsigned int from)
 		huge_anon_orders_always |= BIT(ilog2(BATCH_FOLIO));
 }
 
-/* Room for @npages in large folios: too few for a huge page */
+/* Map @npages for large folios, too few for a THP. */
 static struct hmm_range_test *batch_map_folios(struct kunit *test, unsigned long npages)
 {
 	unsigned long align = BATCH_FOLIO << PAGE_SHIFT;
@@ -300,7 +306,7 @@ static struct hmm_range_test *batch_map_folios(struct kunit *test, unsigned long
 	return hmm_test_watch(test, hmm_test_mmap(test, npages << PAGE_SHIFT, align), npages);
 }
 
-/* One fault for each large folio, wherever in the first one the range begins */
+/* Each large folio takes one fault, wherever the range begins in the first one. */
 static void hmm_range_batch_large_folios(struct kunit *test)
 {
 	struct hmm_range_test *t = batch_map_folios(test, 20 * BATCH_FOLIO);
@@ -320,9 +326,7 @@ static void hmm_range_batch_large_folios(struct kunit *test)
 	}
 }
 
-/*
- * Pages come one at a time, then by the folio: that is noticed within one batch.
- */
+/* The walker notices within one batch that folios become large. */
 static void hmm_range_batch_folios_grow(struct kunit *test)
 {
 	const unsigned long large = 16 * BATCH_FOLIO, most = 14 * BATCH_FOLIO;
@@ -333,7 +337,10 @@ static void hmm_range_batch_folios_grow(struct kunit *test)
 
 	for (small = BATCH_FOLIO; small <= most; small += BATCH_FOLIO) {
 		batch_empty(t);
-		/* Its folio is not empty any more: the one behind it is the first large one. */
+		/*
+		 * This folio is no longer empty, so the following one is the first large
+		 * folio.
+		 */
 		batch_let_large_folios_come(test, small);
 		faults = batch_fault(t, 0, small + large, REQ_WRITE, &ret);
 		kunit_release_action(test, batch_restore_orders, batch_orders_before);
@@ -346,11 +353,11 @@ static void hmm_range_batch_folios_grow(struct kunit *test)
 }
 
 /**
- * struct batch_event - what a fault comes across
- * @addr: where
- * @area: for @act, begins there
+ * struct batch_event - what happens in a fault
+ * @addr: the address of the fault
+ * @area: for @act, begins at @addr
  * @act: what to do first, or NULL
- * @ret: what the fault returns; 0 if it brings a page
+ * @ret: the return value of the fault; 0 to map a page
  */
 struct batch_event {
 	unsigned long addr;
@@ -393,7 +400,7 @@ static const struct vm_operations_struct *batch_set_ops(struct hmm_range_test *t
 	return before;
 }
 
-/* Fault in a run of empty ptes, with @event at its page @at. Return: how many faults. */
+/* Fault in a run of empty ptes, with @event at page @at. Return the number of faults. */
 static unsigned int batch_meet(struct hmm_range_test *t, struct batch_event *event,
 			       unsigned long at, unsigned long req, int *ret)
 {
@@ -410,7 +417,7 @@ static unsigned int batch_meet(struct hmm_range_test *t, struct batch_event *eve
 	return faults;
 }
 
-/* The first @stored entries are final, all others still hold their input. */
+/* The first @stored entries are final, and all others still have their input. */
 static void batch_check_stored(struct kunit *test, const struct hmm_range_test *t,
 			       unsigned long stored, unsigned long req, unsigned long at)
 {
@@ -422,14 +429,14 @@ static void batch_check_stored(struct kunit *test, const struct hmm_range_test *
 	KUNIT_EXPECT_EQ_MSG(test, 0, bad, "at %lu", at);
 }
 
-/* First and last of batches of all sizes, and pages in their midst */
+/* The first and last pages of batches of each size, and pages between them */
 static const unsigned int batch_places[] = {
 	0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 16, 20, 30, 31, 40, 60, 61, 62, 63, 64,
 	65, 90, 100, 126, 127, 128, 129, 180, 198, 199,
 };
 
-/* A page fails, and whether it does so within a batch is the walk's own affair. */
-static void hmm_range_batch_error(struct kunit *test)
+/* A failing page ends the walk at that page, whether or not it is inside of a batch. */
+static void hmm_range_batch_ends_at_error(struct kunit *test)
 {
 	static const struct {
 		vm_fault_t fault;
@@ -453,7 +460,10 @@ static void hmm_range_batch_error(struct kunit *test)
 				faults = batch_meet(t, &event, at, req, &ret);
 				KUNIT_EXPECT_EQ_MSG(test, errors[i].ret, ret, "at %u", at);
 				batch_check_stored(test, t, at, req, at);
-				/* It may take another one there, and none behind. */
+				/*
+				 * The page may take a second fault, and no later page
+				 * takes any.
+				 */
 				KUNIT_EXPECT_GE(test, faults, at + 1);
 				KUNIT_EXPECT_LE(test, faults, at + 2);
 				KUNIT_EXPECT_EQ(test, 200 - at, batch_count_empty(test, t));
@@ -462,8 +472,8 @@ static void hmm_range_batch_error(struct kunit *test)
 	}
 }
 
-/* A collision: what the walk has not stored by then it never will. */
-static void hmm_range_batch_collision(struct kunit *test)
+/* A collision ends the walk, which then stores no more entries. */
+static void hmm_range_batch_ends_at_collision(struct kunit *test)
 {
 	struct batch_event event = { .act = hmm_area_invalidate };
 	struct hmm_range_test *t = batch_map(test, 200);
@@ -488,8 +498,8 @@ static void batch_kill(struct hmm_area *a)
 	send_sig(SIGKILL, current, 1);
 }
 
-/* Killed during a fault: the page that it brings is the last one. */
-static void hmm_range_batch_killed(struct kunit *test)
+/* After a kill during a fault, the page of that fault is the last one. */
+static void hmm_range_batch_ends_when_killed(struct kunit *test)
 {
 	struct batch_event event = { .act = batch_kill };
 	struct hmm_range_test *t = batch_map(test, 200);
@@ -503,7 +513,7 @@ static void hmm_range_batch_killed(struct kunit *test)
 		flush_signals(current);
 		disallow_signal(SIGKILL);
 		KUNIT_EXPECT_EQ(test, at + 1, faults);
-		/* When there are no others, there is nothing to leave out. */
+		/* After the last page nothing is left out. */
 		KUNIT_EXPECT_EQ_MSG(test, at == 199 ? 0 : -EINTR, ret, "at %u", at);
 		batch_check_stored(test, t, at + 1, REQ_READ, at);
 		KUNIT_EXPECT_EQ(test, 200 - at - 1, batch_count_empty(test, t));
@@ -511,17 +521,17 @@ static void hmm_range_batch_killed(struct kunit *test)
 }
 
 static struct kunit_case hmm_range_batch_cases[] = {
-	KUNIT_CASE(hmm_range_batch_all_empty),
+	KUNIT_CASE(hmm_range_batch_one_fault_per_page),
 	KUNIT_CASE(hmm_range_batch_table_end),
-	KUNIT_CASE(hmm_range_batch_vma_end),
+	KUNIT_CASE(hmm_range_batch_ends_with_vma),
 	KUNIT_CASE(hmm_range_batch_present_between),
 	KUNIT_CASE(hmm_range_batch_requests),
-	KUNIT_CASE(hmm_range_batch_one_writes),
+	KUNIT_CASE(hmm_range_batch_one_write_request),
 	KUNIT_CASE(hmm_range_batch_large_folios),
 	KUNIT_CASE(hmm_range_batch_folios_grow),
-	KUNIT_CASE(hmm_range_batch_error),
-	KUNIT_CASE(hmm_range_batch_collision),
-	KUNIT_CASE(hmm_range_batch_killed),
+	KUNIT_CASE(hmm_range_batch_ends_at_error),
+	KUNIT_CASE(hmm_range_batch_ends_at_collision),
+	KUNIT_CASE(hmm_range_batch_ends_when_killed),
 	{}
 };
 

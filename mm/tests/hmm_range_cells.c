@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every row of the walker's contract against every way to ask: a test for each cell
- * of the table in hmm_range_states.c. Each is tried with ranges that begin and end
- * in the middle of the mapping, with its first, last and only page, and together
- * with the ordinary pages on both sides of it, which are VMAs of their own.
+ * Each row of the walker's contract with each kind of request: a test for each cell of
+ * the table in hmm_range_states.c. Each cell is tested with ranges that begin and end
+ * inside of the mapping, with its first, last and only page, and together with the
+ * ordinary pages on both sides, which are VMAs of their own.
  */
 #include <linux/mm.h>
 
@@ -22,12 +22,12 @@ static const unsigned long hmm_column_request[HMM_COLUMNS] = {
 };
 
 /**
- * struct hmm_cut - which part of the area a call is about
- * @name: for messages
- * @first: its first page, counted from that of the mapping
- * @end: the page behind its last
- * @per_page: requests come by way of &hmm_range.pfn_flags_mask: for the mapping
- *	what the column says, for the pages beside it always everything
+ * struct hmm_cut - the part of an area that a call covers
+ * @name: name for messages
+ * @first: its first page, counted from the start of the mapping
+ * @end: its end page, exclusive
+ * @per_page: requests come from &hmm_range.pfn_flags_mask: the request of the column for
+ *	the mapping, and every request for its neighbours
  */
 struct hmm_cut {
 	const char *name;
@@ -41,7 +41,7 @@ static bool hmm_area_covers(const struct hmm_area *a, unsigned long addr)
 	return addr >= a->addr && addr < a->addr + (a->npages << PAGE_SHIFT);
 }
 
-/* What the page at @addr is asked for, where the requests are in the entries */
+/* The input of the entry for @addr */
 static unsigned long hmm_cell_input(const struct hmm_area *a, enum hmm_column column,
 				    const struct hmm_cut *cut, unsigned long addr)
 {
@@ -49,14 +49,14 @@ static unsigned long hmm_cell_input(const struct hmm_area *a, enum hmm_column co
 
 	if (!cut->per_page)
 		return input;
-	/* Bits that are no requests mean nothing here either. */
+	/* Bits that are no requests are ignored here, too. */
 	input |= HMM_PFN_ERROR;
 	if (hmm_area_covers(a, addr))
 		return input | hmm_column_request[column];
 	return input | HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
 }
 
-/* The flags that the page at @addr has to have, if the call came that far */
+/* The flags of the entry for @addr after a successful walk */
 static unsigned long hmm_cell_output(const struct hmm_area *a, enum hmm_column column,
 				     unsigned long addr)
 {
@@ -69,7 +69,7 @@ static unsigned long hmm_cell_output(const struct hmm_area *a, enum hmm_column c
 	return entry;
 }
 
-/* Is the entry for @addr about the page that is there? */
+/* Does the entry for @addr have the pfn of the page there? */
 static bool hmm_cell_pfn_is_right(const struct hmm_area *a, unsigned long addr,
 				  unsigned long entry)
 {
@@ -105,7 +105,10 @@ static void hmm_cell_check_entries(const struct hmm_area *a, enum hmm_column col
 			if (entry == expected)
 				continue;
 		} else {
-			/* Of giants only some: each look takes a while. */
+			/*
+			 * Check some pages of a 1 GiB mapping only, because each check
+			 * takes time.
+			 */
 			pfns = a->npages <= HPAGE_PMD_NR || i % 509 == 0;
 			expected = hmm_cell_output(a, column, addr);
 			if (hmm_test_flags(entry) == expected &&
@@ -116,12 +119,12 @@ static void hmm_cell_check_entries(const struct hmm_area *a, enum hmm_column col
 			KUNIT_FAIL(a->test, "%s: page %ld: is %lx, should be %lx",
 				   cut->name, cut->first + i, entry, expected);
 	}
-	KUNIT_EXPECT_EQ_MSG(a->test, 0, bad, "%s: so many entries are wrong", cut->name);
+	KUNIT_EXPECT_EQ_MSG(a->test, 0, bad, "%s: number of wrong entries", cut->name);
 }
 
 /*
- * Walk, and do it again if that is what -EBUSY rightly asks for: a fault that breaks
- * COW invalidates the range. Each page of the mapping can do that once.
+ * Walk, and repeat the walk on -EBUSY after an invalidation: a fault that breaks COW
+ * invalidates the range. Each page of the mapping can do this once.
  */
 static int hmm_cell_walk(const struct hmm_area *a, enum hmm_column column,
 			 const struct hmm_cut *cut, struct hmm_range_test *t)
@@ -154,7 +157,7 @@ static void hmm_cell_try(struct kunit *test, const struct hmm_state *state,
 	t = hmm_test_watch(test, a->addr + cut->first * PAGE_SIZE, cut->end - cut->first);
 	hmm_area_enter(a);
 	t->range.dev_private_owner = a->owner;
-	/* Bits that are no requests mean nothing in either. */
+	/* Bits that are no requests are ignored in both. */
 	t->range.default_flags = HMM_PFN_ERROR;
 	if (cut->per_page)
 		t->range.pfn_flags_mask = ~0UL;
@@ -168,9 +171,9 @@ static void hmm_cell_try(struct kunit *test, const struct hmm_state *state,
 	ret = hmm_cell_walk(a, column, cut, t);
 	faults = hmm_test_faults() - faults;
 	if (waits)
-		KUNIT_EXPECT_NE_MSG(test, 0, a->patience, "%s: nobody waited", cut->name);
+		KUNIT_EXPECT_NE_MSG(test, 0, a->patience, "%s: no task waited", cut->name);
 
-	/* What takes a fault for each page takes them only where it is asked. */
+	/* A fault for each page happens only for requested pages. */
 	if (expected == HPAGE_PMD_NR)
 		expected = min(cut->end, HPAGE_PMD_NR) - max(cut->first, 0);
 	KUNIT_EXPECT_EQ_MSG(test, outcome->ret, ret, "%s", cut->name);
@@ -182,6 +185,7 @@ static void hmm_cell_try(struct kunit *test, const struct hmm_state *state,
 	kunit_kfree(test, a);
 }
 
+/* The walker returns the entries, errors and faults of the table. */
 void hmm_range_cell(struct kunit *test)
 {
 	const struct hmm_outcome *outcome = test->param_value;
@@ -199,12 +203,12 @@ void hmm_range_cell(struct kunit *test)
 		{ "first page", 0, 1 },
 		{ "last page", n - 1, n },
 		{ "middle", n / 4, n - n / 4 },
-		{ "with the pages beside it", -1, n + 1 },
+		{ "with its neighbours", -1, n + 1 },
 		{ "request by page", -1, n + 1, true },
 	};
 
 	for (i = 0; i < ARRAY_SIZE(cuts); i++)
-		/* The snapshot looks at no requests, and one page has no middle. */
+		/* The snapshot ignores requests, and a single page has no middle. */
 		if (!(column == HMM_ATTRIBUTES && cuts[i].per_page) &&
 		    (n > 1 || cuts[i].first <= 0))
 			hmm_cell_try(test, state, column, &cuts[i]);

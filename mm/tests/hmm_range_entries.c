@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Page table entries made by hand, for the states that no user can make, or not at
- * will. No locks are taken: the mm is the test's own, and beside the test's thread
- * there is only the work item that ends a migration, while the other one waits for
- * the folio and leaves the entry alone.
+ * Page table entries that tests write directly, for states that user space cannot cause,
+ * or not reliably. This takes no locks. The test owns the mm, and besides its thread only
+ * the work item that ends a migration runs, while the test's thread waits for the folio
+ * and does not change the entry.
  *
- * An entry that was put there as a bare word is in no counter (rss, mapcount,
- * page_table_check). It has to be gone before the mm sees it: the one before it
- * comes back with hmm_area_restore(), unless a fault has replaced it by then.
+ * Such an entry is in no counter (rss, mapcount, page_table_check). It must be gone
+ * before the mm handles it: hmm_area_restore() puts the earlier entry back, unless a
+ * fault has replaced it.
  */
 #include <linux/hugetlb.h>
 #include <linux/pagemap.h>
@@ -34,7 +34,7 @@ static unsigned long *hmm_area_hugetlb_entry(struct hmm_area *a)
 	return (unsigned long *)ptep;
 }
 
-/* The entry that maps the beginning of @a in tables where it has that @order */
+/* Return the entry that maps the start of @a, at the level of @order. */
 unsigned long *hmm_area_entry(struct hmm_area *a, unsigned int order)
 {
 	struct mm_struct *mm = current->mm;
@@ -64,7 +64,7 @@ unsigned long *hmm_area_entry(struct hmm_area *a, unsigned int order)
 	return (unsigned long *)pte_offset_kernel(pmdp, a->addr);
 }
 
-/* Put @value there as it is. */
+/* Write @value to the entry. */
 void hmm_area_put(struct hmm_area *a, unsigned long *entry, unsigned long value)
 {
 	a->entry = entry;
@@ -74,7 +74,7 @@ void hmm_area_put(struct hmm_area *a, unsigned long *entry, unsigned long value)
 	flush_tlb_mm(current->mm);
 }
 
-/* The value of a leaf that is no reference to any page */
+/* The value of a leaf entry that holds no reference on a page */
 unsigned long hmm_area_devmap(unsigned int order, unsigned long pfn, pgprot_t prot)
 {
 	if (order == PUD_ORDER)
@@ -93,7 +93,7 @@ unsigned long hmm_area_special(unsigned int order, unsigned long pfn, pgprot_t p
 	return pte_val(pte_mkspecial(pfn_pte(pfn, prot)));
 }
 
-/* Change a present entry, so that the counters stay right. */
+/* Change a present entry, so that counters stay correct. */
 void hmm_area_change(struct hmm_area *a, pte_t (*pte)(pte_t), pmd_t (*pmd)(pmd_t))
 {
 	unsigned long *entry = hmm_area_entry(a, a->state->order);
@@ -120,7 +120,7 @@ void hmm_area_change(struct hmm_area *a, pte_t (*pte)(pte_t), pmd_t (*pmd)(pmd_t
 	flush_tlb_mm(mm);
 }
 
-/* Tell those who watch that the first page of @a changes. */
+/* Call the notifiers for the first page of @a. */
 void hmm_area_invalidate(struct hmm_area *a)
 {
 	struct mmu_notifier_range range;
@@ -131,7 +131,7 @@ void hmm_area_invalidate(struct hmm_area *a)
 	mmu_notifier_invalidate_range_end(&range);
 }
 
-/* The page at the beginning of @a, which is mapped */
+/* Return the page at the start of @a, which is mapped. */
 struct page *hmm_area_page(struct hmm_area *a)
 {
 	struct page *page;
@@ -141,7 +141,7 @@ struct page *hmm_area_page(struct hmm_area *a)
 	return page;
 }
 
-/* What migration does until the copy is made: a locked folio, an entry to wait for */
+/* Like migration before the copy: lock the folio, and write a migration entry. */
 void hmm_area_migrate(struct hmm_area *a)
 {
 	unsigned long *entry = hmm_area_entry(a, a->state->order);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of the HMM range walker, in a mm of the test's own: what holds for
- * every call. The states that a page can be in are in hmm_range_cells.c, the walk
- * beside other threads is in hmm_range_race.c.
+ * The HMM range walker in a mm that the test owns: what holds for every call.
+ * hmm_range_cells.c tests the states of a page, hmm_range_race.c concurrent changes.
  */
 #include <linux/file.h>
 #include <linux/hugetlb.h>
@@ -14,7 +13,7 @@
 
 #include "hmm_range_states.h"
 
-/* Anonymous memory of @npages pages that begins at a multiple of @align */
+/* Map @npages of anonymous memory at a multiple of @align. */
 static struct hmm_range_test *map(struct kunit *test, unsigned long npages,
 				  unsigned long align)
 {
@@ -23,7 +22,7 @@ static struct hmm_range_test *map(struct kunit *test, unsigned long npages,
 	return hmm_test_watch(test, addr, npages);
 }
 
-/* So few that no huge page fits */
+/* Map so few pages that no THP fits. */
 static struct hmm_range_test *map_small(struct kunit *test, unsigned long npages)
 {
 	return map(test, npages, PAGE_SIZE);
@@ -42,8 +41,8 @@ static void unmap(struct kunit *test, struct hmm_range_test *t,
 					   PAGE_SIZE));
 }
 
-/* One fault for each 2 MiB page of a hole, not for each 4 KiB of it */
-static void thp_hole(struct kunit *test)
+/* A hole takes one fault for each 2 MiB page, and not one for each 4 KiB. */
+static void thp_hole_takes_one_fault_each(struct kunit *test)
 {
 	const unsigned long size = 64UL << 20;
 	unsigned long before, i, bad = 0;
@@ -59,19 +58,22 @@ static void thp_hole(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, bad);
 }
 
-static void small_hole(struct kunit *test)
+/*
+ * A hole without THPs takes one fault for each page, and none when the pages are present.
+ */
+static void small_hole_takes_fault_per_page(struct kunit *test)
 {
 	struct hmm_range_test *t = map_small(test, 100);
 	unsigned long before = hmm_test_faults();
 
 	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
 	KUNIT_EXPECT_EQ(test, 100, hmm_test_faults() - before);
-	/* Present now: nothing left to fault */
+	/* All pages are present, so no fault remains. */
 	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
 	KUNIT_EXPECT_EQ(test, 100, hmm_test_faults() - before);
 }
 
-/* A page that requests nothing is not faulted, whatever its neighbours want. */
+/* A page without a request is not faulted in, whatever its neighbours request. */
 static void requests_per_page(struct kunit *test)
 {
 	struct hmm_range_test *t = map_small(test, 4);
@@ -80,7 +82,7 @@ static void requests_per_page(struct kunit *test)
 
 	pfns[1] = HMM_PFN_REQ_FAULT;
 	pfns[2] = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
-	/* To write without to fault asks for nothing. */
+	/* HMM_PFN_REQ_WRITE without HMM_PFN_REQ_FAULT requests nothing. */
 	pfns[3] = HMM_PFN_REQ_WRITE;
 	t->range.pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
 	KUNIT_ASSERT_EQ(test, 0, hmm_test_walk(t, hmm_range_fault));
@@ -92,7 +94,7 @@ static void requests_per_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, pfns[3]);
 }
 
-/* The mask keeps out what an entry requests; the default adds to it. */
+/* pfn_flags_mask filters the requests of entries; default_flags adds to them. */
 static void requests_masked(struct kunit *test)
 {
 	struct hmm_range_test *t = map_small(test, 3);
@@ -118,7 +120,7 @@ static void requests_masked(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID | HMM_PFN_WRITE, hmm_test_flags(pfns[2]));
 }
 
-/* Requests are not for the snapshot, in whichever way they come. */
+/* The snapshot ignores all requests. */
 static void snapshot_ignores_requests(struct kunit *test)
 {
 	struct hmm_range_test *t = map_small(test, 2);
@@ -135,8 +137,8 @@ static void snapshot_ignores_requests(struct kunit *test)
 }
 
 /*
- * Many VMAs of different kinds, one behind the other and with a gap in between;
- * what fails is the first page that was asked for in vain.
+ * The walker handles many VMAs of different kinds with a gap. It fails at the first page
+ * that is requested and not available.
  */
 static void several_vmas(struct kunit *test)
 {
@@ -166,7 +168,7 @@ static void several_vmas(struct kunit *test)
 	for (; i < t->npages; i++)
 		KUNIT_EXPECT_EQ(test, HMM_TEST_UNTOUCHED, pfns[i]);
 
-	/* Not asked for, the gap does not matter. */
+	/* A gap without a request is ignored. */
 	t->range.default_flags = 0;
 	t->range.pfn_flags_mask = ~0UL;
 	for (i = 0; i < t->npages; i++)
@@ -176,7 +178,7 @@ static void several_vmas(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID, hmm_test_flags(pfns[7]));
 }
 
-/* Two pages on both sides of where two tables of some level meet */
+/* Map two pages on both sides of a boundary between two tables. */
 static struct hmm_range_test *map_around(struct kunit *test, unsigned long boundary)
 {
 	unsigned long at = boundary - 2 * PAGE_SIZE;
@@ -187,9 +189,10 @@ static struct hmm_range_test *map_around(struct kunit *test, unsigned long bound
 	return hmm_test_watch(test, at, 4);
 }
 
+/* The walker crosses the boundaries between tables of every level. */
 static void crosses_every_level(struct kunit *test)
 {
-	/* The second of each has nothing on its left, not even tables. */
+	/* The second of each pair has no tables on its left. */
 	const unsigned long boundaries[] = {
 		PMD_SIZE, 4 * PMD_SIZE, PUD_SIZE, 4 * PUD_SIZE,
 		P4D_SIZE, 4 * P4D_SIZE, PGDIR_SIZE, 4 * PGDIR_SIZE,
@@ -204,7 +207,7 @@ static void crosses_every_level(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, hmm_range_snapshot));
 		for (page = 0; page < 4; page++)
 			KUNIT_EXPECT_EQ(test, HMM_PFN_EMPTY, t->range.hmm_pfns[page]);
-		/* The tables of one side only */
+		/* Only one side has tables. */
 		write_page(test, t, 2);
 		KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, 0));
 		KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[1]);
@@ -223,7 +226,7 @@ static void crosses_every_level(struct kunit *test)
 	}
 }
 
-/* Nothing comes behind the last VMA, not even another VMA. */
+/* After the last VMA every page is an error. */
 static void above_last_vma(struct kunit *test)
 {
 	unsigned long at = DEFAULT_MAP_WINDOW - 16 * PAGE_SIZE;
@@ -242,7 +245,7 @@ static void above_last_vma(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, HMM_TEST_UNTOUCHED, t->range.hmm_pfns[1]);
 }
 
-/* Huge pages of hugetlbfs at @addr */
+/* Map hugetlb pages at @addr. */
 static void map_hugetlb(struct kunit *test, unsigned long addr, unsigned long npages)
 {
 	unsigned long size = npages * PMD_SIZE, at;
@@ -266,7 +269,7 @@ static struct page *page_at(struct kunit *test, unsigned long addr)
 	return page;
 }
 
-/* Far from everything else a hugetlb VMA has no table that could be empty. */
+/* A hugetlb VMA far from all others has no tables, and its pages are empty. */
 static void hugetlb_without_tables(struct kunit *test)
 {
 	struct hmm_range_test *t;
@@ -283,7 +286,10 @@ static void hugetlb_without_tables(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, t->range.hmm_pfns[HPAGE_PMD_NR - 1] & HMM_PFN_VALID);
 }
 
-/* Three huge pages of one VMA, the second not there; then all of them */
+/*
+ * Three hugetlb pages of one VMA, of which the second is missing, are walked and faulted
+ * in.
+ */
 static void hugetlb_pages(struct kunit *test)
 {
 	const unsigned long step = 100;
@@ -308,8 +314,8 @@ static void hugetlb_pages(struct kunit *test)
 				    hmm_pfn_to_page(t->range.hmm_pfns[i - 7]));
 }
 
-/* A request in the middle of a huge page that cannot be met */
-static void request_inside_huge(struct kunit *test)
+/* A request for a page inside of a THP that cannot be satisfied fails at that page. */
+static void request_inside_huge_page(struct kunit *test)
 {
 	struct hmm_range_test *t = map(test, HPAGE_PMD_NR, PMD_SIZE);
 	unsigned long *pfns = t->range.hmm_pfns, i;
@@ -335,7 +341,10 @@ static void request_inside_huge(struct kunit *test)
 	mmap_write_unlock(current->mm);
 }
 
-/* Ptes of many kinds in one table, the private one in their midst */
+/*
+ * Ptes of many kinds in one table, with a private page among them, have the right
+ * entries.
+ */
 static void mixed_ptes(struct kunit *test)
 {
 	struct hmm_area a = { .test = test, .state = hmm_states };
@@ -370,7 +379,7 @@ static void mixed_ptes(struct kunit *test)
 	hmm_area_restore(&a);
 }
 
-/* Each page takes a second fault: that is no reason to give up on the whole. */
+/* Each page takes a second fault, and the walk still succeeds. */
 static void many_second_faults(struct kunit *test)
 {
 	struct hmm_area a = { .test = test, .state = hmm_states };
@@ -387,7 +396,7 @@ static void many_second_faults(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 200, hmm_test_faults() - before);
 }
 
-/* Entries of the upper levels that make no sense: an error, and nothing worse */
+/* Bad entries at the upper levels are errors. */
 static void bad_upper_levels(struct kunit *test)
 {
 	const unsigned int orders[] = { P4D_SHIFT - PAGE_SHIFT, PGDIR_SHIFT - PAGE_SHIFT };
@@ -414,6 +423,7 @@ static void bad_upper_levels(struct kunit *test)
 	}
 }
 
+/* Bad ranges fail with -EINVAL. */
 static void bad_ranges(struct kunit *test)
 {
 	struct hmm_range_test *t = map_small(test, 4);
@@ -433,7 +443,7 @@ static void bad_ranges(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, hmm_test_walk(t, hmm_range_fault));
 }
 
-/* Whoever comes with the sequence number of before an invalidation is sent back. */
+/* A walk with a stale sequence number returns -EBUSY. */
 static void invalidated_before(struct kunit *test)
 {
 	struct hmm_range_test *t = map_small(test, 2);
@@ -450,7 +460,7 @@ static void invalidated_before(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, hmm_test_fault(t, 0));
 }
 
-/* Nor does a walk go on that has itself invalidated the range, by breaking COW. */
+/* A walk that invalidates its own range by breaking COW returns -EBUSY. */
 static void invalidated_by_fault(struct kunit *test)
 {
 	struct hmm_range_test *t = map_small(test, 2);
@@ -464,7 +474,7 @@ static void invalidated_by_fault(struct kunit *test)
 			hmm_test_fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE));
 }
 
-/* What comes during a wait counts as well as what a fault does. */
+/* An invalidation while the walk waits for a migration returns -EBUSY. */
 static void invalidated_while_waiting(struct kunit *test)
 {
 	const struct hmm_state *state;
@@ -512,6 +522,7 @@ static const struct vm_operations_struct oom_ops = { .fault = fault_oom };
 static const struct vm_operations_struct sigbus_ops = { .fault = fault_sigbus };
 static const struct vm_operations_struct hwpoison_ops = { .fault = fault_hwpoison };
 
+/* Errors of a fault handler become errors of the walk. */
 static void failing_faults(struct kunit *test)
 {
 	static const struct {
@@ -534,15 +545,15 @@ static void failing_faults(struct kunit *test)
 	}
 	vma->vm_ops = NULL;
 
-	/* On behalf of a process, and with a lock that must not be dropped */
+	/* The fault is on behalf of another process, and must not drop the lock. */
 	KUNIT_EXPECT_TRUE(test, seen_fault_flags & FAULT_FLAG_REMOTE);
 	KUNIT_EXPECT_FALSE(test, seen_fault_flags & (FAULT_FLAG_ALLOW_RETRY |
 						     FAULT_FLAG_RETRY_NOWAIT |
 						     FAULT_FLAG_USER | FAULT_FLAG_WRITE));
 }
 
-/* A task that was killed fills no more memory; what is there it may still have. */
-static void killed(struct kunit *test)
+/* A killed task populates no more memory, and still gets present pages. */
+static void killed_task_populates_nothing(struct kunit *test)
 {
 	struct hmm_range_test *t = map_small(test, 3);
 	int ret;
@@ -562,8 +573,8 @@ static void killed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, HMM_PFN_EMPTY, t->range.hmm_pfns[1]);
 }
 
-/* Nobody's walk goes on for ever because a driver does not do its work. */
-static void private_page_of_stubborn_device(struct kunit *test)
+/* If a driver does not migrate its page back, the walk ends with -EBUSY. */
+static void private_page_kept_by_device(struct kunit *test)
 {
 	struct hmm_area a = { .test = test, .state = hmm_states };
 	struct hmm_range_test *t = map_small(test, 3);
@@ -586,7 +597,10 @@ static void private_page_of_stubborn_device(struct kunit *test)
 	hmm_area_restore(&a);
 }
 
-/* A write to a page that userfaultfd watches is for the CPU fault to see, also on the device. */
+/*
+ * A write request for a private page under userfaultfd write protection takes a CPU
+ * fault.
+ */
 static void private_page_write_protected(struct kunit *test)
 {
 	struct hmm_area a = { .test = test, .state = hmm_states };
@@ -616,6 +630,7 @@ static void private_page_write_protected(struct kunit *test)
 	hmm_area_restore(&a);
 }
 
+/* Attributes and other flags do not overlap the pfn. */
 static void flags_leave_room_for_pfns(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, 0, HMM_TEST_ATTRIBUTES & ~HMM_PFN_FLAGS);
@@ -626,7 +641,7 @@ static void flags_leave_room_for_pfns(struct kunit *test)
 			hweight_long(HMM_TEST_ATTRIBUTES));
 }
 
-/* A driver's own flags stay, whatever becomes of the page, also where it is not looked at. */
+/* Sticky flags of a driver stay set, whatever happens to the page. */
 static void sticky_flags(struct kunit *test)
 {
 	const unsigned long kinds[] = { HMM_PFN_DMA_MAPPED, HMM_PFN_P2PDMA, HMM_PFN_P2PDMA_BUS };
@@ -642,7 +657,7 @@ static void sticky_flags(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, i % 5 ? kinds[i % 3] : all, pfns[i] & ~HMM_PFN_ERROR);
 	KUNIT_EXPECT_EQ(test, HMM_PFN_ERROR, pfns[1199] & HMM_PFN_ERROR);
 
-	/* One page is enough, also the last one. */
+	/* Sticky flags of a single page stay set, also if it is the last page. */
 	t->range.end = t->addr + 33 * PAGE_SIZE;
 	memset(pfns, 0, 33 * sizeof(*pfns));
 	pfns[32] = HMM_PFN_P2PDMA;
@@ -653,7 +668,7 @@ static void sticky_flags(struct kunit *test)
 	for (i = 0; i < 33; i++)
 		pfns[i] = i % 5 ? kinds[i % 3] : all;
 
-	/* All but the last page become valid. That one keeps its input. */
+	/* All pages except the last become valid. The last page keeps its input. */
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_test_fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE));
 	for (i = 0; i < 1199; i++) {
 		KUNIT_ASSERT_EQ(test, i % 5 ? kinds[i % 3] : all, pfns[i] & all);
@@ -661,7 +676,7 @@ static void sticky_flags(struct kunit *test)
 				pfns[i] & (HMM_PFN_VALID | HMM_PFN_WRITE));
 	}
 	KUNIT_EXPECT_EQ(test, kinds[1199 % 3] | HMM_PFN_ERROR, pfns[1199]);
-	/* They are not requests. */
+	/* Sticky flags are not requests. */
 	t->range.end -= PAGE_SIZE;
 	memset_l(pfns, all, 1199);
 	t->range.pfn_flags_mask = HMM_PFN_REQ_FAULT;
@@ -674,8 +689,8 @@ static void sticky_flags(struct kunit *test)
 
 static struct kunit_case hmm_range_cases[] = {
 	KUNIT_CASE_PARAM(hmm_range_cell, hmm_range_cell_gen_params),
-	KUNIT_CASE(thp_hole),
-	KUNIT_CASE(small_hole),
+	KUNIT_CASE(thp_hole_takes_one_fault_each),
+	KUNIT_CASE(small_hole_takes_fault_per_page),
 	KUNIT_CASE(requests_per_page),
 	KUNIT_CASE(requests_masked),
 	KUNIT_CASE(snapshot_ignores_requests),
@@ -684,7 +699,7 @@ static struct kunit_case hmm_range_cases[] = {
 	KUNIT_CASE(above_last_vma),
 	KUNIT_CASE(hugetlb_without_tables),
 	KUNIT_CASE(hugetlb_pages),
-	KUNIT_CASE(request_inside_huge),
+	KUNIT_CASE(request_inside_huge_page),
 	KUNIT_CASE(mixed_ptes),
 	KUNIT_CASE(many_second_faults),
 	KUNIT_CASE(bad_upper_levels),
@@ -693,8 +708,8 @@ static struct kunit_case hmm_range_cases[] = {
 	KUNIT_CASE(invalidated_by_fault),
 	KUNIT_CASE(invalidated_while_waiting),
 	KUNIT_CASE(failing_faults),
-	KUNIT_CASE(killed),
-	KUNIT_CASE(private_page_of_stubborn_device),
+	KUNIT_CASE(killed_task_populates_nothing),
+	KUNIT_CASE(private_page_kept_by_device),
 	KUNIT_CASE(private_page_write_protected),
 	KUNIT_CASE(flags_leave_room_for_pfns),
 	KUNIT_CASE(sticky_flags),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where mainline has the flags of &hmm_range.hmm_pfns, by number: a driver for it also writes
- * the sticky ones, and some compute with the others. There is nothing to run here.
+ * The positions of the flags of &hmm_range.hmm_pfns in mainline. A driver for mainline
+ * also sets the sticky flags, and some drivers compute with the others. All checks are at
+ * build time.
  */
 #include <linux/build_bug.h>
 #include <linux/hmm.h>
@@ -19,11 +20,14 @@ static_assert(HMM_PFN_ORDER_SHIFT == BITS_PER_LONG - 11);
 static_assert(HMM_PFN_REQ_FAULT == HMM_PFN_VALID);
 static_assert(HMM_PFN_REQ_WRITE == HMM_PFN_WRITE);
 
-/* What mainline calls flags is flags here, too; ours begin no lower than on 32-bit there. */
+/*
+ * Bits that are flags in mainline are flags here. Our flags begin no lower than on 32-bit
+ * mainline.
+ */
 static_assert((HMM_PFN_FLAGS & (~0UL << HMM_PFN_ORDER_SHIFT)) == ~0UL << HMM_PFN_ORDER_SHIFT);
 static_assert((HMM_PFN_FLAGS & 0xff) == 0);
 
-/* Attributes are neither of pfns, nor of anything that mainline has. */
+/* Attributes use neither bits of pfns nor bits that mainline uses. */
 static_assert(((HMM_PFN_READ | HMM_PFN_EMPTY | HMM_PFN_SPECIAL | HMM_PFN_DEVICE |
 		HMM_PFN_UNADDRESSABLE | HMM_PFN_DIRTY | HMM_PFN_YOUNG | HMM_PTE_EXCLUSIVE) &
 	       (~0UL << HMM_PFN_ORDER_SHIFT)) == 0);

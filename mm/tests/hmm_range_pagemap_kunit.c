@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How the walker pins the pagemaps of devmap entries: once for all entries in a
- * row, not over a fault or a wait, and never longer than the walk.
+ * How the walker pins the pagemaps of devmap entries: once for consecutive entries, not
+ * during a fault or a wait, and never after the walk
  */
 #include <linux/delay.h>
 #include <linux/kprobes.h>
@@ -11,10 +11,10 @@
 
 #include "hmm_range_states.h"
 
-/* get_dev_pagemap() that took a reference: it did not return what it was given */
+/* Number of calls of get_dev_pagemap() that took a reference */
 static atomic_t pagemap_gets;
-/* get_dev_pagemap() at all */
-static atomic_t pagemap_asked;
+/* Number of all calls of get_dev_pagemap() */
+static atomic_t pagemap_lookups;
 
 static int pagemap_get_entry(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
@@ -26,7 +26,7 @@ static int pagemap_get_return(struct kretprobe_instance *instance, struct pt_reg
 {
 	unsigned long got = regs_return_value(regs);
 
-	atomic_inc(&pagemap_asked);
+	atomic_inc(&pagemap_lookups);
 	if (got && got != *(unsigned long *)instance->data)
 		atomic_inc(&pagemap_gets);
 	return 0;
@@ -59,8 +59,8 @@ static struct hmm_test_device *pagemap_device(struct kunit *test, unsigned long 
 	struct hmm_test_device *dev = hmm_test_device(test, MEMORY_DEVICE_GENERIC, size);
 
 	/*
-	 * So that pagemap_refs() can read the count. Without reinit the switch
-	 * counts as the beginning of the end.
+	 * Atomic mode lets pagemap_refs() read the count. Without allow_reinit the switch
+	 * to atomic mode would kill the reference.
 	 */
 	dev->pgmap.ref.data->allow_reinit = true;
 	percpu_ref_switch_to_atomic_sync(&dev->pgmap.ref);
@@ -72,7 +72,7 @@ static long pagemap_refs(struct hmm_test_device *dev)
 	return atomic_long_read(&dev->pgmap.ref.data->count);
 }
 
-/* Put a devmap entry of @order at @addr; undone by hmm_area_restore(). */
+/* Write a devmap entry of @order at @addr. hmm_area_restore() undoes this. */
 static struct hmm_area *pagemap_put(struct kunit *test, unsigned long addr,
 				    unsigned int order, unsigned long pfn)
 {
@@ -87,7 +87,7 @@ static struct hmm_area *pagemap_put(struct kunit *test, unsigned long addr,
 	return a;
 }
 
-/* Walk, and say how many references were taken meanwhile. */
+/* Walk, and return the number of references taken meanwhile. */
 static int pagemap_walk_gets(struct kunit *test, struct hmm_range_test *t,
 			     int (*walker)(struct hmm_range *))
 {
@@ -96,7 +96,7 @@ static int pagemap_walk_gets(struct kunit *test, struct hmm_range_test *t,
 	return atomic_read(&pagemap_gets);
 }
 
-/* 1 GiB in one entry: one reference; also if it is mapped by two VMAs. */
+/* A 1 GiB entry takes one reference, also if two VMAs map it. */
 static void hmm_range_pagemap_pud(struct kunit *test)
 {
 	struct hmm_test_device *dev = pagemap_device(test, PUD_SIZE);
@@ -127,7 +127,7 @@ static void hmm_range_pagemap_pud(struct kunit *test)
 	hmm_area_restore(a);
 }
 
-/* Entries of one device in pmds and ptes, with other memory in between */
+/* pmds and ptes of one device with other memory between them take one reference. */
 static void hmm_range_pagemap_levels(struct kunit *test)
 {
 	struct hmm_test_device *dev = pagemap_device(test, 4 * PMD_SIZE);
@@ -157,7 +157,7 @@ static void hmm_range_pagemap_levels(struct kunit *test)
 	hmm_area_restore(pmds[0]);
 }
 
-/* Each change to another device's memory costs one reference, and no more. */
+/* Each change to the memory of another device takes one reference. */
 static void hmm_range_pagemap_devices(struct kunit *test)
 {
 	struct hmm_test_device *devs[] = {
@@ -182,7 +182,7 @@ static void hmm_range_pagemap_devices(struct kunit *test)
 		hmm_area_restore(ptes[i]);
 }
 
-/* What the fault handler, or whoever ends the migration, saw of the references */
+/* The references that the fault handler, or the end of the migration, found */
 static struct hmm_test_device *pagemap_seen_device;
 static long pagemap_seen_refs;
 
@@ -196,6 +196,7 @@ static const struct vm_operations_struct pagemap_see_ops = {
 	.fault = pagemap_see_fault,
 };
 
+/* The walker holds no reference during a fault. */
 static void hmm_range_pagemap_fault(struct kunit *test)
 {
 	struct hmm_test_device *dev = pagemap_device(test, PMD_SIZE);
@@ -225,7 +226,7 @@ static void pagemap_see_wait(struct hmm_area *a)
 	pagemap_seen_refs = pagemap_refs(pagemap_seen_device);
 }
 
-/* A page of the device before one that migrates, at each level there is */
+/* The walker holds no reference while it waits for a migration, at each level. */
 static void hmm_range_pagemap_wait(struct kunit *test)
 {
 	struct hmm_test_device *dev = pagemap_device(test, PMD_SIZE);
@@ -261,7 +262,7 @@ static void hmm_range_pagemap_wait(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 3, kinds);
 }
 
-/* Whatever comes behind a page of the device, and however the walk ends */
+/* The walker drops its reference, whatever state follows and however the walk ends. */
 static void hmm_range_pagemap_ends(struct kunit *test)
 {
 	struct hmm_test_device *dev = pagemap_device(test, PMD_SIZE);
@@ -272,7 +273,7 @@ static void hmm_range_pagemap_ends(struct kunit *test)
 	struct hmm_area *a;
 
 	for (state = hmm_states; state < hmm_states + hmm_nr_states; state++) {
-		/* What cannot be faulted here */
+		/* States that cannot be faulted in here */
 		if (state->cell[HMM_REQUESTED_WRITE].absent)
 			continue;
 		test->priv = NULL;
@@ -283,7 +284,7 @@ static void hmm_range_pagemap_ends(struct kunit *test)
 		before = pagemap_put(test, t->addr, 0, page_to_pfn(dev->page));
 		hmm_test_walk(t, hmm_range_snapshot);
 		KUNIT_EXPECT_EQ_MSG(test, refs, pagemap_refs(dev), "%s", state->name);
-		/* Nobody would end a wait. */
+		/* No task would end a wait. */
 		if (!a->folio) {
 			hmm_test_fault(t, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
 			KUNIT_EXPECT_EQ_MSG(test, refs, pagemap_refs(dev), "%s",
@@ -308,10 +309,10 @@ static void pagemap_check_dying(struct kunit *test, struct hmm_test_device *dev,
 
 	t->range.hmm_pfns[0] = HMM_TEST_UNTOUCHED;
 	t->range.hmm_pfns[t->npages - 1] = HMM_TEST_UNTOUCHED;
-	atomic_set(&pagemap_asked, 0);
+	atomic_set(&pagemap_lookups, 0);
 	KUNIT_EXPECT_EQ(test, -EBUSY, hmm_test_fault(t, HMM_PFN_REQ_FAULT));
-	/* At once: it does not look again. */
-	KUNIT_EXPECT_EQ(test, 1, atomic_read(&pagemap_asked));
+	/* The walker does not look the pagemap up again. */
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&pagemap_lookups));
 	KUNIT_EXPECT_EQ(test, HMM_TEST_UNTOUCHED, t->range.hmm_pfns[0]);
 	KUNIT_EXPECT_EQ(test, HMM_TEST_UNTOUCHED, t->range.hmm_pfns[t->npages - 1]);
 	KUNIT_EXPECT_EQ(test, before, hmm_test_faults());
@@ -322,7 +323,7 @@ static void pagemap_check_dying(struct kunit *test, struct hmm_test_device *dev,
 	KUNIT_EXPECT_EQ(test, 0, t->range.hmm_pfns[0]);
 }
 
-/* The driver goes: first somebody holds it up, then it has gone. */
+/* Pages of a driver that is about to go, or is gone, fail with -EBUSY if requested. */
 static void hmm_range_pagemap_dying(struct kunit *test)
 {
 	static const unsigned int orders[] = { 0, PMD_ORDER, PUD_ORDER };
@@ -359,7 +360,7 @@ static void hmm_range_pagemap_dying(struct kunit *test)
 	}
 }
 
-/* Put a pte at each page of @t, and count what the walk costs. */
+/* Write a pte for each page of @t, and count the references and calls of a walk. */
 static void pagemap_check_run(struct kunit *test, struct hmm_range_test *t,
 			      const unsigned long *ptes, int gets, int asked)
 {
@@ -367,16 +368,15 @@ static void pagemap_check_run(struct kunit *test, struct hmm_range_test *t,
 	unsigned long *table = hmm_area_entry(&a, 0);
 
 	memcpy(table, ptes, t->npages * sizeof(*ptes));
-	atomic_set(&pagemap_asked, 0);
+	atomic_set(&pagemap_lookups, 0);
 	KUNIT_EXPECT_EQ(test, gets, pagemap_walk_gets(test, t, hmm_range_fault));
-	KUNIT_EXPECT_EQ(test, asked, atomic_read(&pagemap_asked));
+	KUNIT_EXPECT_EQ(test, asked, atomic_read(&pagemap_lookups));
 	memset(table, 0, t->npages * sizeof(*ptes));
 }
 
 /*
- * Who looked in vain for the pagemap of a device that has gone holds no other one
- * any more either: the next pte has to pin its own again, whether it is like the last
- * one or like the one before that.
+ * After a failed lookup of a pagemap that is gone, the walker holds no other pagemap, so
+ * the next pte takes its own reference, whichever earlier pte it resembles.
  */
 static void hmm_range_pagemap_gone_between(struct kunit *test)
 {
@@ -405,8 +405,10 @@ static void hmm_range_pagemap_gone_between(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pfn + 3, t->range.hmm_pfns[4] & ~HMM_PFN_FLAGS);
 }
 
-/* Whose memory it is does not change with the protection, nor with the direction. */
-static void hmm_range_pagemap_asks_once(struct kunit *test)
+/*
+ * The walker looks a pagemap up once, whatever the protection and the order of the pages.
+ */
+static void hmm_range_pagemap_looks_up_once(struct kunit *test)
 {
 	struct hmm_test_device *dev = pagemap_device(test, PMD_SIZE);
 	unsigned long i, ptes[100], expected[100], pfn, bad = 0;
@@ -430,7 +432,7 @@ static void pagemap_unmap(void *pgmap)
 	memunmap_pages(pgmap);
 }
 
-/* A pagemap with two ranges, and room for another one between them; behind @dev */
+/* Create a pagemap with two ranges, and room for another one between them, after @dev. */
 static struct dev_pagemap *pagemap_two_ranges(struct kunit *test,
 					      const struct hmm_test_device *dev)
 {
@@ -450,7 +452,7 @@ static struct dev_pagemap *pagemap_two_ranges(struct kunit *test,
 	return pgmap;
 }
 
-/* What get_dev_pagemap() gives for either range is a pin on the whole. */
+/* A reference from get_dev_pagemap() for one range pins the whole pagemap. */
 static void hmm_range_pagemap_ranges(struct kunit *test)
 {
 	struct hmm_test_device *dev = pagemap_device(test, 2 * PMD_SIZE);
@@ -475,7 +477,7 @@ static void hmm_range_pagemap_ranges(struct kunit *test)
 		ptes[i] = hmm_area_devmap(0, pfns[i], PAGE_SHARED);
 	t = hmm_test_watch(test, hmm_test_mmap(test, PMD_SIZE, PMD_SIZE), ARRAY_SIZE(pfns));
 	pagemap_probe_gets(test);
-	/* Of what is in the second range, each page is asked about, and nobody else's. */
+	/* Each page of the second range needs a lookup, and pages of no other range do. */
 	pagemap_check_run(test, t, ptes, 4, 9);
 	for (i = 0; i < ARRAY_SIZE(pfns); i++)
 		KUNIT_EXPECT_EQ_MSG(test, i == 4 || i == 5 || i == 9 ? 0 :
@@ -493,7 +495,7 @@ static struct kunit_case hmm_range_pagemap_cases[] = {
 	KUNIT_CASE(hmm_range_pagemap_ends),
 	KUNIT_CASE(hmm_range_pagemap_dying),
 	KUNIT_CASE(hmm_range_pagemap_gone_between),
-	KUNIT_CASE(hmm_range_pagemap_asks_once),
+	KUNIT_CASE(hmm_range_pagemap_looks_up_once),
 	KUNIT_CASE(hmm_range_pagemap_ranges),
 	{}
 };

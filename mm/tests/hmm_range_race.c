@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The walk beside threads that change what it walks.
+ * Walks concurrent with threads that change the range
  *
- * The test's thread plays the device: it walks, takes the lock of the driver, asks
- * whether the walk still holds and, if so, reads and writes the pages while no
- * invalidation can pass. Each page holds a tag made of its address, or zeroes when
- * it is fresh. So a page of another address, or one that is nobody's by now, is
- * noticed; and so is, by the CPU's thread, a device that wrote to such a page.
+ * The test's thread acts as the device. It walks, takes the driver's lock, checks whether
+ * the walk is still valid and, if so, reads and writes the pages while no invalidation
+ * can pass. Each page contains a tag made of its address, or zeroes when it is new. So
+ * the device detects a page of another address and a freed page, and the CPU's thread
+ * detects a device that has written to such a page.
  */
 #include <linux/highmem.h>
 #include <linux/huge_mm.h>
@@ -26,20 +26,20 @@
 
 #define RACE_SIZE	(4 * PMD_SIZE)
 #define RACE_MS		300
-/* Who has not come round so often by then goes on. */
+/* A thread with fewer rounds continues after that time, */
 #define RACE_ROUNDS	20
-/* ... until it is taken for stuck */
+/* until it is considered stuck. */
 #define RACE_STUCK_MS	60000
 
 struct hmm_race;
 
 /**
- * struct hmm_racer - something that changes the range
- * @name: what it does
- * @act: does it once, to what begins at @addr; did it work?
- * @huge: to 2 MiB at a time, otherwise to a few pages
- * @unmaps: a walk may find no VMA because of it
- * @protects: or one that is read-only
+ * struct hmm_racer - a way to change the range
+ * @name: name of the change
+ * @act: makes the change once at @addr; returns whether it worked
+ * @huge: changes 2 MiB at a time, otherwise a few pages
+ * @unmaps: a concurrent walk may find no VMA
+ * @protects: a concurrent walk may find a read-only VMA
  */
 struct hmm_racer {
 	const char *name;
@@ -51,13 +51,13 @@ struct hmm_racer {
 
 /**
  * struct hmm_race - one race
- * @mm: in which
- * @addr: where; RACE_SIZE bytes
- * @aside: as much room elsewhere
- * @seed: of all random choices
- * @unmaps: one of the racers does
- * @protects: one of the racers does
- * @wrong: how often the CPU found what nobody who may has written, or lost a part
+ * @mm: the mm
+ * @addr: the range of RACE_SIZE bytes
+ * @aside: an area of the same size elsewhere
+ * @seed: seed of all random choices
+ * @unmaps: one of the racers unmaps
+ * @protects: one of the racers protects
+ * @wrong: how often the CPU found a wrong tag, or lost a part
  */
 struct hmm_race {
 	struct mm_struct *mm;
@@ -74,7 +74,7 @@ struct hmm_race_thread {
 	const struct hmm_racer *racer;
 	struct task_struct *task;
 	struct rnd_state rnd;
-	/* How often it did what it wants to do */
+	/* Number of successful changes */
 	unsigned long rounds;
 };
 
@@ -92,7 +92,7 @@ static bool race_touch(struct hmm_race *race, unsigned long addr, unsigned long 
 {
 	unsigned long tag;
 
-	/* Either may find nothing there: that is the others' doing. */
+	/* Either may fail because of the other threads. */
 	if (!get_user(tag, (unsigned long __user *)addr) &&
 	    !race_tag_is_right(tag, addr))
 		atomic_inc(&race->wrong);
@@ -116,7 +116,7 @@ static struct folio *race_get_folio(unsigned long addr)
 	return get_user_pages_fast(addr, 1, 0, &page) == 1 ? page_folio(page) : NULL;
 }
 
-/* With the other way round before, lest there be nothing left to split */
+/* Collapse first, so that there is a large folio to split. */
 static bool race_split(struct hmm_race *race, unsigned long addr, unsigned long size)
 {
 	struct folio *folio;
@@ -142,7 +142,7 @@ static bool race_remap(struct hmm_race *race, unsigned long addr, unsigned long 
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, 0) == addr;
 }
 
-/* Away and back, so that a page is only ever seen at its own address */
+/* Move the pages away and back, so that each page is only visible at its own address. */
 static bool race_move(struct hmm_race *race, unsigned long addr, unsigned long size)
 {
 	unsigned long aside = addr - race->addr + race->aside;
@@ -210,11 +210,11 @@ static const struct hmm_racer racers[] = {
 	{ "move_huge", race_move, .huge = true, .unmaps = true },
 	{ "protect", race_protect, .protects = true },
 	{ "migrate", race_migrate },
-	/* All of the above at once */
+	/* All racers above */
 	{ "all_of_them" },
 	/*
-	 * Not together with what migrates: 6.12's try_to_migrate_one() reads the
-	 * swap entry of an exclusive page as if it were a pte.
+	 * Not together with migration: try_to_migrate_one() of 6.12 reads the swap entry
+	 * of an exclusive page as a pte.
 	 */
 	{ "exclusive", race_exclusive },
 };
@@ -251,13 +251,16 @@ static void race_start(struct kunit *test, struct hmm_race *race,
 	thread->racer = racer;
 	race->unmaps |= racer->unmaps;
 	race->protects |= racer->protects;
-	/* Its own sequence, which follows from the first one's seed */
+	/* A sequence of its own, derived from the first seed */
 	prandom_seed_state(&thread->rnd, ++race->seed);
 	thread->task = kthread_run(race_thread, thread, "hmm_race_%s", racer->name);
 	KUNIT_EXPECT_NOT_ERR_OR_NULL(test, thread->task);
 }
 
-/* The device at work, with no invalidation under way. Return: what it found wrong. */
+/*
+ * The device accesses the pages, with no invalidation under way. Return the number of
+ * errors.
+ */
 static unsigned long race_device_access(const struct hmm_race *race,
 					const struct hmm_range *range)
 {
@@ -287,7 +290,7 @@ static bool race_walk_may_return(const struct hmm_race *race, int ret)
 	       (ret == -EPERM && race->protects);
 }
 
-/* One walk of a random piece. Return: whether the device came to use it. */
+/* Walk a random chunk. Return whether the device could access it. */
 static bool race_walk(struct kunit *test, const struct hmm_race *race,
 		      struct hmm_range_test *t, struct rnd_state *rnd)
 {
@@ -338,7 +341,7 @@ static void race_snapshot(struct kunit *test, struct hmm_range_test *t)
 	KUNIT_EXPECT_EQ(test, 0, wrong);
 }
 
-/* Among many, one may be in the way of another: there all need not succeed. */
+/* Many racers can disturb each other, so not all of them need to succeed. */
 static bool race_all_came_round(const struct hmm_race_thread *threads, unsigned int n)
 {
 	while (n <= 2 && n--)
@@ -347,6 +350,7 @@ static bool race_all_came_round(const struct hmm_race_thread *threads, unsigned 
 	return true;
 }
 
+/* The device never accesses a wrong page while other threads change the range. */
 void hmm_range_race(struct kunit *test)
 {
 	const struct hmm_racer *racer = test->param_value;

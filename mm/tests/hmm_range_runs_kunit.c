@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Ptes beside others: what the walker knows by the pte before must not be taken for
- * what it has to ask of this one. So a pte is stored as what it is stored as alone
- * in its table, whatever stands before it.
+ * The walker must not apply to a pte what it has found out for the pte before. So a pte
+ * gives the same entry after any other pte as it gives alone in its table.
  *
- * The ptes are bare words in a table that nothing else uses. They are in no counter,
- * and gone before the mm sees them.
+ * The ptes are words in a table that nothing else uses. They are in no counter, and gone
+ * before the mm handles them.
  */
 #include <linux/ioport.h>
 #include <linux/mm.h>
@@ -16,10 +15,12 @@
 #include "hmm_range_states.h"
 
 #define RUNS_KINDS_MAX	80
-/* Not so many that a long run of one kind is all that comes of it */
+/* Few enough rounds that results are not dominated by long runs of one kind */
 #define RUNS_ROUNDS	40
 
-/* Device memory between system memory, by the subsection: see guest/suites/kunit.sh */
+/*
+ * Device memory between system memory, in units of subsections: see guest/suites/kunit.sh
+ */
 #define RUNS_HOLE	0x40200000UL
 
 #define V	HMM_PFN_VALID
@@ -29,14 +30,14 @@
 #define D	HMM_PFN_DIRTY
 
 /**
- * struct runs_kind - a pte to put beside others
- * @name: for messages
+ * struct runs_kind - a kind of pte
+ * @name: name for messages
  * @pte: the pte
- * @flags: what it has to be stored as in each column, without the pfn
- * @refused: what who requests it gets; 0 if that takes a fault, or nothing
- * @owner: who has to ask for it to be so
- * @mixedmap: only in a VMA with %VM_MIXEDMAP
- * @area: the mapping that it comes from, or NULL
+ * @flags: the flags of its entry in each column, without the pfn
+ * @refused: the error of a request for it; 0 if it takes a fault or succeeds
+ * @owner: the owner that the walk needs for these flags
+ * @mixedmap: only valid in a VMA with %VM_MIXEDMAP
+ * @area: the mapping that the pte comes from, or NULL
  */
 struct runs_kind {
 	const char *name;
@@ -49,14 +50,14 @@ struct runs_kind {
 };
 
 /**
- * struct runs - a pte table, and what to put there
- * @test: on whose behalf
- * @table: what the table maps
+ * struct runs - a pte table and the kinds of ptes for it
+ * @test: the test
+ * @table: the memory that the table maps
  * @ptes: the table
  * @t: watches @table
- * @kinds: what there is to put there
- * @nr: how many they are
- * @alone: what each is stored as alone in the table, in each column
+ * @kinds: the kinds of ptes
+ * @nr: number of kinds
+ * @alone: the entry of each kind alone in the table, in each column
  */
 struct runs {
 	struct kunit *test;
@@ -78,7 +79,7 @@ static void runs_make_table(struct hmm_area *a)
 	a->pfn = (unsigned long)hmm_area_entry(a, 0);
 }
 
-/* VMAs whose pte tables are walked without their lock, unless needed, and with it */
+/* VMAs whose pte tables are walked without the lock if possible, and with it */
 static const struct hmm_state runs_tables[] = {
 	{
 		"plain", .order = PMD_ORDER, .set = VM_NOHUGEPAGE,
@@ -96,7 +97,7 @@ static void runs_table_desc(const struct hmm_state *state, char *desc)
 
 KUNIT_ARRAY_PARAM(runs_table, runs_tables, runs_table_desc);
 
-/* Once a pte is in the table, and until runs_leave(), nothing may abort the test. */
+/* From the first pte in the table until runs_leave(), nothing may abort the test. */
 static struct runs *runs_enter(struct kunit *test)
 {
 	struct runs *r = kunit_kzalloc(test, sizeof(*r), GFP_KERNEL);
@@ -138,7 +139,7 @@ static void runs_add(struct runs *r, const struct runs_kind *kind)
 		KUNIT_FAIL(r->test, "no room for %s", kind->name);
 }
 
-/* A state of a page that is its pte's alone, in a VMA such as that of the table */
+/* Does the state depend only on its pte, in a VMA like that of the table? */
 static bool runs_state_fits(const struct runs *r, const struct hmm_state *state)
 {
 	return !state->order && state->backing == HMM_ANON && !state->clear &&
@@ -166,7 +167,7 @@ static void runs_add_state(struct runs *r, const struct hmm_state *state)
 		.area = hmm_area_alloc(r->test, state),
 	};
 
-	/* To each a device of its own */
+	/* Each state gets a device of its own. */
 	r->test->priv = NULL;
 	hmm_area_enter(kind.area);
 	if (!runs_is_mapped(kind.area->addr)) {
@@ -192,7 +193,7 @@ static void runs_free_pages(void *page)
 	__free_pages(page, PMD_ORDER + 1);
 }
 
-/* Two subsections of system memory. Return: the first pfn. */
+/* Allocate two subsections of system memory, and return the first pfn. */
 static unsigned long runs_system_pfn(struct kunit *test)
 {
 	struct page *page = alloc_pages(GFP_KERNEL, PMD_ORDER + 1);
@@ -207,7 +208,7 @@ static pte_t runs_pte(unsigned long pfn, unsigned long set, unsigned long clear)
 	return pfn_pte(pfn, __pgprot((pgprot_val(PAGE_SHARED) | set) & ~clear));
 }
 
-/* A pte of what no device may have */
+/* Add a pte of memory that no device may access. */
 static void runs_add_refused(struct runs *r, const char *name, pte_t pte)
 {
 	runs_add(r, &(struct runs_kind) {
@@ -215,16 +216,16 @@ static void runs_add_refused(struct runs *r, const char *name, pte_t pte)
 		-EFAULT, .mixedmap = true });
 }
 
-/* One bit of the pte is another than in the first of them. The pfns are neighbours. */
+/* Add ptes with contiguous pfns that differ in one bit from the first of them. */
 static void runs_add_bits(struct runs *r, unsigned long pfn)
 {
 	const unsigned long twin = pte_val(runs_pte(pfn + 4, 0, _PAGE_PRESENT));
 	const struct runs_kind kinds[] = {
 		{ "page", pte_val(runs_pte(pfn, 0, 0)), { V | W, V | W | R | Y } },
-		{ "page behind", pte_val(runs_pte(pfn + 1, 0, 0)), { V | W, V | W | R | Y } },
+		{ "next page", pte_val(runs_pte(pfn + 1, 0, 0)), { V | W, V | W | R | Y } },
 		{ "read-only", pte_val(runs_pte(pfn + 2, 0, _PAGE_RW)), { V, V | R | Y } },
 		{ "old", pte_val(runs_pte(pfn + 3, 0, _PAGE_ACCESSED)), { V | W, V | W | R } },
-		/* What a swap entry looks like is no matter as long as it is none. */
+		/* A pte that is not present is no swap entry here. */
 		{ "not present", twin, { 0, 0 } },
 		{ "dirty", pte_val(runs_pte(pfn + 5, _PAGE_DIRTY, 0)),
 		  { V | W, V | W | R | Y | D } },
@@ -233,7 +234,7 @@ static void runs_add_bits(struct runs *r, unsigned long pfn)
 		  { V | W, V | W | R | Y } },
 		{ "soft-dirty", pte_val(runs_pte(pfn + 8, _PAGE_SOFT_DIRTY, 0)),
 		  { V | W, V | W | R | Y } },
-		{ "beside the zero page", pte_val(runs_pte(my_zero_pfn(0) ^ 1, 0, 0)),
+		{ "next to the zero page", pte_val(runs_pte(my_zero_pfn(0) ^ 1, 0, 0)),
 		  { V | W, V | W | R | Y } },
 	};
 	unsigned int i;
@@ -253,7 +254,7 @@ static void runs_add_devmap(struct runs *r, const char *name, unsigned long pfn,
 		{ gone ? 0 : V | W, gone ? 0 : attributes }, gone ? -EBUSY : 0 });
 }
 
-/* Three pagemaps one behind the other, of which the driver of the last has gone */
+/* Add three contiguous pagemaps, of which the last one has no driver any more. */
 static void runs_add_pagemaps(struct runs *r)
 {
 	const enum memory_type type = MEMORY_DEVICE_GENERIC;
@@ -271,10 +272,10 @@ static void runs_add_pagemaps(struct runs *r)
 	runs_add_devmap(r, "next devmap, last", pfn + 2 * n - 1, 0, false);
 	runs_add_devmap(r, "gone devmap, first", pfn + 2 * n, 0, true);
 	runs_add_devmap(r, "gone devmap, last", pfn + 3 * n - 1, 0, true);
-	/* On x86 devmap ptes are special besides, but not on all architectures. */
+	/* On x86, devmap ptes are also special, but not on all architectures. */
 	runs_add_devmap(r, "devmap, not special", pfn + 1, _PAGE_SPECIAL, false);
 	runs_add_devmap(r, "gone devmap, not special", pfn + 2 * n + 1, _PAGE_SPECIAL, true);
-	runs_add_refused(r, "special, of devmap's memory",
+	runs_add_refused(r, "special, in memory of devmap",
 			 pte_mkspecial(runs_pte(pfn + 2, 0, 0)));
 }
 
@@ -285,7 +286,7 @@ static void runs_add_page(struct runs *r, const char *name, unsigned long pfn,
 		name, pte_val(runs_pte(pfn, 0, 0)), { V | W, V | W | R | Y | device } });
 }
 
-/* Coherent memory in one subsection; in the next one what no device may have */
+/* Coherent memory in one subsection, followed by memory that no device may access */
 static void runs_add_subsections(struct runs *r)
 {
 	struct hmm_test_device *dev =
@@ -299,7 +300,7 @@ static void runs_add_subsections(struct runs *r)
 	runs_add_refused(r, "p2pdma, first", runs_pte(pfn + n, 0, 0));
 }
 
-/* Coherent memory in one subsection, system memory in the one before and behind */
+/* Coherent memory in one subsection, between two subsections of system memory */
 static void runs_add_hole(struct runs *r)
 {
 	unsigned long pfn = PHYS_PFN(RUNS_HOLE), n = PAGES_PER_SUBSECTION;
@@ -313,7 +314,7 @@ static void runs_add_hole(struct runs *r)
 	runs_add_page(r, "before the hole, last", pfn - 1, 0);
 	runs_add_page(r, "hole, first", pfn, HMM_PFN_DEVICE);
 	runs_add_page(r, "hole, last", pfn + n - 1, HMM_PFN_DEVICE);
-	runs_add_page(r, "behind the hole, first", pfn + n, 0);
+	runs_add_page(r, "after the hole, first", pfn + n, 0);
 }
 
 static struct runs *runs_enter_with_kinds(struct kunit *test)
@@ -328,7 +329,7 @@ static struct runs *runs_enter_with_kinds(struct kunit *test)
 	return r;
 }
 
-/* What is each kind stored as alone in the table, if @owner asks? */
+/* Store the entry of each kind alone in the table, for a walk by @owner. */
 static void runs_walk_alone(struct runs *r, void *owner)
 {
 	enum hmm_column column;
@@ -350,7 +351,7 @@ static void runs_walk_alone(struct runs *r, void *owner)
 	}
 }
 
-/* The first @stored entries are what they are alone, those behind them untouched. */
+/* The first @stored entries are as they are alone, and later ones are unchanged. */
 static void runs_check_entries(struct runs *r, const u8 *order, unsigned int n,
 			       unsigned int stored, enum hmm_column column)
 {
@@ -362,14 +363,14 @@ static void runs_check_entries(struct runs *r, const u8 *order, unsigned int n,
 		expected = i < stored ? r->alone[order[i]][column] : HMM_TEST_UNTOUCHED;
 		if (pfns[i] == expected)
 			continue;
-		KUNIT_FAIL(r->test, "pte %u of %u, \"%s\" behind \"%s\": is %lx, should be %lx",
+		KUNIT_FAIL(r->test, "pte %u of %u, \"%s\" after \"%s\": is %lx, should be %lx",
 			   i, n, r->kinds[order[i]].name,
 			   i ? r->kinds[order[i - 1]].name : "nothing", pfns[i], expected);
 		return;
 	}
 }
 
-/* Nobody requests anything. */
+/* Without requests, each entry is as it is alone. */
 static void runs_check_stored(struct runs *r, const u8 *order, unsigned int n)
 {
 	enum hmm_column column;
@@ -382,7 +383,7 @@ static void runs_check_stored(struct runs *r, const u8 *order, unsigned int n)
 	}
 }
 
-/* Each page requests what it can have: then it needs no fault here either. */
+/* Each page requests the access that it has, so the walk needs no fault. */
 static void runs_check_requested(struct runs *r, const u8 *order, unsigned int n)
 {
 	unsigned long faults = hmm_test_faults(), alone, *pfns = r->t->range.hmm_pfns;
@@ -400,9 +401,9 @@ static void runs_check_requested(struct runs *r, const u8 *order, unsigned int n
 }
 
 /*
- * The first page that cannot be had is requested, and all before it, which are stored.
- * Nobody requests those behind it: a walk that goes on there must not come to faults
- * on ptes that were made by hand, or to waits that nobody ends.
+ * Request the pages up to the first one that is not available. The entries before it are
+ * stored. Later pages have no request, so that a walk that continues takes no fault on
+ * ptes that the test wrote, and waits for no migration that never ends.
  */
 static void runs_check_refused(struct runs *r, const u8 *order, unsigned int n)
 {
@@ -412,7 +413,7 @@ static void runs_check_refused(struct runs *r, const u8 *order, unsigned int n)
 	for (stored = 0; stored < n; stored++)
 		if (!(r->alone[order[stored]][HMM_NOT_REQUESTED] & HMM_PFN_VALID))
 			break;
-	/* Without an error it takes a fault, which is another test's business. */
+	/* Without an error the request takes a fault, which other tests cover. */
 	if (stored == n || !r->kinds[order[stored]].refused)
 		return;
 
@@ -424,7 +425,7 @@ static void runs_check_refused(struct runs *r, const u8 *order, unsigned int n)
 	KUNIT_EXPECT_EQ(r->test, r->kinds[order[stored]].refused,
 			runs_walk(r, n, HMM_NOT_REQUESTED));
 	KUNIT_EXPECT_EQ(r->test, faults, hmm_test_faults());
-	/* What was not stored is the input still. */
+	/* An entry that was not stored still has its input. */
 	r->t->range.hmm_pfns[stored] &= ~HMM_PFN_REQ_FAULT;
 	runs_check_entries(r, order, n, stored, HMM_NOT_REQUESTED);
 }
@@ -440,7 +441,7 @@ static void runs_check(struct runs *r, const u8 *order, unsigned int n)
 	runs_check_refused(r, order, n);
 }
 
-/* The pairs of which one is what it is for @owner only, or all others if he is nobody */
+/* Check the pairs that depend on @owner, or all others if @owner is NULL. */
 static void runs_check_pairs(struct runs *r, void *owner)
 {
 	u8 order[5], a, b;
@@ -451,7 +452,7 @@ static void runs_check_pairs(struct runs *r, void *owner)
 			if (owner ? r->kinds[a].owner != owner && r->kinds[b].owner != owner :
 				    r->kinds[a].owner || r->kinds[b].owner)
 				continue;
-			/* The first of all is an ordinary page: what is known by that? */
+			/* Begin with an ordinary page, and without it. */
 			order[0] = 0;
 			order[1] = a;
 			order[2] = b;
@@ -463,7 +464,7 @@ static void runs_check_pairs(struct runs *r, void *owner)
 	}
 }
 
-/* Every kind behind every other, and before it again */
+/* Each kind of pte gives the same entry before and after each other kind. */
 static void hmm_range_runs_pairs(struct kunit *test)
 {
 	struct runs *r = runs_enter_with_kinds(test);
@@ -477,7 +478,7 @@ static void hmm_range_runs_pairs(struct kunit *test)
 	runs_leave(r);
 }
 
-/* All kinds in one table, in any order */
+/* All kinds of ptes in one table give the same entries in random order. */
 static void hmm_range_runs_any_order(struct kunit *test)
 {
 	struct runs *r = runs_enter_with_kinds(test);
@@ -497,7 +498,7 @@ static void hmm_range_runs_any_order(struct kunit *test)
 	runs_leave(r);
 }
 
-/* Which of two subsections' pfns do the ptes map? */
+/* The pfns in two subsections that the ptes map */
 enum runs_pattern {
 	RUNS_UP,
 	RUNS_DOWN,
@@ -527,9 +528,9 @@ static unsigned int runs_pattern_pfn(enum runs_pattern pattern, unsigned int i,
 }
 
 /**
- * struct runs_memory - memory that is all of one kind
- * @pfn: where it begins
- * @device: %HMM_PFN_DEVICE if it is a device's
+ * struct runs_memory - memory of one kind
+ * @pfn: its first pfn
+ * @device: %HMM_PFN_DEVICE for device memory
  * @devmap: its ptes are devmap
  */
 struct runs_memory {
@@ -547,7 +548,10 @@ static const struct {
 	{ _PAGE_ACCESSED, V | W | R },
 };
 
-/* The flags are those of one row until @keep ptes have them, then those of another. */
+/*
+ * Each @keep ptes have the flags of one row, and the following ones those of the next
+ * row.
+ */
 static void runs_check_pattern(struct runs *r, const struct runs_memory *memory,
 			       enum runs_pattern pattern, unsigned int keep,
 			       struct rnd_state *rnd)
@@ -574,7 +578,10 @@ static void runs_check_pattern(struct runs *r, const struct runs_memory *memory,
 			    pattern, keep, memory->pfn);
 }
 
-/* Ptes that map one memory: upwards, downwards, its ends, any page of it */
+/*
+ * Ptes of one memory give the right pfns: upward, downward, at its ends, and in random
+ * order.
+ */
 static void hmm_range_runs_pfns(struct kunit *test)
 {
 	const unsigned long size = 2 * SUBSECTION_SIZE;
@@ -601,10 +608,13 @@ static void hmm_range_runs_pfns(struct kunit *test)
 	runs_leave(r);
 }
 
-/* How many pages of a huge mapping: around the number that is stored at a time */
+/* Numbers of pages of a huge mapping, around the number that is stored at a time */
 static const unsigned int runs_counts[] = { 1, 2, 7, 8, 9, 15, 16, 17, 23, 24, 25 };
 
-/* Pages [@first, @first + @count) of @a, when the first of all is @entry: no others */
+/*
+ * Walk the pages [@first, @first + @count) of @a, whose first entry is @entry. Other
+ * entries must not change.
+ */
 static unsigned long runs_check_part(struct hmm_area *a, struct hmm_range_test *t,
 				     unsigned long *pfns, unsigned long entry,
 				     unsigned long first, unsigned int count,
@@ -648,7 +658,7 @@ static unsigned long runs_check_parts(struct hmm_area *a, struct hmm_range_test 
 	return bad;
 }
 
-/* Few pages of a huge mapping: the entries beside them are somebody else's. */
+/* A walk of a few pages of a huge mapping does not change the entries next to its own. */
 static void hmm_range_runs_huge(struct kunit *test)
 {
 	const struct hmm_state *state;
@@ -659,7 +669,7 @@ static void hmm_range_runs_huge(struct kunit *test)
 		struct hmm_range_test *t;
 		struct hmm_area *a;
 
-		/* Of 1 GiB, those that need no page of that size, which take seconds */
+		/* Skip 1 GiB states that need a 1 GiB page, which takes seconds. */
 		if (!state->order || (state->order == PUD_ORDER && state->backing))
 			continue;
 		test->priv = NULL;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * The rows of the table: how each state is made, and what has to come of it.
- */
+/* The rows of the table: how a test creates each state, and the result of a walk */
 #include <linux/hugetlb.h>
 #include <linux/pagemap.h>
 #include <linux/pfn_t.h>
@@ -91,7 +89,7 @@ static void make_cached(struct hmm_area *a)
 	put_page(page);
 }
 
-/* A 2 MiB page, mapped by 512 ptes */
+/* A THP mapped by 512 ptes */
 static void make_pte_mapped(struct hmm_area *a)
 {
 	struct vm_area_struct *vma;
@@ -175,11 +173,11 @@ static void make_private_foreign(struct hmm_area *a)
 {
 	device(a, MEMORY_DEVICE_PRIVATE)->gives_back = true;
 	put_swp(a, make_writable_device_private_entry(a->pfn));
-	/* Somebody who has no memory at all asks */
+	/* The owner of the walk has no device memory. */
 	a->owner = a;
 }
 
-/* Nobody's memory, and nobody in particular asks: that makes no owner. */
+/* Neither the memory nor the walk has an owner, which is no match. */
 static void make_private_unowned(struct hmm_area *a)
 {
 	make_private_foreign(a);
@@ -215,7 +213,7 @@ static void make_exclusive_foreign(struct hmm_area *a)
 	take_exclusively(a, a->test);
 }
 
-/* Present, but what is behind it is none of anybody's business. */
+/* Present, but the pfn must not be accessed */
 static void make_special(struct hmm_area *a)
 {
 	unsigned int order = a->state->order;
@@ -263,13 +261,13 @@ static void make_devmap_read_only(struct hmm_area *a)
 	put_devmap(a, PAGE_READONLY);
 }
 
-/* An entry for a table, with a flag that tables do not have */
+/* A table entry with a flag that tables do not have */
 static void make_bad(struct hmm_area *a)
 {
 	hmm_area_put(a, hmm_area_entry(a, a->state->order), _KERNPG_TABLE | _PAGE_GLOBAL);
 }
 
-/* Not present, not empty, and not migrating either: 6.12 makes no such thing. */
+/* Not present, not empty and not migrating: 6.12 creates no such entry. */
 static void make_nonpresent(struct hmm_area *a)
 {
 	hmm_area_put(a, hmm_area_entry(a, a->state->order),
@@ -281,7 +279,7 @@ static void make_nonpresent(struct hmm_area *a)
 #define ORDER(n) ((unsigned long)(n) << HMM_PFN_ORDER_SHIFT)
 #define HUGE	ORDER(PMD_ORDER)
 #define GIANT	ORDER(PUD_ORDER)
-/* What the CPU's own accesses leave: the page was read, or written */
+/* After an access of the CPU: the page was read, or written */
 #define R	HMM_PFN_READ
 #define RY	(R | HMM_PFN_YOUNG)
 #define RDY	(RY | HMM_PFN_DIRTY)
@@ -294,7 +292,7 @@ static void make_nonpresent(struct hmm_area *a)
 #define FAILS(err)	{ .ret = -(err) }
 #define FAILS_AFTER(n, err) { .ret = -(err), .faults = (n) }
 #define ABSENT(why)	{ .absent = (why) }
-/* Without a fault the same flags in all four */
+/* The same flags in all four columns, without a fault */
 #define PRESENT(flags, attributes)					\
 	{ GIVES(flags), GIVES((flags) | (attributes)),			\
 	  GIVES(flags), GIVES(flags) }
@@ -343,7 +341,7 @@ const struct hmm_state hmm_states[] = {
 		"no_vma_huge", .order = PMD_ORDER, .make = make_unmapped,
 		.cell = NEVER(HMM_PFN_ERROR),
 	}, {
-		/* Below memory that grows downwards when the CPU takes a fault there */
+		/* Below memory that grows down on a CPU fault */
 		"below_stack", .set = VM_GROWSDOWN, .make = make_unmapped,
 		.cell = NEVER(HMM_PFN_ERROR),
 	},
@@ -401,7 +399,7 @@ const struct hmm_state hmm_states[] = {
 		.cell = { GIVES(0), GIVES(0), ABSENT("needs a swap device"),
 			  FAILS(EPERM) },
 	}, {
-		/* The ptes of a shadow stack are writable, after their fashion. */
+		/* The ptes of a shadow stack are writable in their own way. */
 		"shadow_stack", .set = VM_SHADOW_STACK, .make = make_written,
 		.cell = { GIVES(V), GIVES(V | RDY), GIVES(V), FAILS(EPERM) },
 	}, {
@@ -454,14 +452,14 @@ const struct hmm_state hmm_states[] = {
 		"hugetlb_1g", HMM_HUGETLB, PUD_ORDER, .make = make_written,
 		.cell = PRESENT(V | W | GIANT, RDY),
 	},
-	/* Device memory that the CPU maps like its own */
+	/* Device memory that the CPU maps like system memory */
 	{
 		"coherent", .make = make_coherent,
 		.cell = PRESENT(V | W, RY | HMM_PFN_DEVICE),
 	},
 	/* PTE-mapped large folio */
 	{
-		/* khugepaged would like to have it. */
+		/* Otherwise khugepaged collapses it. */
 		"pte_mapped_thp", .order = PMD_ORDER, .set = VM_NOHUGEPAGE,
 		.make = make_pte_mapped,
 		.cell = PRESENT(V | W, RDY),
@@ -499,7 +497,7 @@ const struct hmm_state hmm_states[] = {
 		"private_own", .make = make_private_own,
 		.cell = PRESENT(V | W, UNADDRESSABLE),
 	}, {
-		/* Its driver keeps it, however often it is asked. */
+		/* The driver keeps the page, however often it gets a fault. */
 		"private_own_read_only", .make = make_private_own_read_only,
 		.cell = { GIVES(V), GIVES(V | UNADDRESSABLE), GIVES(V), AFTER(32, V) },
 	}, {
@@ -566,7 +564,7 @@ const struct hmm_state hmm_states[] = {
 		"zero_page", .make = make_read,
 		.cell = { GIVES(V), GIVES(V | R), GIVES(V), AFTER(1, V | W) },
 	}, {
-		/* Written to, it goes to pieces: a fault for each of its pages. */
+		/* A write splits the mapping, so each page takes a fault. */
 		"huge_zero_page", .order = PMD_ORDER, .set = VM_NOHUGEPAGE,
 		.make = make_read,
 		.cell = { GIVES(V | HUGE), GIVES(V | R | HUGE), GIVES(V | HUGE),
@@ -586,7 +584,7 @@ const struct hmm_state hmm_states[] = {
 		"devmap_pud_old", .order = PUD_ORDER, .make = make_devmap_old,
 		.cell = PRESENT(V | W | GIANT, R | HMM_PFN_DEVICE),
 	}, {
-		/* As when the file was synced: the next write has to be noticed. */
+		/* Like after a sync of the file: the next write must be noticed. */
 		"devmap_write_protected", .make = make_devmap_read_only,
 		.cell = { GIVES(V), GIVES(V | RY | HMM_PFN_DEVICE), GIVES(V),
 			  ABSENT("needs a file on DAX") },
@@ -621,7 +619,7 @@ const struct hmm_state hmm_states[] = {
 		.cell = { GIVES(V | GIANT), GIVES(V | RY | GIANT | HMM_PFN_DEVICE),
 			  GIVES(V | GIANT), FAILS(EPERM) },
 	},
-	/* userfaultfd: nobody to resolve it, as when the caller holds the lock */
+	/* userfaultfd: no task resolves the fault, as when the caller holds the lock */
 	{
 		"uffd_missing", .set = VM_UFFD_MISSING, .make = make_nothing,
 		.cell = { GIVES(0), GIVES(HMM_PFN_EMPTY), FAILS(EFAULT), FAILS(EFAULT) },

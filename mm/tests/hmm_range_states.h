@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The states that a CPU page table can be in, as the walker tells them apart, and
- * what it has to do with each: the table of tests.
+ * The states of a CPU page table that the walker distinguishes, and the result of a walk
+ * for each state: the table of tests
  */
 #ifndef _MM_TESTS_HMM_RANGE_STATES_H
 #define _MM_TESTS_HMM_RANGE_STATES_H
@@ -11,7 +11,7 @@
 
 #include "hmm_test.h"
 
-/* How a range can be asked for: the columns of the table */
+/* The kinds of requests: the columns of the table */
 enum hmm_column {
 	HMM_NOT_REQUESTED,
 	HMM_ATTRIBUTES,
@@ -20,7 +20,7 @@ enum hmm_column {
 	HMM_COLUMNS,
 };
 
-/* What holds the memory of a mapping */
+/* The backing of a mapping */
 enum hmm_backing {
 	HMM_ANON,
 	HMM_SHMEM,
@@ -30,11 +30,11 @@ enum hmm_backing {
 };
 
 /**
- * struct hmm_outcome - what has to come of a call
- * @ret: what it returns
- * @entry: if that is 0: the flags of each page of the mapping
- * @faults: how many faults it takes for the mapping as a whole
- * @absent: this cell cannot exist, or not in KUnit; why
+ * struct hmm_outcome - the result of a call
+ * @ret: the return value
+ * @entry: the flags of each page of the mapping, if @ret is 0
+ * @faults: the number of faults for the whole mapping
+ * @absent: why this cell cannot exist, or cannot exist in KUnit
  */
 struct hmm_outcome {
 	int ret;
@@ -45,22 +45,22 @@ struct hmm_outcome {
 
 /**
  * struct hmm_area - a mapping in some state, between two ordinary pages
- * @test: on whose behalf
- * @state: which
- * @addr: where it begins
- * @npages: its size, that of the page table entry under test
- * @pfn: of the first page, if only the one who made it knows
- * @saved_flags: of the VMA, before any were set by hand
- * @entry: the page table entry that was put there by hand, or NULL
- * @was: what was there before
- * @is: what was put there
- * @folio: locked while @entry says that it migrates
- * @mm: where it is
- * @owner: what &hmm_range.dev_private_owner has to be
- * @waiter: who waits for the folio, once somebody has to
- * @patience: how often to look whether @waiter sleeps by now
+ * @test: the test
+ * @state: the state
+ * @addr: start address
+ * @npages: its size, which is that of the page table entry under test
+ * @pfn: pfn of the first page, if only @state->make can tell
+ * @saved_flags: VMA flags before the test changed them
+ * @entry: the page table entry that the test wrote, or NULL
+ * @was: the value before
+ * @is: the value that the test wrote
+ * @folio: the folio, locked while @entry is a migration entry
+ * @mm: the mm
+ * @owner: the required value of &hmm_range.dev_private_owner
+ * @waiter: the task that waits for the folio
+ * @patience: number of checks left whether @waiter sleeps
  * @arriving: what to do before the migration ends, or NULL
- * @arrival: ends the migration when he does
+ * @arrival: ends the migration when @waiter sleeps
  */
 struct hmm_area {
 	struct kunit *test;
@@ -83,13 +83,13 @@ struct hmm_area {
 
 /**
  * struct hmm_state - a row of the table
- * @name: how the test is called
- * @backing: what is mapped
- * @order: size of the mapping, as the order of a number of pages
- * @set: VM_* flags that its VMA, or else the next one, gets by hand
- * @clear: VM_* flags that it loses
- * @make: brings it into the state
- * @cell: what has to come of it
+ * @name: name of the test
+ * @backing: the backing
+ * @order: size of the mapping, as an order
+ * @set: VM_* flags to set in its VMA, or else in the next VMA
+ * @clear: VM_* flags to clear
+ * @make: brings the mapping into the state
+ * @cell: the results
  */
 struct hmm_state {
 	const char *name;

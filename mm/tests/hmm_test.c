@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * What the KUnit tests of HMM share.
- */
+/* Helpers that all KUnit tests of HMM share */
 #include <linux/ioport.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
@@ -38,7 +36,7 @@ static void hmm_test_remove(void *notifier)
 	mmu_interval_notifier_remove(notifier);
 }
 
-/* Anonymous memory of @size bytes that begins at a multiple of @align */
+/* Map anonymous memory of @size bytes at a multiple of @align. */
 unsigned long hmm_test_mmap(struct kunit *test, unsigned long size, unsigned long align)
 {
 	unsigned long at;
@@ -55,7 +53,7 @@ static void hmm_test_vfree(void *memory)
 	vfree(memory);
 }
 
-/* Begin to watch a range of the thread's mm, as a driver does, and describe it. */
+/* Register an interval notifier for a range of the current mm, as a driver does. */
 struct hmm_range_test *hmm_test_watch(struct kunit *test, unsigned long addr,
 				      unsigned long npages)
 {
@@ -88,7 +86,10 @@ struct hmm_range_test *hmm_test_watch(struct kunit *test, unsigned long addr,
 	return t;
 }
 
-/* Not needed at the end of a test: for those that watch many ranges in turn */
+/*
+ * Tests call this only if they watch many ranges in turn: the end of a test does the
+ * same.
+ */
 void hmm_test_unwatch(struct kunit *test, struct hmm_range_test *t)
 {
 	kunit_release_action(test, hmm_test_remove, &t->notifier);
@@ -124,7 +125,7 @@ void hmm_test_read(struct kunit *test, unsigned long addr)
 	KUNIT_ASSERT_EQ(test, 0, fault_in_readable((char __user *)addr, 1));
 }
 
-/* Of this thread, in its mm */
+/* Issue a system call in the current thread and its mm. */
 long hmm_test_syscall(unsigned int nr, unsigned long a, unsigned long b,
 		      unsigned long c, unsigned long d, unsigned long e)
 {
@@ -134,8 +135,8 @@ long hmm_test_syscall(unsigned int nr, unsigned long a, unsigned long b,
 }
 
 /*
- * What handle_mm_fault() has served to this thread, for others' mm too. Faults that
- * fail are not in it.
+ * The number of faults that handle_mm_fault() has served for this thread, also in another
+ * mm. It does not count faults that fail.
  */
 unsigned long hmm_test_faults(void)
 {
@@ -146,14 +147,14 @@ static vm_fault_t hmm_test_migrate_to_ram(struct vm_fault *vmf)
 {
 	struct hmm_test_device *dev =
 		container_of(vmf->page->pgmap, struct hmm_test_device, pgmap);
-	spinlock_t *ptl; /* of the table */
+	spinlock_t *ptl; /* page table lock */
 	pte_t *ptep;
 
 	dev->asked++;
 	if (!dev->gives_back)
 		return 0;
 
-	/* Nothing counts an entry that was made by hand: it just goes. */
+	/* The test wrote the entry itself, so no counter changes when the entry goes. */
 	ptep = pte_offset_map_lock(vmf->vma->vm_mm, vmf->pmd, vmf->address, &ptl);
 	if (!ptep)
 		return 0;
@@ -177,7 +178,7 @@ static void hmm_test_device_remove(void *arg)
 
 	if (dev->gone)
 		return;
-	/* Other memory has its references from memremap_pages(). */
+	/* memremap_pages() itself holds references on memory of the other types. */
 	if (dev->pgmap.type == MEMORY_DEVICE_PRIVATE ||
 	    dev->pgmap.type == MEMORY_DEVICE_COHERENT)
 		put_page(dev->page);
@@ -191,14 +192,14 @@ static void hmm_test_release_region(void *arg)
 	release_mem_region(res->start, resource_size(res));
 }
 
-/* The driver goes, as soon as nobody holds its pagemap. */
+/* Remove the driver. This waits until the pagemap has no reference. */
 void hmm_test_device_unplug(struct hmm_test_device *dev)
 {
 	hmm_test_device_remove(dev);
 	dev->gone = true;
 }
 
-/* A device whose memory begins at @start, where nobody else has any */
+/* Create a device whose memory begins at @start, which the caller has reserved. */
 struct hmm_test_device *hmm_test_device_at(struct kunit *test, enum memory_type type,
 					   u64 start, unsigned long size)
 {
@@ -228,8 +229,8 @@ struct hmm_test_device *hmm_test_device_at(struct kunit *test, enum memory_type 
 }
 
 /*
- * A device with @size bytes of memory, that begin at a multiple of @size. Behind them
- * is room for two more of the kind, unless it is larger than a section.
+ * Create a device with @size bytes of memory, which begin at a multiple of @size. Two
+ * more devices of the same size fit after them, unless @size exceeds a section.
  */
 struct hmm_test_device *hmm_test_device(struct kunit *test, enum memory_type type,
 					unsigned long size)

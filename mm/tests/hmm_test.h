@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the KUnit tests of HMM share: a range of a mm of the test's own, watched as
- * a driver watches it, and devices with memory.
+ * Helpers that all KUnit tests of HMM share: a watched range of the test's own mm, and
+ * devices with memory
  */
 #ifndef _MM_TESTS_HMM_TEST_H
 #define _MM_TESTS_HMM_TEST_H
@@ -17,14 +17,17 @@
 				 HMM_PFN_UNADDRESSABLE |		\
 				 HMM_PFN_DIRTY | HMM_PFN_YOUNG)
 
-/* No flag of an entry: a test that expects "unchanged" fills this in. */
+/*
+ * Has no flag of an entry: a test fills entries with it to check that they stay
+ * unchanged.
+ */
 #define HMM_TEST_UNTOUCHED	0x5aUL
 
 struct hmm_range_test {
 	struct mmu_interval_notifier notifier;
-	/* Stands for the driver's own lock, which serialises the callback. */
+	/* The driver's own lock, which serializes the callback */
 	struct mutex lock;
-	/* How often the callback was called; written under @lock */
+	/* Number of calls of the callback; written under @lock */
 	unsigned long invalidations;
 	struct hmm_range range;
 	unsigned long addr;
@@ -45,14 +48,13 @@ long hmm_test_syscall(unsigned int nr, unsigned long a, unsigned long b,
 		      unsigned long c, unsigned long d, unsigned long e);
 
 /**
- * struct hmm_test_device - a device with memory, which nobody accesses
- * @pgmap: its memory
- * @page: the first page, in use
- * @gives_back: whether a fault on a private page takes its pte away; otherwise
- *	the fault succeeds and changes nothing, as with drivers that fault on
- *	themselves
- * @asked: how many faults there were on its private pages
- * @gone: its memory was removed before the test's end
+ * struct hmm_test_device - a device with memory that the tests do not access
+ * @pgmap: the memory of the device
+ * @page: the first page, which is in use
+ * @gives_back: a fault on a private page removes its pte; otherwise the fault succeeds
+ *	and changes nothing, as with a driver that faults on its own memory
+ * @asked: number of faults on the private pages
+ * @gone: the test removed the memory before its end
  */
 struct hmm_test_device {
 	struct dev_pagemap pgmap;
@@ -73,7 +75,7 @@ static inline unsigned long hmm_test_flags(unsigned long entry)
 	return entry & HMM_PFN_FLAGS;
 }
 
-/* Of hmm_range_cells.c and hmm_range_race.c, for the one suite */
+/* hmm_range_cells.c and hmm_range_race.c define these tests of the suite hmm_range. */
 const void *hmm_range_cell_gen_params(const void *prev, char *desc);
 void hmm_range_cell(struct kunit *test);
 const void *hmm_range_race_gen_params(const void *prev, char *desc);

@@ -1,120 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * HMM_FAULT_EXCLUSIVE gives a device exclusive access to pages: which pages, and which
- * errors
+ * HMM_FAULT_EXCLUSIVE gives a device exclusive access to pages: which pages, and which errors
  */
 #include <kunit/static_stub.h>
-#include <linux/delay.h>
-#include <linux/highmem.h>
-#include <linux/huge_mm.h>
+#include <linux/file.h>
 #include <linux/hugetlb.h>
-#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
+#include <linux/swap.h>
 #include <linux/swapops.h>
 
-#include <asm/futex.h>
-
-#include "../internal.h"
-#include "hmm_mirror_test.h"
+#include "hmm_mirror_exclusive.h"
 #include "hmm_pt_test.h"
 #include "hmm_range_states.h"
-
-#define EXCLUSIVE	(HMM_PTE_VALID | HMM_PTE_WRITE | HMM_PTE_EXCLUSIVE)
-
-static int get_lost_pfn(pte_t *ptep, unsigned long addr, void *pfn)
-{
-	pte_t pte = ptep_get(ptep);
-
-	if (is_swap_pte(pte) && is_device_exclusive_entry(pte_to_swp_entry(pte)))
-		*(unsigned long *)pfn = swp_offset_pfn(pte_to_swp_entry(pte));
-	return 0;
-}
-
-/* The pfn that the CPU has lost to a device at @addr, or 0 */
-static unsigned long lost_pfn(unsigned long addr)
-{
-	pmd_t *pmdp = mm_find_pmd(current->mm, addr);
-	unsigned long pfn = 0;
-
-	if (pmdp && !pmd_trans_huge(pmdp_get_lockless(pmdp)))
-		apply_to_existing_page_range(current->mm, addr, PAGE_SIZE, get_lost_pfn, &pfn);
-	return pfn;
-}
-
-/* Count the pages that the CPU has lost to a device. */
-static unsigned long lost(unsigned long addr, unsigned long npages)
-{
-	unsigned long count = 0;
-
-	for (; npages; npages--, addr += PAGE_SIZE)
-		count += !!lost_pfn(addr);
-	return count;
-}
-
-static unsigned long exclusive(struct hmm_fake *fake, unsigned long addr,
-			       unsigned long npages)
-{
-	return hmm_fake_count(fake, addr, npages, EXCLUSIVE);
-}
-
-/* Count exclusive entries without a check of the other flags. These must be the same. */
-static unsigned long called_exclusive(struct hmm_fake *fake, unsigned long addr,
-				      unsigned long npages)
-{
-	return hmm_fake_count(fake, addr, npages, HMM_PTE_EXCLUSIVE);
-}
-
-static void expect_taken(struct hmm_fake *fake, unsigned long addr, unsigned long npages)
-{
-	struct kunit *test = fake->test;
-
-	KUNIT_EXPECT_EQ(test, npages, exclusive(fake, addr, npages));
-	for (; npages; npages--, addr += PAGE_SIZE) {
-		hmm_pte_t pte = hmm_fake_entry(fake, addr);
-
-		KUNIT_EXPECT_EQ(test, lost_pfn(addr), hmm_pte_pfn(pte));
-		KUNIT_EXPECT_EQ(test, 0, hmm_pte_order(pte));
-	}
-}
-
-static void take(struct hmm_fake *fake, unsigned long addr, unsigned long npages)
-{
-	KUNIT_ASSERT_EQ(fake->test, npages,
-			hmm_fake_fault(fake, addr, npages, HMM_FAULT_EXCLUSIVE));
-	expect_taken(fake, addr, npages);
-}
-
-static char device_reads(struct hmm_fake *fake, unsigned long addr)
-{
-	char value, *map = kmap_local_page(hmm_pte_page(hmm_fake_entry(fake, addr)));
-
-	value = *map;
-	kunmap_local(map);
-	return value;
-}
-
-static void device_writes(struct hmm_fake *fake, unsigned long addr, char value)
-{
-	char *map;
-
-	guard(rwsem_read)(&fake->mirror.lock);
-	map = kmap_local_page(hmm_pte_page(hmm_pt_lookup(&fake->mirror, addr, NULL)));
-	*map = value;
-	kunmap_local(map);
-	hmm_mirror_range_dirty(&fake->mirror, addr, addr + PAGE_SIZE);
-}
-
-static char cpu_reads(struct hmm_fake *fake, unsigned long addr)
-{
-	char value = 0;
-
-	KUNIT_EXPECT_EQ(fake->test, 0, get_user(value, (char __user *)addr));
-	return value;
-}
 
 /* Combinations of flags that make no sense fail with -EINVAL. */
 static void bad_flags(struct kunit *test)
@@ -134,7 +35,7 @@ static void bad_flags(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake->fills);
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_fault(fake, addr, 1, HMM_FAULT_EXCLUSIVE |
 						HMM_FAULT_READ | HMM_FAULT_WRITE));
-	expect_taken(fake, addr, 1);
+	hmm_fake_expect_taken(fake, addr, 1);
 }
 
 /* An exclusive fault returns the same errors as a write fault. */
@@ -150,63 +51,10 @@ static void fails_like_write_fault(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EFAULT, hmm_fake_fault(fake, AT(addr, 3), 5, HMM_FAULT_EXCLUSIVE));
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, AT(addr, 4), 4, HMM_FAULT_EXCLUSIVE));
 	KUNIT_EXPECT_EQ(test, -EPERM, hmm_fake_fault(fake, AT(addr, 6), 2, HMM_FAULT_EXCLUSIVE));
-	expect_taken(fake, addr, 3);
-	expect_taken(fake, AT(addr, 4), 2);
-	KUNIT_EXPECT_EQ(test, 5, called_exclusive(fake, addr, 8));
-	KUNIT_EXPECT_EQ(test, 5, lost(addr, 8));
-}
-
-/*
- * A CPU access to an exclusive page revokes it from the device, and keeps the device's
- * data.
- */
-static void cpu_access_revokes(struct kunit *test)
-{
-	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = hmm_fake_map_small(fake, 8);
-
-	hmm_test_write(test, AT(addr, 3));
-	take(fake, addr, 8);
-	KUNIT_EXPECT_EQ(test, HMM_UPDATE_DEVICE_WFAULT, fake->fill.event);
-	KUNIT_EXPECT_EQ(test, 1, fake->fills);
-	KUNIT_EXPECT_EQ(test, 'x', device_reads(fake, AT(addr, 3)));
-	device_writes(fake, AT(addr, 3), 'd');
-	device_writes(fake, AT(addr, 7), 'e');
-
-	hmm_fake_clear_log(fake);
-	KUNIT_EXPECT_EQ(test, 'd', cpu_reads(fake, AT(addr, 3)));
-	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 3), AT(addr, 4));
-	KUNIT_EXPECT_FALSE(test, hmm_pte_valid(hmm_fake_entry(fake, AT(addr, 3))));
-	hmm_fake_clear_log(fake);
-	hmm_test_write(test, AT(addr, 7));
-	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, AT(addr, 7), AT(addr, 8));
-	expect_taken(fake, addr, 3);
-	expect_taken(fake, AT(addr, 4), 3);
-	KUNIT_EXPECT_EQ(test, 6, lost(addr, 8));
-
-	take(fake, addr, 8);
-	KUNIT_EXPECT_EQ(test, 'd', device_reads(fake, AT(addr, 3)));
-	KUNIT_EXPECT_EQ(test, 'x', device_reads(fake, AT(addr, 7)));
-}
-
-/* A revocation marks a page dirty that the device has written. */
-static void revocation_marks_dirty(struct kunit *test)
-{
-	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = hmm_fake_map_small(fake, 2);
-	struct page *page;
-
-	take(fake, addr, 2);
-	page = hmm_pte_page(hmm_fake_entry(fake, addr));
-	ClearPageDirty(page);
-	device_writes(fake, addr, 'd');
-	KUNIT_EXPECT_FALSE(test, PageDirty(page));
-	/* A fault for an exclusive page keeps its dirty bit. */
-	take(fake, addr, 2);
-	KUNIT_EXPECT_TRUE(test, hmm_pte_dirty(hmm_fake_entry(fake, addr)));
-	ClearPageDirty(page);
-	cpu_reads(fake, addr);
-	KUNIT_EXPECT_TRUE(test, PageDirty(page));
+	hmm_fake_expect_taken(fake, addr, 3);
+	hmm_fake_expect_taken(fake, AT(addr, 4), 2);
+	KUNIT_EXPECT_EQ(test, 5, hmm_fake_flagged(fake, addr, 8));
+	KUNIT_EXPECT_EQ(test, 5, hmm_fake_cpu_lost(addr, 8));
 }
 
 /* A fault makes exactly the pages of its range exclusive. */
@@ -223,11 +71,11 @@ static void exact_range(struct kunit *test)
 
 		for (page = 0; page < 8; page++)
 			hmm_test_write(test, AT(addr, page));
-		take(fake, first, parts[i].count);
+		hmm_fake_take(fake, first, parts[i].count);
 		KUNIT_EXPECT_EQ(test, first, fake->fill.start);
 		KUNIT_EXPECT_EQ(test, AT(first, parts[i].count), fake->fill.end);
-		KUNIT_EXPECT_EQ(test, parts[i].count, called_exclusive(fake, addr, 8));
-		KUNIT_EXPECT_EQ(test, parts[i].count, lost(addr, 8));
+		KUNIT_EXPECT_EQ(test, parts[i].count, hmm_fake_flagged(fake, addr, 8));
+		KUNIT_EXPECT_EQ(test, parts[i].count, hmm_fake_cpu_lost(addr, 8));
 	}
 }
 
@@ -239,9 +87,9 @@ static void two_vmas(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(AT(addr, 4), 4 * PAGE_SIZE,
 						  PROT_READ | PROT_WRITE | PROT_EXEC));
-	take(fake, AT(addr, 1), 6);
+	hmm_fake_take(fake, AT(addr, 1), 6);
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).faults);
-	KUNIT_EXPECT_EQ(test, 6, lost(addr, 8));
+	KUNIT_EXPECT_EQ(test, 6, hmm_fake_cpu_lost(addr, 8));
 }
 
 /* One fault makes a range exclusive that needs several chunks and has unaligned ends. */
@@ -251,8 +99,8 @@ static void many_chunks(struct kunit *test)
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map(fake, SZ_512M, 4 * PMD_SIZE) + 13 * PAGE_SIZE;
 
-	take(fake, addr, pages);
-	KUNIT_EXPECT_EQ(test, pages, called_exclusive(fake, fake->base, SZ_1G >> PAGE_SHIFT));
+	hmm_fake_take(fake, addr, pages);
+	KUNIT_EXPECT_EQ(test, pages, hmm_fake_flagged(fake, fake->base, SZ_1G >> PAGE_SHIFT));
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).faults);
 	KUNIT_EXPECT_EQ(test, pages, hmm_fake_stats(fake).pages);
 }
@@ -264,8 +112,8 @@ static void two_windows(struct kunit *test)
 	unsigned long edge = fake->base + SZ_1G, addr = AT(edge, -3);
 
 	hmm_fake_map(fake, SZ_1G - PMD_SIZE, 2 * PMD_SIZE);
-	take(fake, addr, 6);
-	KUNIT_EXPECT_EQ(test, 6, lost(AT(edge, -8), 16));
+	hmm_fake_take(fake, addr, 6);
+	KUNIT_EXPECT_EQ(test, 6, hmm_fake_cpu_lost(AT(edge, -8), 16));
 }
 
 /* Pages of a THP become exclusive, and the CPU keeps the other pages of the THP. */
@@ -279,16 +127,16 @@ static void part_of_huge_page(struct kunit *test)
 		hmm_test_write(test, AT(addr, i));
 	hmm_fake_fault_all(fake, addr, pages, HMM_FAULT_WRITE);
 	KUNIT_ASSERT_EQ(test, PMD_ORDER, hmm_pte_order(hmm_fake_entry(fake, addr)));
-	take(fake, AT(addr, 100), 2);
-	KUNIT_EXPECT_EQ(test, 2, lost(addr, pages));
-	KUNIT_EXPECT_EQ(test, 'x', device_reads(fake, AT(addr, 100)));
+	hmm_fake_take(fake, AT(addr, 100), 2);
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_cpu_lost(addr, pages));
+	KUNIT_EXPECT_EQ(test, 'x', hmm_fake_device_read(fake, AT(addr, 100)));
 	/* The CPU still has the other pages. */
 	for (i = 0; i < pages; i += 100)
-		KUNIT_EXPECT_EQ(test, 'x', cpu_reads(fake, AT(addr, i)));
-	KUNIT_EXPECT_EQ(test, 1, lost(addr, pages));
-	take(fake, addr, 2 * pages);
+		KUNIT_EXPECT_EQ(test, 'x', hmm_fake_cpu_read(fake, AT(addr, i)));
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_cpu_lost(addr, pages));
+	hmm_fake_take(fake, addr, 2 * pages);
 	for (i = 0; i < pages; i += 100)
-		KUNIT_EXPECT_EQ(test, 'x', device_reads(fake, AT(addr, i)));
+		KUNIT_EXPECT_EQ(test, 'x', hmm_fake_device_read(fake, AT(addr, i)));
 }
 
 /* Map 64 pages in folios of 16 pages, which ptes map. */
@@ -318,11 +166,11 @@ static void parts_of_large_folios(struct kunit *test)
 	hmm_fake_fault_all(fake, addr, 64, HMM_FAULT_WRITE);
 	KUNIT_ASSERT_EQ(test, 4, hmm_pte_order(hmm_fake_entry(fake, addr)));
 	KUNIT_ASSERT_EQ(test, 4, hmm_pte_order(hmm_fake_entry(fake, AT(addr, 63))));
-	take(fake, AT(addr, 5), 48);
-	KUNIT_EXPECT_EQ(test, 48, lost(addr, 64));
+	hmm_fake_take(fake, AT(addr, 5), 48);
+	KUNIT_EXPECT_EQ(test, 48, hmm_fake_cpu_lost(addr, 64));
 	for (i = 0; i < 64; i++)
-		KUNIT_EXPECT_EQ(test, 'x', cpu_reads(fake, AT(addr, i)));
-	KUNIT_EXPECT_EQ(test, 0, lost(addr, 64));
+		KUNIT_EXPECT_EQ(test, 'x', hmm_fake_cpu_read(fake, AT(addr, i)));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_cpu_lost(addr, 64));
 }
 
 /* A THP with an extra reference cannot be split: the pages before it become exclusive. */
@@ -337,11 +185,11 @@ static void referenced_huge_page_is_busy(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, PageTransCompound(page));
 
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, AT(edge, -4), 8, HMM_FAULT_EXCLUSIVE));
-	expect_taken(fake, AT(edge, -4), 4);
+	hmm_fake_expect_taken(fake, AT(edge, -4), 4);
 	KUNIT_EXPECT_EQ(test, -EBUSY, hmm_fake_fault(fake, edge, 1, HMM_FAULT_EXCLUSIVE));
-	KUNIT_EXPECT_EQ(test, 0, lost(edge, PTRS_PER_PTE));
+	KUNIT_EXPECT_EQ(test, 0, hmm_fake_cpu_lost(edge, PTRS_PER_PTE));
 	put_page(page);
-	take(fake, AT(edge, -4), 8);
+	hmm_fake_take(fake, AT(edge, -4), 8);
 }
 
 /* The same for a smaller folio in the middle of a chunk. */
@@ -354,12 +202,12 @@ static void referenced_large_folio_is_busy(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 1, get_user_pages_fast(AT(addr, 35), 1, FOLL_WRITE, &page));
 	KUNIT_EXPECT_TRUE(test, PageCompound(page));
 	KUNIT_EXPECT_EQ(test, 32, hmm_fake_fault(fake, addr, 64, HMM_FAULT_EXCLUSIVE));
-	expect_taken(fake, addr, 32);
-	KUNIT_EXPECT_EQ(test, 32, lost(addr, 64));
+	hmm_fake_expect_taken(fake, addr, 32);
+	KUNIT_EXPECT_EQ(test, 32, hmm_fake_cpu_lost(addr, 64));
 	KUNIT_EXPECT_EQ(test, -EBUSY, hmm_fake_fault(fake, AT(addr, 32), 32,
 						     HMM_FAULT_EXCLUSIVE));
 	put_page(page);
-	take(fake, addr, 64);
+	hmm_fake_take(fake, addr, 64);
 }
 
 /*
@@ -384,12 +232,12 @@ static void waits_for_folio_lock(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, do_madvise(current->mm, AT(addr, 6), PAGE_SIZE, MADV_DONTNEED));
 	mmap_write_lock(current->mm);
 	mmap_write_unlock(current->mm);
-	expect_taken(fake, addr, 2);
+	hmm_fake_expect_taken(fake, addr, 2);
 	hmm_test_write(test, addr);
 	unlock_page(page);
 	put_page(page);
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_call_ends(call));
-	expect_taken(fake, AT(addr, 1), 7);
+	hmm_fake_expect_taken(fake, AT(addr, 1), 7);
 }
 
 /* A killed task gets -EINTR, and can fault again when the signal is gone. */
@@ -398,13 +246,13 @@ static void killed_task_fails(struct kunit *test)
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 4);
 
-	take(fake, addr, 1);
+	hmm_fake_take(fake, addr, 1);
 	allow_signal(SIGKILL);
 	send_sig(SIGKILL, current, 1);
 	KUNIT_EXPECT_EQ(test, -EINTR, hmm_fake_fault(fake, addr, 4, HMM_FAULT_EXCLUSIVE));
 	flush_signals(current);
 	disallow_signal(SIGKILL);
-	take(fake, addr, 4);
+	hmm_fake_take(fake, addr, 4);
 }
 
 /* File pages cannot be exclusive; private copies of them can. */
@@ -424,10 +272,10 @@ static void file_pages_are_not_supported(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, shared, 4));
 	KUNIT_EXPECT_EQ(test, 0, fake->fills);
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 8, HMM_FAULT_EXCLUSIVE));
-	expect_taken(fake, addr, 4);
-	KUNIT_EXPECT_EQ(test, 4, lost(addr, 8));
+	hmm_fake_expect_taken(fake, addr, 4);
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_cpu_lost(addr, 8));
 	/* The write fault makes a private copy. */
-	take(fake, private, 4);
+	hmm_fake_take(fake, private, 4);
 }
 
 /* hugetlb pages cannot be exclusive, and stay mirrored as they are. */
@@ -475,9 +323,9 @@ static void private_memory_stays(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmm_pte_write(pte));
 	KUNIT_EXPECT_FALSE(test, hmm_pte_exclusive(pte));
 	KUNIT_EXPECT_TRUE(test, hmm_pte_unaddressable(pte));
-	KUNIT_EXPECT_EQ(test, 3, lost(addr, 4));
+	KUNIT_EXPECT_EQ(test, 3, hmm_fake_cpu_lost(addr, 4));
 	KUNIT_EXPECT_EQ(test, 4, hmm_fake_fault(fake, addr, 4, HMM_FAULT_READ));
-	KUNIT_EXPECT_EQ(test, 3, exclusive(fake, addr, 4));
+	KUNIT_EXPECT_EQ(test, 3, hmm_fake_exclusive(fake, addr, 4));
 	KUNIT_EXPECT_EQ(test, 0, dev->asked);
 	hmm_area_restore(a);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
@@ -496,117 +344,9 @@ static void devmap_is_not_supported(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 4, HMM_FAULT_EXCLUSIVE));
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, hmm_fake_fault(fake, AT(addr, 2), 2,
 							  HMM_FAULT_EXCLUSIVE));
-	expect_taken(fake, addr, 2);
+	hmm_fake_expect_taken(fake, addr, 2);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
 	hmm_area_restore(a);
-}
-
-/*
- * fork() revokes exclusive access. Both processes get the pages read-only, and the device
- * may read them.
- */
-static void fork_revokes(struct kunit *test)
-{
-	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = hmm_fake_map_small(fake, 8), i;
-
-	take(fake, AT(addr, 2), 4);
-	for (i = 2; i < 6; i++)
-		device_writes(fake, AT(addr, i), 'd');
-	hmm_fake_clear_log(fake);
-	hmm_fake_fork(test);
-	KUNIT_EXPECT_EQ(test, 1, fake->count);
-	KUNIT_EXPECT_EQ(test, HMM_UPDATE_FORK, fake->log[0].event);
-	KUNIT_EXPECT_EQ(test, 0, lost(addr, 8));
-	KUNIT_EXPECT_EQ(test, 4, hmm_fake_valid(fake, addr, 8));
-	KUNIT_EXPECT_EQ(test, 0, hmm_fake_writable(fake, addr, 8));
-	KUNIT_EXPECT_EQ(test, 0, called_exclusive(fake, addr, 8));
-	for (i = 2; i < 6; i++)
-		KUNIT_EXPECT_EQ(test, 'd', cpu_reads(fake, AT(addr, i)));
-	hmm_fake_fault_all(fake, AT(addr, 2), 4, HMM_FAULT_READ);
-	KUNIT_EXPECT_EQ(test, 0, called_exclusive(fake, addr, 8));
-	take(fake, addr, 8);
-	for (i = 2; i < 6; i++)
-		KUNIT_EXPECT_EQ(test, 'd', device_reads(fake, AT(addr, i)));
-}
-
-/* mprotect() revokes exclusive access, and leaves read access if @readable. */
-static void protected_by(struct kunit *test, unsigned long prot, bool readable)
-{
-	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = hmm_fake_map_small(fake, 8);
-
-	take(fake, addr, 8);
-	device_writes(fake, AT(addr, 3), 'd');
-	hmm_fake_clear_log(fake);
-	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(AT(addr, 2), 4 * PAGE_SIZE, prot));
-	hmm_fake_expect_one(fake, readable ? HMM_UPDATE_WRITE_PROTECT : HMM_UPDATE_MIGRATE,
-			    AT(addr, 2), AT(addr, 6));
-	KUNIT_EXPECT_EQ(test, readable ? 4 : 0, hmm_fake_valid(fake, AT(addr, 2), 4));
-	KUNIT_EXPECT_EQ(test, 0, hmm_fake_writable(fake, AT(addr, 2), 4));
-	KUNIT_EXPECT_EQ(test, 0, called_exclusive(fake, AT(addr, 2), 4));
-	expect_taken(fake, addr, 2);
-	expect_taken(fake, AT(addr, 6), 2);
-	if (readable) {
-		KUNIT_EXPECT_EQ(test, -EPERM, hmm_fake_fault(fake, AT(addr, 2), 1,
-							     HMM_FAULT_EXCLUSIVE));
-		KUNIT_EXPECT_EQ(test, -EPERM, hmm_fake_fault(fake, AT(addr, 2), 1,
-							     HMM_FAULT_WRITE));
-		hmm_fake_fault_all(fake, AT(addr, 2), 4, HMM_FAULT_READ);
-		KUNIT_EXPECT_EQ(test, 'd', cpu_reads(fake, AT(addr, 3)));
-	}
-	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(AT(addr, 2), 4 * PAGE_SIZE,
-						  PROT_READ | PROT_WRITE));
-	take(fake, addr, 8);
-	KUNIT_EXPECT_EQ(test, 'd', device_reads(fake, AT(addr, 3)));
-}
-
-/* mprotect(PROT_READ) leaves the device read access. */
-static void mprotect_read_revokes(struct kunit *test)
-{
-	protected_by(test, PROT_READ, true);
-}
-
-/* mprotect(PROT_NONE) leaves the device no access. */
-static void mprotect_none_revokes(struct kunit *test)
-{
-	protected_by(test, PROT_NONE, false);
-}
-
-/* MADV_DONTNEED and munmap() revoke exclusive pages. */
-static void unmap_revokes(struct kunit *test)
-{
-	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = hmm_fake_map_small(fake, 8);
-
-	take(fake, addr, 8);
-	hmm_fake_clear_log(fake);
-	KUNIT_EXPECT_EQ(test, 0, do_madvise(current->mm, addr, 2 * PAGE_SIZE, MADV_DONTNEED));
-	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, 2));
-	hmm_fake_clear_log(fake);
-	KUNIT_EXPECT_EQ(test, 0, vm_munmap(AT(addr, 6), 2 * PAGE_SIZE));
-	hmm_fake_expect_one(fake, HMM_UPDATE_MUNMAP, AT(addr, 6), AT(addr, 8));
-	KUNIT_EXPECT_EQ(test, 4, hmm_fake_valid(fake, addr, 8));
-	expect_taken(fake, AT(addr, 2), 4);
-	KUNIT_EXPECT_EQ(test, 0, lost(addr, 2));
-	take(fake, addr, 6);
-}
-
-/* MADV_COLLAPSE revokes exclusive pages before it makes a THP of them. */
-static void collapse_revokes(struct kunit *test)
-{
-	const unsigned long pages = PTRS_PER_PTE;
-	struct hmm_fake *fake = hmm_fake_new(test, 0);
-	unsigned long addr = hmm_fake_map_huge(fake, 1);
-
-	take(fake, addr, pages);
-	device_writes(fake, AT(addr, 300), 'd');
-	/* MADV_COLLAPSE needs one present page. */
-	hmm_test_write(test, addr);
-	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, PMD_SIZE, MADV_COLLAPSE));
-	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, pages));
-	KUNIT_EXPECT_EQ(test, 'd', cpu_reads(fake, AT(addr, 300)));
-	take(fake, addr, pages);
 }
 
 /* Exclusive pages stay exclusive, whatever flags a later fault has. */
@@ -620,7 +360,7 @@ static void later_faults_keep_exclusive(struct kunit *test)
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 8), faults, i;
 
-	take(fake, addr, 8);
+	hmm_fake_take(fake, addr, 8);
 	for (i = 0; i < ARRAY_SIZE(flags); i++) {
 		hmm_fake_clear_log(fake);
 		faults = hmm_test_faults();
@@ -628,7 +368,7 @@ static void later_faults_keep_exclusive(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, fake->fills);
 		hmm_fake_expect_none(fake);
 		KUNIT_EXPECT_EQ(test, faults, hmm_test_faults());
-		expect_taken(fake, addr, 8);
+		hmm_fake_expect_taken(fake, addr, 8);
 	}
 }
 
@@ -638,19 +378,19 @@ static void later_faults_keep_some_exclusive(struct kunit *test)
 	struct hmm_fake *fake = hmm_fake_new(test, 0);
 	unsigned long addr = hmm_fake_map_small(fake, 16);
 
-	take(fake, AT(addr, 2), 3);
-	take(fake, AT(addr, 10), 2);
+	hmm_fake_take(fake, AT(addr, 2), 3);
+	hmm_fake_take(fake, AT(addr, 10), 2);
 	hmm_fake_clear_log(fake);
 	hmm_fake_fault_all(fake, addr, 8, HMM_FAULT_READ);
 	KUNIT_EXPECT_EQ(test, 3, hmm_fake_writable(fake, addr, 8));
-	expect_taken(fake, AT(addr, 2), 3);
+	hmm_fake_expect_taken(fake, AT(addr, 2), 3);
 	hmm_fake_expect_none(fake);
-	KUNIT_EXPECT_EQ(test, 3, lost(addr, 8));
+	KUNIT_EXPECT_EQ(test, 3, hmm_fake_cpu_lost(addr, 8));
 
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 2));
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, AT(addr, 5), AT(addr, 8));
 	hmm_fake_clear_log(fake);
-	take(fake, addr, 16);
+	hmm_fake_take(fake, addr, 16);
 	hmm_fake_expect_none(fake);
 }
 
@@ -667,36 +407,13 @@ static void mirrored_pages_become_exclusive(struct kunit *test)
 		hmm_test_write(test, AT(addr, i));
 	hmm_fake_fault_all(fake, addr, 4, HMM_FAULT_WRITE);
 	hmm_fake_fault_all(fake, AT(addr, 4), 4, HMM_FAULT_READ);
-	device_writes(fake, addr, 'd');
-	take(fake, AT(addr, 2), 4);
+	hmm_fake_device_write(fake, addr, 'd');
+	hmm_fake_take(fake, AT(addr, 2), 4);
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_valid(fake, addr, 8));
 	KUNIT_EXPECT_EQ(test, 6, hmm_fake_writable(fake, addr, 8));
-	KUNIT_EXPECT_EQ(test, 4, lost(addr, 8));
+	KUNIT_EXPECT_EQ(test, 4, hmm_fake_cpu_lost(addr, 8));
 	/* The fault does not collide with its own invalidation. */
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_stats(fake).collisions);
-}
-
-/*
- * An exclusive fault revokes the pages from another device, which can fault them in
- * again.
- */
-static void revokes_from_other_device(struct kunit *test)
-{
-	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_another(fake, 0);
-	unsigned long addr = hmm_fake_map_small(fake, 8);
-
-	hmm_fake_fault_all(other, addr, 8, HMM_FAULT_WRITE);
-	device_writes(other, AT(addr, 3), 'o');
-	take(fake, AT(addr, 2), 4);
-	KUNIT_EXPECT_EQ(test, 4, hmm_fake_valid(other, addr, 8));
-	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(other, AT(addr, 2), 4));
-	KUNIT_EXPECT_EQ(test, 'o', device_reads(fake, AT(addr, 3)));
-
-	hmm_fake_fault_all(other, AT(addr, 3), 1, HMM_FAULT_READ);
-	KUNIT_EXPECT_EQ(test, 3, exclusive(fake, addr, 8));
-	KUNIT_EXPECT_EQ(test, 3, hmm_fake_valid(fake, addr, 8));
-	take(other, addr, 8);
-	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, 8));
 }
 
 /* If the driver fails the fill, the device loses the pages and the CPU gets them back. */
@@ -711,9 +428,9 @@ static void driver_error_returns_pages(struct kunit *test)
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, addr, AT(addr, 4));
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_valid(fake, addr, 8));
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_stats(fake).pages);
-	KUNIT_EXPECT_EQ(test, 'x', cpu_reads(fake, AT(addr, 1)));
-	take(fake, addr, 8);
-	KUNIT_EXPECT_EQ(test, 'x', device_reads(fake, AT(addr, 1)));
+	KUNIT_EXPECT_EQ(test, 'x', hmm_fake_cpu_read(fake, AT(addr, 1)));
+	hmm_fake_take(fake, addr, 8);
+	KUNIT_EXPECT_EQ(test, 'x', hmm_fake_device_read(fake, AT(addr, 1)));
 }
 
 /*
@@ -727,9 +444,9 @@ static struct page *alloc_table_late(struct hmm_pt *pt, unsigned int level)
 
 	kunit_deactivate_static_stub(fake->test, hmm_pt_alloc_table);
 	mmap_assert_locked(current->mm);
-	KUNIT_EXPECT_EQ(fake->test, 8, lost(addr, 8));
+	KUNIT_EXPECT_EQ(fake->test, 8, hmm_fake_cpu_lost(addr, 8));
 	zap_page_range_single(vma_lookup(current->mm, addr), AT(addr, 3), PAGE_SIZE, NULL);
-	KUNIT_EXPECT_EQ(fake->test, 7, lost(addr, 8));
+	KUNIT_EXPECT_EQ(fake->test, 7, hmm_fake_cpu_lost(addr, 8));
 	return hmm_pt_alloc_table(pt, level);
 }
 
@@ -742,10 +459,11 @@ static void zap_before_commit_collides(struct kunit *test)
 	for (i = 0; i < 8; i++)
 		hmm_test_write(test, AT(addr, i));
 	kunit_activate_static_stub(test, hmm_pt_alloc_table, alloc_table_late);
-	take(fake, addr, 8);
+	hmm_fake_take(fake, addr, 8);
 	KUNIT_EXPECT_GE(test, hmm_fake_stats(fake).collisions, 1);
 	for (i = 0; i < 8; i++)
-		KUNIT_EXPECT_EQ(test, i == 3 ? 0 : 'x', device_reads(fake, AT(addr, i)));
+		KUNIT_EXPECT_EQ(test, i == 3 ? 0 : 'x',
+				hmm_fake_device_read(fake, AT(addr, i)));
 }
 
 /* Zap before each commit, unless a writer holds mmap_lock. */
@@ -777,12 +495,12 @@ static void ends_with_repeated_zaps(struct kunit *test)
 	for (i = 0; i < 8; i++)
 		hmm_test_write(test, AT(addr, i));
 	kunit_activate_static_stub(test, hmm_pt_alloc_table, alloc_table_hammered);
-	take(fake, addr, 8);
+	hmm_fake_take(fake, addr, 8);
 	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX, hmm_fake_stats(fake).collisions);
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress);
 	for (i = 1; i < 8; i++)
-		KUNIT_EXPECT_EQ(test, 'x', device_reads(fake, AT(addr, i)));
-	KUNIT_EXPECT_EQ(test, 'x', cpu_reads(fake, AT(addr, 1)));
+		KUNIT_EXPECT_EQ(test, 'x', hmm_fake_device_read(fake, AT(addr, i)));
+	KUNIT_EXPECT_EQ(test, 'x', hmm_fake_cpu_read(fake, AT(addr, 1)));
 }
 
 static void unregister(void *mirror)
@@ -808,7 +526,7 @@ static void dma_maps_each_page(struct kunit *test)
 	addr = hmm_fake_map_huge(fake, 1);
 	hmm_fake_fault_all(fake, addr, PTRS_PER_PTE, HMM_FAULT_WRITE);
 	KUNIT_EXPECT_EQ(test, 1, device->live);
-	take(fake, AT(addr, 2), 4);
+	hmm_fake_take(fake, AT(addr, 2), 4);
 	KUNIT_EXPECT_EQ(test, 4, device->live);
 	for (i = 2; i < 6; i++) {
 		hmm_pte_t pte = hmm_fake_entry(fake, AT(addr, i));
@@ -818,119 +536,24 @@ static void dma_maps_each_page(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, hmm_pte_pfn(pte), map->pfn);
 		KUNIT_EXPECT_EQ(test, DMA_BIDIRECTIONAL, map->dir);
 	}
-	cpu_reads(fake, AT(addr, 3));
+	hmm_fake_cpu_read(fake, AT(addr, 3));
 	KUNIT_EXPECT_EQ(test, 3, device->live);
 	device->left = 0;
 	KUNIT_EXPECT_EQ(test, -ENOSPC, hmm_fake_fault(fake, AT(addr, 3), 3,
 						      HMM_FAULT_EXCLUSIVE));
-	expect_taken(fake, AT(addr, 4), 2);
+	hmm_fake_expect_taken(fake, AT(addr, 4), 2);
 	KUNIT_EXPECT_EQ(test, 3, device->live);
 	device->left = -1;
-	take(fake, AT(addr, 2), 4);
+	hmm_fake_take(fake, AT(addr, 2), 4);
 	KUNIT_EXPECT_EQ(test, 4, device->live);
 	kunit_release_action(test, unregister, &fake->mirror);
 	KUNIT_EXPECT_EQ(test, 0, device->live);
 	KUNIT_EXPECT_NULL(test, device->complaint);
 }
 
-/* Two devices and the CPU, each of which increments the same word for a while */
-struct adder {
-	struct hmm_fake *fake;
-	struct mm_struct *mm;
-	unsigned long addr;
-	unsigned long end;
-	unsigned long added;
-	bool wrong;
-	struct completion done;
-};
-
-/*
- * This increment is not atomic. It is correct only if neither the CPU nor the other
- * device has the page.
- */
-static bool device_adds(struct adder *adder)
-{
-	struct hmm_mirror *mirror = &adder->fake->mirror;
-	u32 *map, value;
-	hmm_pte_t pte;
-
-	if (hmm_mirror_fault(mirror, adder->addr, adder->addr + 4 * PAGE_SIZE,
-			     HMM_FAULT_EXCLUSIVE) != 4)
-		adder->wrong = true;
-	guard(rwsem_read)(&mirror->lock);
-	pte = hmm_pt_lookup(mirror, adder->addr, NULL);
-	if (!hmm_pte_exclusive(pte))
-		return false;
-	map = kmap_local_page(hmm_pte_page(pte));
-	value = READ_ONCE(*map);
-	udelay(5);
-	WRITE_ONCE(*map, value + 1);
-	kunmap_local(map);
-	hmm_mirror_range_dirty(mirror, adder->addr, adder->addr + PAGE_SIZE);
-	return true;
-}
-
-static bool cpu_adds(struct adder *adder)
-{
-	int old;
-
-	if (arch_futex_atomic_op_inuser(FUTEX_OP_ADD, 1, &old, (u32 __user *)adder->addr))
-		adder->wrong = true;
-	udelay(5);
-	return true;
-}
-
-static int adder_thread(void *arg)
-{
-	struct adder *adder = arg;
-
-	if (!adder->fake)
-		kthread_use_mm(adder->mm);
-	while (time_before(jiffies, adder->end)) {
-		adder->added += adder->fake ? device_adds(adder) : cpu_adds(adder);
-		cond_resched();
-	}
-	if (!adder->fake)
-		kthread_unuse_mm(adder->mm);
-	complete(&adder->done);
-	return 0;
-}
-
-/* No increment is lost, so access is exclusive. */
-static void no_lost_increments(struct kunit *test)
-{
-	struct hmm_fake *fake = hmm_fake_new(test, 0), *other = hmm_fake_another(fake, 0);
-	unsigned long addr = hmm_fake_map_small(fake, 4), sum = 0, i;
-	struct adder adders[] = {
-		{ .fake = fake }, { .fake = other }, { .mm = current->mm },
-	};
-	u32 value = 0;
-
-	for (i = 0; i < ARRAY_SIZE(adders); i++) {
-		adders[i].addr = addr;
-		adders[i].end = jiffies + 2 * HZ;
-		init_completion(&adders[i].done);
-		KUNIT_EXPECT_NOT_ERR_OR_NULL(test, kthread_run(adder_thread, &adders[i],
-							       "hmm_adder"));
-	}
-	for (i = 0; i < ARRAY_SIZE(adders); i++) {
-		wait_for_completion(&adders[i].done);
-		KUNIT_EXPECT_GT(test, adders[i].added, 0);
-		KUNIT_EXPECT_FALSE(test, adders[i].wrong);
-		sum += adders[i].added;
-	}
-	KUNIT_EXPECT_EQ(test, 0, get_user(value, (u32 __user *)addr));
-	KUNIT_EXPECT_EQ(test, (u32)sum, value);
-	kunit_info(test, "added by devices: %lu, %lu; by the CPU: %lu; collisions: %lu, %lu\n",
-		   adders[0].added, adders[1].added, adders[2].added,
-		   hmm_fake_stats(fake).collisions, hmm_fake_stats(other).collisions);
-}
-
 static struct kunit_case hmm_mirror_exclusive_cases[] = {
 	KUNIT_CASE(bad_flags),
 	KUNIT_CASE(fails_like_write_fault),
-	KUNIT_CASE(cpu_access_revokes),
-	KUNIT_CASE(revocation_marks_dirty),
 	KUNIT_CASE(exact_range),
 	KUNIT_CASE(two_vmas),
 	KUNIT_CASE(many_chunks),
@@ -945,20 +568,13 @@ static struct kunit_case hmm_mirror_exclusive_cases[] = {
 	KUNIT_CASE(hugetlb_is_not_supported),
 	KUNIT_CASE(private_memory_stays),
 	KUNIT_CASE(devmap_is_not_supported),
-	KUNIT_CASE(fork_revokes),
-	KUNIT_CASE(mprotect_read_revokes),
-	KUNIT_CASE(mprotect_none_revokes),
-	KUNIT_CASE(unmap_revokes),
-	KUNIT_CASE(collapse_revokes),
 	KUNIT_CASE(later_faults_keep_exclusive),
 	KUNIT_CASE(later_faults_keep_some_exclusive),
 	KUNIT_CASE(mirrored_pages_become_exclusive),
-	KUNIT_CASE(revokes_from_other_device),
 	KUNIT_CASE(driver_error_returns_pages),
 	KUNIT_CASE(zap_before_commit_collides),
 	KUNIT_CASE(ends_with_repeated_zaps),
 	KUNIT_CASE(dma_maps_each_page),
-	KUNIT_CASE_SLOW(no_lost_increments),
 	{}
 };
 

@@ -4,6 +4,7 @@
 #include <linux/hugetlb.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 
@@ -160,6 +161,17 @@ static struct hmm_fake *fake_register(struct kunit *test, unsigned long base,
 	KUNIT_ASSERT_EQ(test, 0, hmm_mirror_register(&fake->mirror, current->mm));
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, fake_unregister, fake));
 	return fake;
+}
+
+/* Create a mm that can exit during the test. The caller has its only mm_users reference. */
+struct mm_struct *hmm_fake_mm(struct kunit *test)
+{
+	struct mm_struct *mm = mm_alloc();
+
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	mm->task_size = TASK_SIZE;
+	arch_pick_mmap_layout(mm, &current->signal->rlim[RLIMIT_STACK]);
+	return mm;
 }
 
 /* Create a mirror of the test's mm, with an area in which tests map memory. */

@@ -7,9 +7,9 @@
  * The suite.test after it is the test against that failure. hmm_range tests the walker;
  * lockdep on the debug kernel also checks 13 and 20.
  *
- *  1, 16 hmm_mirror_life.released_once_in_race, hmm_mirror_life.exit_then_unregister
- *  2	hmm_mirror_life.released_once_in_race
- *  3	hmm_mirror_life.released_once_in_race, hmm_mirror_life.freed_after_unregister
+ *  1, 16 hmm_mirror_life_race.released_once_in_race, hmm_mirror_life.exit_then_unregister
+ *  2	hmm_mirror_life_race.released_once_in_race
+ *  3	hmm_mirror_life_race.released_once_in_race, hmm_mirror_life.freed_after_unregister
  *  4	hmm_mirror_life.unregister_before_exit
  *  5	hmm_mirror_inval.refused_by_driver, .refused_by_lock, .refused_repeatedly
  *  6	hmm_mirror_inval.refused_by_driver, .refused_in_second_window
@@ -22,7 +22,7 @@
  *  13	hmm_range, all tests
  *  14	hmm_range.hmm_range_cell "private_foreign"
  *  15	hmm_range.hmm_range_cell "devmap"
- *  17	hmm_mirror_life.released_once_in_race, hmm_mirror_inval.gc_races_with_fault
+ *  17	hmm_mirror_life_race.released_once_in_race, hmm_mirror_inval.gc_races_with_fault
  *  18	hmm_mirror_fault.folio_orders
  *  19	hmm_mirror_inval.waits_for_active
  *  20	hmm_range.hmm_range_cell "hole_hugetlb"
@@ -150,6 +150,7 @@ struct hmm_fake_other {
 	struct task_struct *task;
 };
 
+struct mm_struct *hmm_fake_mm(struct kunit *test);
 struct hmm_fake *hmm_fake_new(struct kunit *test, unsigned int flags);
 struct hmm_fake *hmm_fake_another(struct hmm_fake *fake, unsigned int flags);
 void hmm_fake_init(struct hmm_fake *fake);

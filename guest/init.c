@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The guest's init: mounts what the tests use, runs the suites named by
- * hmm.suites= on the kernel command line and reports on two virtio-serial
- * ports, because anybody can print anything on a console:
+ * init of the guest: it mounts the file systems that the tests use, runs the suites that
+ * hmm.suites= on the kernel command line names, and reports on two virtio-serial
+ * ports, because any process can print any text on a console:
  *
- * hmm.results	what the suites print (KTAP), between lines that begin with "@":
+ * hmm.results	the output of the suites (KTAP), between lines that begin with "@":
  *		"@suite NAME", "@end NAME STATUS SECONDS", "@kmemleak TEXT",
- *		"@tainted BITS", "@done". A line of a suite that begins so gets a
- *		space before it.
- * hmm.verdict	the one word "success", when every suite ended with status 0
- *		and the kernel has nothing to complain about
+ *		"@tainted BITS", "@done". init inserts a space before a line of a
+ *		suite that begins with "@".
+ * hmm.verdict	the word "success", if every suite ended with status 0 and the kernel
+ *		has reported no problem
  *
  * With hmm.shell there is a shell on the console instead.
  */
@@ -29,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* G(PROPRIETARY) and T(EST) are no complaint; B(ad page), D(ie), W(arn), L(ockup) are */
+/* G(PROPRIETARY) and T(EST) are no problem; B(ad page), D(ie), W(arn) and L(ockup) are. */
 #define TAINT_COMPLAINTS (1UL << 5 | 1UL << 7 | 1UL << 9 | 1UL << 14)
 
 static int results = -1;
@@ -63,7 +63,7 @@ static void mount_all(void)
 	mount_at("tmpfs", "/tmp", "tmpfs");
 	mount_at("debugfs", "/sys/kernel/debug", "debugfs");
 	mount_at("cgroup2", "/sys/fs/cgroup", "cgroup2");
-	/* scripts/boot gives one, other ways to boot may not */
+	/* scripts/boot provides this disk; other ways to boot may not. */
 	if (!access("/dev/vda", F_OK))
 		mount_at("ext4", "/scratch", "/dev/vda");
 }
@@ -98,7 +98,7 @@ static bool read_file(const char *path, char *buf, size_t size)
 	return true;
 }
 
-/* The port of that name, or -1: a guest can be booted without */
+/* The port with this name, or -1, because a guest can boot without it */
 static int open_port(const char *name)
 {
 	static const char ports[] = "/sys/class/virtio-ports";
@@ -160,7 +160,7 @@ static const char *option(const char *name)
 	return NULL;
 }
 
-/* Nobody but us may write marks: @last is what came before @text. */
+/* Only init may write marks. @last is the character before @text. */
 static void put_unmarked(char last, const char *text, size_t left)
 {
 	while (left) {
@@ -176,7 +176,7 @@ static void put_unmarked(char last, const char *text, size_t left)
 	}
 }
 
-/* Whatever the suite prints goes to the results, and to whoever watches. */
+/* The output of the suite goes to the results and to the console. */
 static int run_suite(const char *name)
 {
 	char path[256], buf[4096], last = '\n';
@@ -212,7 +212,7 @@ static int run_suite(const char *name)
 		if (errno != EINTR)
 			give_up("waitpid");
 	status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-	/* A suite that died in the middle of a line must not hide ours. */
+	/* A suite that ends in the middle of a line must not hide the next mark. */
 	if (last != '\n')
 		report("\n");
 	report("@end %s %d %ld\n", name, status, (long)(time(NULL) - begin));
@@ -231,7 +231,7 @@ static bool write_file(const char *path, const char *text)
 	return done;
 }
 
-/* An object counts as leaked when two scans in a row find no pointer to it. */
+/* kmemleak reports an object as leaked when two consecutive scans find no pointer to it. */
 static bool leaks(void)
 {
 	static const char path[] = "/sys/kernel/debug/kmemleak";
@@ -241,7 +241,7 @@ static bool leaks(void)
 
 	if (access(path, F_OK))
 		return false;
-	sleep(6);	/* kmemleak spares objects younger than five seconds */
+	sleep(6);	/* kmemleak ignores objects that are younger than five seconds */
 	for (int scans = 0; scans < 2; scans++)
 		if (!write_file(path, "scan"))
 			give_up(path);
@@ -278,7 +278,7 @@ static void shell(void)
 	if (pid < 0)
 		give_up("fork");
 	if (!pid) {
-		/* cttyhack makes the console the controlling terminal: job control */
+		/* cttyhack makes the console the controlling terminal, for job control. */
 		setsid();
 		execl("/bin/cttyhack", "cttyhack", "/bin/sh", "-l", NULL);
 		give_up("/bin/cttyhack");

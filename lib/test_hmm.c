@@ -2,16 +2,15 @@
 /*
  * The dmirror test device: a device in software, for tests of HMM.
  *
- * It accesses the memory of a process by the process's addresses, as a device would
- * that has a TLB: through the entries of the mirror page table, under the lock of
- * the mirror. Where there is none, or one that does not permit what is wanted, the
- * device faults: it drops the lock, calls hmm_mirror_fault(), and tries again.
+ * The device accesses the memory of a process by the process's addresses, like a device with a
+ * TLB: through the entries of the mirror page table, with the lock of the mirror held. If there
+ * is no entry, or if the entry does not permit the access, the device faults: it drops the lock,
+ * calls hmm_mirror_fault() and tries again.
  *
- * Nothing of the user's is touched under that lock. What is read or written goes
- * through a buffer.
+ * The driver does not access user memory with that lock held: it copies through a buffer.
  *
- * test_hmm_mem.c has the device's memory, test_hmm_events.c the callbacks,
- * test_hmm_report.c what is reported of page tables.
+ * test_hmm_mem.c contains the device memory, test_hmm_events.c the callbacks, and
+ * test_hmm_report.c the reports of page tables.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -28,13 +27,13 @@
 
 #define DMIRROR_NDEVICES	4
 
-/* What user space determines the size of must not cost others their memory. */
+/* User space determines the size of these allocations, so charge them, and fail before an OOM. */
 #define DMIRROR_GFP		(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
 static unsigned long spm_addr_dev0;
 module_param(spm_addr_dev0, ulong, 0444);
 MODULE_PARM_DESC(spm_addr_dev0,
-		 "Physical address of 256 MiB that are the memory of hmm_dmirror2, which the CPU can address. Goes together with spm_addr_dev1.");
+		 "Physical address of 256 MiB, the memory of hmm_dmirror2, which the CPU can access. Needs spm_addr_dev1, too.");
 
 static unsigned long spm_addr_dev1;
 module_param(spm_addr_dev1, ulong, 0444);
@@ -46,14 +45,14 @@ static struct class *dmirror_class;
 static int dmirror_major;
 
 /**
- * struct dmirror_access - pages that the device reads or writes
- * @addr: address of the first that it has not yet
- * @end: address behind the last
- * @buf: where the content of the page at @addr goes, or comes from
- * @need: HMM_FAULT_*, what the device has to be permitted
- * @write: it writes
- * @local: it fails if a page is not in its own memory
- * @faulted: it has faulted for all that is left
+ * struct dmirror_access - a read or a write of the device
+ * @addr: address of the first page that remains
+ * @end: end address, exclusive
+ * @buf: buffer for the content of the page at @addr
+ * @need: HMM_FAULT_*, the access that the device needs
+ * @write: the device writes
+ * @local: fail if a page is not in the device's own memory
+ * @faulted: the device has faulted for the whole remaining range
  */
 struct dmirror_access {
 	unsigned long	addr;
@@ -66,8 +65,8 @@ struct dmirror_access {
 };
 
 /*
- * A device accesses aligned words at once, which memcpy() does not promise: with FSRM it
- * moves bytes, and whoever accesses the same word meanwhile sees half of it.
+ * A device accesses aligned words atomically, and memcpy() does not guarantee that: with FSRM it
+ * moves bytes, and another access to the same word can see half of it.
  */
 static void dmirror_copy_words(u64 *to, const u64 *from)
 {
@@ -90,7 +89,7 @@ static void dmirror_copy_page(struct dmirror_access *access, struct page *page)
 	access->buf += PAGE_SIZE;
 }
 
-/* The run of pages that begins at access->addr, and stays while the access is under way */
+/* The run of pages at access->addr. It stays valid while the access is in progress. */
 static struct hmm_pt_iter dmirror_next_run(struct dmirror *dm,
 					   const struct dmirror_access *access,
 					   unsigned long end)
@@ -103,7 +102,7 @@ static struct hmm_pt_iter dmirror_next_run(struct dmirror *dm,
 	return iter;
 }
 
-/* What the access that is under way is of, up to @end */
+/* Copy the pages of the access in progress, up to @end. */
 static int dmirror_access_pages(struct dmirror *dm, struct dmirror_access *access,
 				unsigned long end)
 {
@@ -124,7 +123,7 @@ static int dmirror_access_pages(struct dmirror *dm, struct dmirror_access *acces
 	return 0;
 }
 
-/* A fault of the device, for all that it asks for */
+/* A fault of the device, for the whole range */
 static int dmirror_fault(struct dmirror *dm, unsigned long addr, unsigned long end,
 			 unsigned int need)
 {
@@ -142,8 +141,8 @@ static int dmirror_fault(struct dmirror *dm, unsigned long addr, unsigned long e
 }
 
 /*
- * The device maps what has moved to its memory. Where something else is, or nothing,
- * is not its business: neither to bring it in nor to take it from another device.
+ * Map what has migrated to the memory of the device. Fail where the device has no memory: do not
+ * fault pages in, and do not migrate them from another device.
  */
 static int dmirror_map_local(struct dmirror *dm, unsigned long addr, unsigned long end,
 			     unsigned int need)
@@ -156,8 +155,8 @@ static int dmirror_map_local(struct dmirror *dm, unsigned long addr, unsigned lo
 }
 
 /*
- * Fault for all that is left, so that nothing is accessed if some of it cannot be. Then most of
- * it is mirrored, and few accesses are needed.
+ * Fault for the rest of the range first, so that the device accesses nothing if a part of it
+ * fails. Afterwards most pages are mirrored, and the device needs few accesses.
  */
 static long dmirror_fault_and_begin(struct dmirror *dm, struct dmirror_access *access,
 				    struct hmm_access *held)
@@ -171,7 +170,10 @@ static long dmirror_fault_and_begin(struct dmirror *dm, struct dmirror_access *a
 				       access->need, NULL);
 }
 
-/* Begin to access what is mirrored; if nothing is, or is not permitted, the device faults. */
+/*
+ * Begin to access what is mirrored. The device faults if the first page lacks an entry that
+ * permits the access.
+ */
 static long dmirror_begin(struct dmirror *dm, struct dmirror_access *access,
 			  struct hmm_access *held, u64 *faults)
 {
@@ -188,7 +190,7 @@ static long dmirror_begin(struct dmirror *dm, struct dmirror_access *access,
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
-		/* There is something, but perhaps not at the beginning. */
+		/* A page is mirrored, but possibly not the first one. */
 		end = addr + PAGE_SIZE;
 	}
 	return npages;
@@ -326,7 +328,7 @@ static int dmirror_exclusive(struct dmirror *dm, void *arg)
 
 #define DMIRROR_MIGRATE_TRIES	8
 
-/* Is all of the range mapped, so that it can be read? */
+/* Returns true if the whole range is mapped and readable. */
 static bool dmirror_is_readable(struct dmirror *dm, unsigned long start, unsigned long end)
 {
 	struct mm_struct *mm = dm->mirror.mm;
@@ -354,7 +356,7 @@ static int dmirror_migrate_to_dev(struct dmirror *dm, void *arg)
 		return -ENOMEM;
 	if (!dmirror_is_readable(dm, cmd->addr, end))
 		return -EINVAL;
-	/* Whoever else holds a page for a moment, as khugepaged may, keeps it where it is. */
+	/* A page does not migrate while another task, for example khugepaged, holds a reference. */
 	for (tries = 0; tries < DMIRROR_MIGRATE_TRIES; tries++) {
 		dmirror_devmem_reserve(dm->mdevice, cmd->npages);
 		ret = hmm_mirror_migrate(&dm->mirror, &dm->mdevice->devmem, cmd->addr, end,
@@ -397,7 +399,7 @@ static int dmirror_release_memory(struct dmirror *dm, void *arg)
 	return dmirror_devmem_release(dm->mdevice);
 }
 
-/* Pages of user space, at least one, at addresses that do not wrap */
+/* Check for a range of user space of at least one page whose addresses do not wrap. */
 int dmirror_check_range(struct dmirror *dm, u64 addr, u64 npages)
 {
 	u64 limit = dm->mirror.mm->task_size;
@@ -410,11 +412,11 @@ int dmirror_check_range(struct dmirror *dm, u64 addr, u64 npages)
 }
 
 /**
- * struct dmirror_verb - what an ioctl does
- * @command: the ioctl
- * @pages: its argument is a &struct hmm_dmirror_cmd
- * @any_mm: any process may call it
- * @run: called with the argument, which it may change
+ * struct dmirror_verb - an ioctl
+ * @command: number of the ioctl
+ * @pages: the argument is a &struct hmm_dmirror_cmd
+ * @any_mm: any process may use the ioctl
+ * @run: called with a kernel copy of the argument, which it may change
  */
 struct dmirror_verb {
 	unsigned int	command;
@@ -472,7 +474,7 @@ static int dmirror_run(struct dmirror *dm, const struct dmirror_verb *verb,
 {
 	int ret;
 
-	/* The mirror, and its mm, stay with who opened the file. */
+	/* The mirror and its mm belong to the process that has opened the file. */
 	if (!verb->any_mm && current->mm != dm->mirror.mm)
 		return -EPERM;
 	if (verb->pages) {
@@ -536,7 +538,7 @@ static int dmirror_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* Memory that belongs to the driver: pages that do have struct pages, but no rmap */
+/* Memory of the driver: pages that have struct pages, and no rmap */
 static int dmirror_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	unsigned long addr;
@@ -618,7 +620,7 @@ static int __init dmirror_create_nodes(void)
 	return 0;
 }
 
-/* memremap_pages() would complain aloud. */
+/* memremap_pages() would trigger a WARN. */
 static bool __init dmirror_spm_is_valid(void)
 {
 	if (!spm_addr_dev0 && !spm_addr_dev1)
@@ -643,7 +645,7 @@ static int __init dmirror_init(void)
 		ret = PTR_ERR(dmirror_class);
 		goto exit_devices;
 	}
-	/* The name is what scripts look for in /proc/devices. */
+	/* Scripts search for this name in /proc/devices. */
 	dmirror_major = __register_chrdev(0, 0, dmirror_ndevices, "HMM_DMIRROR", &dmirror_fops);
 	if (dmirror_major < 0) {
 		ret = dmirror_major;

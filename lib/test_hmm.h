@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the parts of the dmirror test device share.
+ * Declarations that the source files of the dmirror test device share.
  */
 #ifndef _LIB_TEST_HMM_H
 #define _LIB_TEST_HMM_H
@@ -16,30 +16,30 @@
 
 struct mmu_notifier_range;
 
-/* How many pages to work on at a time where there is an array on the stack */
+/* Size of arrays on the stack, in pages that are processed together */
 #define DMIRROR_BATCH		64
 
-/* How much memory a device gets at a time; all that a coherent one has */
+/* Size of a chunk of device memory. A coherent device has one chunk. */
 #define DMIRROR_CHUNK_SIZE	SZ_256M
 
 /**
  * struct dmirror_device - one of /dev/hmm_dmirror{0..3}, and its memory
  * @devmem: its memory, for HMM
- * @spm: where that is, if it is %MEMORY_DEVICE_COHERENT
- * @chunks: the memory, of struct dmirror_chunk
- * @used: how many pages of it are in use
- * @cpu_faults: how often the CPU has faulted on a page of it
- * @blocks: how often memory for a huge page was allocated
- * @flags: HMM_DMIRROR_FLAG_*, a bit each
+ * @spm: physical address of %MEMORY_DEVICE_COHERENT memory
+ * @chunks: list of struct dmirror_chunk
+ * @used: number of pages in use
+ * @cpu_faults: number of CPU faults on its pages
+ * @blocks: number of allocations for a huge page
+ * @flags: HMM_DMIRROR_FLAG_*, one bit each
  *
- * Its address is the owner of its pages.
+ * The owner of its pages is the address of this structure.
  */
 struct dmirror_device {
 	struct hmm_devmem	devmem;
 	phys_addr_t		spm;
-	/** @grow_lock: held while @chunks get one more */
+	/** @grow_lock: held while a chunk is added to @chunks */
 	struct mutex		grow_lock;
-	/** @lock: protects @chunks and @used; whoever frees a page takes it, anywhere */
+	/** @lock: protects @chunks and @used; taken in any context that frees a page */
 	spinlock_t		lock;
 	struct list_head	chunks;
 	unsigned long		used;
@@ -51,15 +51,15 @@ struct dmirror_device {
 /**
  * struct dmirror_log - the callbacks of a mirror
  * @first: sequence number of the oldest event in @ring
- * @next: of the one that comes next
- * @lost: how many were overwritten before they were read
- * @refused: how many callbacks have failed because they were told to
- * @refuse: which ones are to
- * @released: the mirror has been released
- * @ring: the events, by their sequence numbers
+ * @next: sequence number of the next event
+ * @lost: number of events that were overwritten before they were read
+ * @refused: number of callbacks that failed because of HMM_DMIRROR_REFUSE
+ * @refuse: the callbacks that must fail
+ * @released: the mirror was released
+ * @ring: the events, indexed by their sequence numbers
  */
 struct dmirror_log {
-	/** @lock: protects all else; callbacks for faults run side by side */
+	/** @lock: protects the other members; callbacks for faults run concurrently */
 	spinlock_t			lock;
 	u64				first;
 	u64				next;
@@ -72,14 +72,14 @@ struct dmirror_log {
 
 /**
  * struct dmirror - an open file
- * @mirror: of the process that opened it. Its page table stands for the device's TLB
+ * @mirror: mirror of the process that opened the file. Its page table models the device's TLB
  * @mdevice: the device
- * @holders: how many hold the lock of @mirror because of HMM_DMIRROR_HOLD
+ * @holders: number of HMM_DMIRROR_HOLD calls that hold the lock of @mirror
  * @prefetch: the work item of HMM_DMIRROR_PREFETCH_WORK
- * @prefetch_start: first address for that; constant while it is pending
+ * @prefetch_start: start address of the work item; constant while it is pending
  * @prefetch_end: end address, exclusive
- * @prefetch_ret: 0, or the errno of the last time
- * @log: what became of @mirror
+ * @prefetch_ret: 0, or the errno of the last work item
+ * @log: callbacks of @mirror
  */
 struct dmirror {
 	struct hmm_mirror	mirror;
@@ -89,7 +89,7 @@ struct dmirror {
 	unsigned long		prefetch_start;
 	unsigned long		prefetch_end;
 	int			prefetch_ret;
-	/** @read_lock: held by who reads @log, so that each event is read once */
+	/** @read_lock: held while @log is read, so that each event is read once */
 	struct mutex		read_lock;
 	struct dmirror_log	log;
 };
@@ -118,7 +118,7 @@ void dmirror_devmem_reserve(struct dmirror_device *mdevice, unsigned long npages
 int dmirror_devmem_release(struct dmirror_device *mdevice);
 void dmirror_devmem_exit(struct dmirror_device *mdevice);
 
-/* Where the content of a page is */
+/* The page that holds the content of a page */
 static inline struct page *dmirror_content(struct page *page)
 {
 	return is_device_private_page(page) ? page->zone_device_data : page;
@@ -130,7 +130,7 @@ int dmirror_attributes(struct dmirror *dm, void *arg);
 int dmirror_table(struct dmirror *dm, void *arg);
 int dmirror_check_exclusive(struct dmirror *dm, void *arg);
 
-/* test_hmm_notify.c, which is built in */
+/* test_hmm_notify.c, which is always built in */
 int test_hmm_notify_start(struct mmu_notifier_range *range, bool blockable);
 void test_hmm_notify_end(struct mmu_notifier_range *range);
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The dmirror test device: callbacks of the mirror, and what user space can do to
- * see them, to have them fail, and to have them called.
+ * The dmirror test device: the callbacks of the mirror, and the ioctls that report them, make
+ * them fail, and cause them.
  *
- * The device has no page tables but the mirror's. So there is nothing for the
- * callbacks to do, other than to log that they were called.
+ * The device has no page table other than the mirror page table. So the callbacks only log their
+ * arguments.
  */
 #include <linux/hrtimer.h>
 #include <linux/mmu_notifier.h>
@@ -57,7 +57,7 @@ static void dmirror_log_add(struct dmirror_log *log, const struct hmm_dmirror_ev
 	log->next++;
 }
 
-/* The errno that the callback at hand was asked to return; 0 if none */
+/* The errno that this callback must return, or 0 */
 static u32 dmirror_refusal(struct dmirror_log *log, const struct hmm_update *update)
 {
 	u64 *left = &log->refuse.nonblockable;
@@ -77,7 +77,7 @@ static u32 dmirror_refusal(struct dmirror_log *log, const struct hmm_update *upd
 	return error;
 }
 
-/* What every driver may rely on */
+/* Guarantees that every driver relies on */
 static void dmirror_check_update(struct dmirror *dm, const struct hmm_update *update)
 {
 	if (dmirror_is_fault(update))
@@ -116,7 +116,7 @@ static void dmirror_released(struct hmm_mirror *mirror)
 		.blockable = 1,
 	};
 
-	/* Its fault has been cancelled, and no other one can begin. */
+	/* Its fault is cancelled, and no other fault can begin. */
 	flush_work(&dm->prefetch);
 	spin_lock(&dm->log.lock);
 	WARN_ON_ONCE(dm->log.released);
@@ -148,7 +148,7 @@ static bool dmirror_log_peek(struct dmirror_log *log, struct hmm_dmirror_event *
 	return any;
 }
 
-/* The event has reached user space. If it was overwritten since, it was not lost. */
+/* The event has reached user space. If it was overwritten meanwhile, it was not lost. */
 static void dmirror_log_pop(struct dmirror_log *log, u64 seq)
 {
 	spin_lock(&log->lock);
@@ -184,8 +184,8 @@ int dmirror_events(struct dmirror *dm, void *arg)
 }
 
 /*
- * By the clock that user space measures with. Jiffies can run ahead of it: those of a guest
- * that has had no CPU for a while come all at once.
+ * Sleep by the clock that user space uses. Jiffies can run ahead of it: a guest that did not run
+ * for a while catches up with all of its ticks at the same time.
  */
 static int dmirror_sleep(u64 msecs)
 {
@@ -257,9 +257,8 @@ static int dmirror_notify_event(u32 event, enum mmu_notifier_event *out)
 }
 
 /*
- * Callbacks may look at VMAs, because some of those who send invalidations hold
- * mmap_lock. But none of them holds it for as long as the range is to stay invalid:
- * that would keep faults waiting whether or not they have to.
+ * Callbacks may look up VMAs, because some senders of invalidations hold mmap_lock. But no sender
+ * holds it for as long as this range stays invalid, which would delay faults that need not wait.
  */
 static int dmirror_notify(struct mmu_notifier_range *range, bool blockable, u64 msecs)
 {

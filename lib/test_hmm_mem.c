@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The dmirror test device: its memory, and how pages move there and back.
+ * The dmirror test device: its memory, and the migration of pages there and back.
  *
- * The memory comes in chunks, each with a dev_pagemap. Of a private device, there is
- * nothing behind the struct pages: for each page in use, a page of system memory
- * plays the device's memory, and page->zone_device_data points to it. Of a coherent
- * device, there is one chunk, and it is real memory that the platform has set aside.
+ * The memory consists of chunks, each with a dev_pagemap. The struct pages of a private device
+ * have no memory: for each page in use, a page of system memory holds the content, and
+ * page->zone_device_data points to it. A coherent device has one chunk, which is memory that the
+ * platform has set aside.
  *
- * A page in use holds its chunk's reference count, and memunmap_pages() waits for
- * ever until there is none. So a chunk is retired first: nothing more is taken
- * from it, and what is in it is moved back until all of it is free. No lock is held
- * meanwhile, because who brings the last page may want to take another.
+ * A page in use holds a reference to its chunk, and memunmap_pages() waits until all references
+ * are gone. So a chunk is retired first: no page is allocated from it any more, and its pages
+ * migrate back until all of it is free. No lock is held meanwhile, because the task that frees
+ * the last page may want to allocate another one.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -25,21 +25,21 @@
 
 #define DMIRROR_CHUNK_PAGES	(DMIRROR_CHUNK_SIZE >> PAGE_SHIFT)
 
-/* How long to wait for pages that cannot be moved at the moment */
+/* Time limit for pages that cannot migrate at the moment */
 #define DMIRROR_RELEASE_MSECS	1000
 
 /**
  * struct dmirror_chunk - memory of a device
- * @pagemap: what makes struct pages of it
- * @mdevice: whose it is
+ * @pagemap: provides its struct pages
+ * @mdevice: the device
  * @node: in &dmirror_device.chunks
- * @first_pfn: of its first page
- * @used: how many pages are in use
- * @hint: where to look for one that is not
- * @retired: no page is to be taken
- * @map: which pages are in use
+ * @first_pfn: PFN of the first page
+ * @used: number of pages in use
+ * @hint: index at which the search for free pages begins
+ * @retired: no page may be allocated
+ * @map: the pages in use
  *
- * &dmirror_device.lock protects the rest of what can change.
+ * &dmirror_device.lock protects the members that change.
  */
 struct dmirror_chunk {
 	struct dev_pagemap	pagemap;
@@ -96,7 +96,7 @@ static const struct dev_pagemap_ops dmirror_pagemap_ops = {
 	.migrate_to_ram	= dmirror_migrate_to_ram,
 };
 
-/* Addresses for a chunk */
+/* Find addresses for a chunk. */
 static int dmirror_chunk_place(struct dmirror_device *mdevice, struct range *range)
 {
 	struct resource *res;
@@ -155,7 +155,7 @@ free:
 	return ERR_PTR(ret);
 }
 
-/* None of its pages is in use, or can be again. */
+/* None of its pages is in use, or can be allocated. */
 static void dmirror_chunk_destroy(struct dmirror_chunk *chunk)
 {
 	struct dmirror_device *mdevice = chunk->mdevice;
@@ -163,14 +163,14 @@ static void dmirror_chunk_destroy(struct dmirror_chunk *chunk)
 
 	memunmap_pages(&chunk->pagemap);
 	dmirror_chunk_unplace(mdevice, &range);
-	/* Only now: until then, a coherent device has no place for another one. */
+	/* Only now: until then, a coherent device has no address for another chunk. */
 	spin_lock_irq(&mdevice->lock);
 	list_del(&chunk->node);
 	spin_unlock_irq(&mdevice->lock);
 	kvfree(chunk);
 }
 
-/* 2^@order pages that are not in use, or %NULL */
+/* Allocate 2^@order free pages. Returns %NULL if there are none. */
 static struct page *dmirror_chunk_take(struct dmirror_chunk *chunk, unsigned int order)
 {
 	const unsigned long npages = 1UL << order;
@@ -220,8 +220,8 @@ static unsigned long dmirror_devmem_count_free(struct dmirror_device *mdevice)
 }
 
 /*
- * Get more memory if there are not so many free pages. Not when they are allocated: HMM has
- * locked others by then. Another thread can be faster to take them.
+ * Add memory if there are fewer free pages. This cannot happen in the allocation, because HMM
+ * holds page locks by then. Another thread can be faster to allocate the new pages.
  */
 void dmirror_devmem_reserve(struct dmirror_device *mdevice, unsigned long npages)
 {
@@ -248,7 +248,7 @@ static void dmirror_free_contents(struct page *page, unsigned long npages)
 	}
 }
 
-/* What plays the content of pages of a private device. */
+/* Allocate the system memory that holds the content of pages of a private device. */
 static bool dmirror_alloc_contents(struct page *page, unsigned long npages)
 {
 	unsigned long i;
@@ -309,7 +309,7 @@ static const struct hmm_devmem_ops dmirror_devmem_ops = {
 	.copy	= dmirror_devmem_copy,
 };
 
-/* Move back as many pages as can be moved now. */
+/* Migrate back as many pages as possible now. */
 static int dmirror_evict_chunk(struct dmirror_chunk *chunk)
 {
 	struct hmm_devmem *devmem = &chunk->mdevice->devmem;
@@ -337,7 +337,7 @@ static bool dmirror_chunk_is_free(struct dmirror_chunk *chunk)
 	return !used;
 }
 
-/* Mark a chunk, so that nothing is taken from it and nobody else retires it. */
+/* Mark a chunk, so that no page is allocated from it and no other thread retires it. */
 static struct dmirror_chunk *dmirror_chunk_retire(struct dmirror_device *mdevice)
 {
 	struct dmirror_chunk *chunk, *found = NULL;
@@ -361,10 +361,7 @@ static void dmirror_chunk_unretire(struct dmirror_chunk *chunk)
 	spin_unlock_irq(&chunk->mdevice->lock);
 }
 
-/*
- * A page can be locked, or pinned, or on its way elsewhere: try for a while, or until there is
- * a signal.
- */
+/* A page can be locked, pinned, or in migration: try for a while, or until a signal arrives. */
 static int dmirror_chunk_empty(struct dmirror_chunk *chunk)
 {
 	unsigned long deadline = jiffies + msecs_to_jiffies(DMIRROR_RELEASE_MSECS);
@@ -394,8 +391,9 @@ static unsigned int dmirror_count_chunks(struct dmirror_device *mdevice)
 }
 
 /*
- * Take from a device all memory that it has now. Whatever is there moves back, but for -EBUSY
- * and -EINTR. Others may take new memory meanwhile, which comes after the old in the list.
+ * Release all memory that the device has now. All of its pages migrate back, unless the result is
+ * -EBUSY or -EINTR. Other threads may allocate new memory meanwhile, which comes after the old
+ * memory in the list.
  */
 int dmirror_devmem_release(struct dmirror_device *mdevice)
 {
@@ -414,12 +412,12 @@ int dmirror_devmem_release(struct dmirror_device *mdevice)
 	return 0;
 }
 
-/* The code that frees pages is about to go, so none may be left. */
+/* The code that frees pages is about to be unloaded, so no page may be left. */
 void dmirror_devmem_exit(struct dmirror_device *mdevice)
 {
 	while (dmirror_devmem_release(mdevice)) {
 		pr_info("waiting for %lu pages of device memory\n", READ_ONCE(mdevice->used));
-		/* With a signal pending it returns immediately. */
+		/* With a pending signal dmirror_devmem_release() returns immediately. */
 		msleep(DMIRROR_RELEASE_MSECS);
 	}
 }
@@ -437,7 +435,7 @@ int dmirror_devmem_init(struct dmirror_device *mdevice, enum memory_type type,
 	spin_lock_init(&mdevice->lock);
 	INIT_LIST_HEAD(&mdevice->chunks);
 
-	/* Not at the first use: where there is no memory, it is to be seen at once. */
+	/* At initialization and not at the first use, so that a lack of memory is reported here. */
 	chunk = dmirror_chunk_create(mdevice);
 	if (IS_ERR(chunk))
 		return PTR_ERR(chunk);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The part of the dmirror test device that is built in, also if the rest is a
- * module: nothing but the core of mm has a reason to send invalidations, so the
- * functions that do are not exported.
+ * The part of the dmirror test device that is always built in: only the core of mm sends
+ * invalidations, so the functions that send them are not exported to modules.
  */
 #include <linux/export.h>
 #include <linux/mmu_notifier.h>
@@ -10,13 +9,13 @@
 #include "test_hmm.h"
 
 /**
- * test_hmm_notify_start() - say that a range is about to change
- * @range: which, and how
- * @blockable: whether who hears of it may sleep
+ * test_hmm_notify_start() - notify of a change of a range
+ * @range: the range and the event
+ * @blockable: notifiers may sleep
  *
- * Context: As for the one of mmu_notifier_invalidate_range_start() and
- * mmu_notifier_invalidate_range_start_nonblock() that is called.
- * Return: 0, and test_hmm_notify_end() has to follow, or -EAGAIN.
+ * Context: That of mmu_notifier_invalidate_range_start() if @blockable, otherwise that of
+ * mmu_notifier_invalidate_range_start_nonblock().
+ * Return: 0, and test_hmm_notify_end() must follow, or -EAGAIN.
  */
 int test_hmm_notify_start(struct mmu_notifier_range *range, bool blockable)
 {
@@ -28,10 +27,10 @@ int test_hmm_notify_start(struct mmu_notifier_range *range, bool blockable)
 EXPORT_SYMBOL_NS_GPL(test_hmm_notify_start, TEST_HMM);
 
 /**
- * test_hmm_notify_end() - say that a range has changed
- * @range: what test_hmm_notify_start() has returned 0 for
+ * test_hmm_notify_end() - notify of the end of a change
+ * @range: the range for which test_hmm_notify_start() has returned 0
  *
- * Context: May sleep, unless the range is not blockable.
+ * Context: May sleep if the range is blockable.
  */
 void test_hmm_notify_end(struct mmu_notifier_range *range)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The dmirror test device: what page tables look like, the CPU's as hmm_range_fault()
- * and hmm_range_snapshot() report it, and the mirror's.
+ * The dmirror test device: reports of the CPU page table, as hmm_range_fault() and
+ * hmm_range_snapshot() see it, and of the mirror page table.
  */
 #include <linux/mmu_notifier.h>
 #include <linux/sched/signal.h>
@@ -10,8 +10,8 @@
 #include "test_hmm.h"
 
 /**
- * struct dmirror_watch - says whether a range has changed while it was looked at
- * @notifier: that is told
+ * struct dmirror_watch - detects changes of a range during a walk
+ * @notifier: notifier of the range
  */
 struct dmirror_watch {
 	struct mmu_interval_notifier	notifier;
@@ -35,7 +35,7 @@ static const struct mmu_interval_notifier_ops dmirror_watch_ops = {
 	.invalidate = dmirror_watch_invalidate,
 };
 
-/* One try to walk the range and to describe what is there. -EBUSY: it has changed. */
+/* Walk the range once and describe its entries. Returns -EBUSY if the range has changed. */
 static int dmirror_try_walk(struct dmirror *dm, struct dmirror_watch *watch,
 			    struct hmm_range *range, int (*walk)(struct hmm_range *range),
 			    u64 (*describe)(struct dmirror *dm, unsigned long entry),
@@ -87,10 +87,7 @@ static int dmirror_walk(struct dmirror *dm, unsigned long start, unsigned long e
 	return ret;
 }
 
-/*
- * The struct page is not looked at: no reference is held, and that of device memory
- * may be gone.
- */
+/* Do not access the struct page: no reference is held, and that of device memory may be gone. */
 static u64 dmirror_place(struct dmirror *dm, unsigned long pfn)
 {
 	struct dev_pagemap *pgmap = get_dev_pagemap(pfn, NULL);
@@ -204,7 +201,7 @@ static int dmirror_fill_ptes(struct dmirror *dm, unsigned long start, unsigned l
 	return 0;
 }
 
-/* Give a word, or a byte, for each page to user space. */
+/* Copy a word, or a byte, for each page to user space. */
 static int dmirror_report(struct dmirror *dm, struct hmm_dmirror_cmd *cmd, size_t size,
 			  int (*fill)(struct dmirror *dm, unsigned long start,
 				      unsigned long end, u64 *words))

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * What user space can have the dmirror test device do.
+ * The ioctls of the dmirror test device.
  *
- * /dev/hmm_dmirror0 and 1 have memory of their own that the CPU cannot address, 2
- * and 3 have memory that it can. An open file mirrors the address space of the
- * process that opened it, and addresses are that process's. From any other address
- * space (a child's, the one after exec()) an ioctl that takes addresses fails with
- * EPERM; the others work, so that it can be seen what becomes of a mirror whose
- * process has died.
+ * /dev/hmm_dmirror0 and 1 have memory that the CPU cannot access, 2 and 3 have memory that the
+ * CPU can access. An open file mirrors the address space of the process that opened it, and
+ * takes addresses of that process. In another address space (that of a child, or after exec())
+ * an ioctl that takes addresses fails with EPERM. The other ioctls work, so that a test can
+ * observe the mirror of a process that has died.
  *
- * An ioctl that fails for its arguments has changed nothing.
+ * An ioctl that fails because of its arguments changes nothing.
  */
 #ifndef _LIB_TEST_HMM_UAPI_H
 #define _LIB_TEST_HMM_UAPI_H
@@ -18,13 +17,13 @@
 #include <linux/types.h>
 
 /*
- * Pages that the device is to work on.
+ * A range of pages for the device.
  *
  * @addr: (in) address of the first page
- * @ptr: (in) buffer of the caller, outside of those pages
- * @npages: (in) how many pages
- * @cpages: (out) how many of them it has worked on
- * @faults: (out) how often the device found a page missing in its page table
+ * @ptr: (in) buffer of the caller, outside of the range
+ * @npages: (in) number of pages
+ * @cpages: (out) number of pages that the device has handled
+ * @faults: (out) number of device faults
  */
 struct hmm_dmirror_cmd {
 	__u64		addr;
@@ -34,40 +33,40 @@ struct hmm_dmirror_cmd {
 	__u64		faults;
 };
 
-/* The device reads the pages into the buffer */
+/* The device reads the pages into the buffer. */
 #define HMM_DMIRROR_READ		_IOWR('H', 0x00, struct hmm_dmirror_cmd)
-/* The device writes the buffer into the pages */
+/* The device writes the buffer to the pages. */
 #define HMM_DMIRROR_WRITE		_IOWR('H', 0x01, struct hmm_dmirror_cmd)
 /*
- * The pages move to the device's memory, and it reads them there into the buffer.
- * ENOENT: some are elsewhere.
+ * Migrate the pages to device memory, and read them there into the buffer.
+ * ENOENT: a page is not in device memory afterwards.
  */
 #define HMM_DMIRROR_MIGRATE_TO_DEV	_IOWR('H', 0x02, struct hmm_dmirror_cmd)
-/* Those of the pages that are in the device's memory move back; cpages: so many */
+/* Migrate the pages back that are in device memory. cpages: the number of these pages. */
 #define HMM_DMIRROR_MIGRATE_TO_SYS	_IOWR('H', 0x03, struct hmm_dmirror_cmd)
-/* The buffer gets an HMM_DMIRROR_PROT_* byte for each page */
+/* Store an HMM_DMIRROR_PROT_* byte for each page in the buffer. */
 #define HMM_DMIRROR_SNAPSHOT		_IOWR('H', 0x04, struct hmm_dmirror_cmd)
-/* The device takes the pages away from the CPU, and reads them into the buffer */
+/* Give the device exclusive access to the pages, and read them into the buffer. */
 #define HMM_DMIRROR_EXCLUSIVE		_IOWR('H', 0x05, struct hmm_dmirror_cmd)
-/* EPERM: some of the pages are still kept from the CPU */
+/* EPERM: the device has exclusive access to a page of the range. */
 #define HMM_DMIRROR_CHECK_EXCLUSIVE	_IOWR('H', 0x06, struct hmm_dmirror_cmd)
 /*
- * All memory of the device is taken from it, whoever's pages are there: they move
- * back. EBUSY: some cannot. The pages given are not looked at.
+ * Release all memory of the device: the pages of all processes migrate back. The range is
+ * ignored. EBUSY: a page cannot migrate.
  */
 #define HMM_DMIRROR_RELEASE		_IOWR('H', 0x07, struct hmm_dmirror_cmd)
 /*
- * Set HMM_DMIRROR_FLAG_* of the device, which are in @npages; the others are cleared. There is
- * no range. EINVAL: a flag that does not exist.
+ * Set the flags of the device to HMM_DMIRROR_FLAG_* in @npages. There is no range.
+ * EINVAL: an unknown flag.
  */
 #define HMM_DMIRROR_FLAGS		_IOWR('H', 0x08, struct hmm_dmirror_cmd)
-/* As HMM_DMIRROR_READ, which also waits for userfaultfd */
+/* The same as HMM_DMIRROR_READ, which also waits for userfaultfd */
 #define HMM_DMIRROR_READ_UNLOCKED	_IOWR('H', 0x09, struct hmm_dmirror_cmd)
-/* The buffer gets HMM_DMIRROR_ATTR_* in a __u64 for each page: the CPU's page table */
+/* Store HMM_DMIRROR_ATTR_* of the CPU page table in a __u64 for each page in the buffer. */
 #define HMM_DMIRROR_ATTRIBUTES		_IOWR('H', 0x20, struct hmm_dmirror_cmd)
 /*
- * The buffer gets HMM_DMIRROR_PTE_* in a __u64 for each page: the mirror page table,
- * and in it what the device has written. It is read 64 pages at a time.
+ * Store HMM_DMIRROR_PTE_* of the mirror page table in a __u64 for each page in the buffer. The
+ * lock of the mirror is held for 64 pages at a time.
  */
 #define HMM_DMIRROR_TABLE		_IOWR('H', 0x21, struct hmm_dmirror_cmd)
 #define HMM_DMIRROR_EVENTS		_IOWR('H', 0x22, struct hmm_dmirror_events)
@@ -75,16 +74,16 @@ struct hmm_dmirror_cmd {
 #define HMM_DMIRROR_REFUSE		_IOW('H', 0x24, struct hmm_dmirror_refuse)
 #define HMM_DMIRROR_INVALIDATE		_IOW('H', 0x25, struct hmm_dmirror_invalidate)
 #define HMM_DMIRROR_STATS		_IOR('H', 0x26, struct hmm_dmirror_stats)
-/* The device maps the pages, to read them later; there is no buffer */
+/* The device mirrors the pages for reading. There is no buffer. */
 #define HMM_DMIRROR_PREFETCH		_IOWR('H', 0x27, struct hmm_dmirror_cmd)
 /*
- * The device maps the pages to write them, by a work item: the ioctl does not wait for it.
- * EBUSY: the work item of an earlier call is not done yet.
+ * A work item mirrors the pages for writing. The ioctl does not wait for it.
+ * EBUSY: the work item of an earlier call is still pending.
  */
 #define HMM_DMIRROR_PREFETCH_WORK	_IOW('H', 0x28, struct hmm_dmirror_cmd)
-/* Cancel faults of the device in the pages; cpages: how many faults that were */
+/* Cancel device faults in the range. cpages: the number of these faults. */
 #define HMM_DMIRROR_CANCEL		_IOWR('H', 0x29, struct hmm_dmirror_cmd)
-/* Wait for the work item of HMM_DMIRROR_PREFETCH_WORK; fails as that has failed */
+/* Wait for the work item of HMM_DMIRROR_PREFETCH_WORK, and return its errno. */
 #define HMM_DMIRROR_WAIT_WORK		_IO('H', 0x2a)
 
 /* HMM_DMIRROR_FLAGS */
@@ -94,30 +93,30 @@ enum {
 };
 
 /*
- * HMM_DMIRROR_SNAPSHOT: what the device may do with a page (READ or WRITE), the size
- * of its mapping, and where it is. Places are values, not bits.
+ * HMM_DMIRROR_SNAPSHOT: the access that the device may have (READ or WRITE), the size of the
+ * mapping, and the location of the page. Locations are values, not bits.
  */
 enum {
-	HMM_DMIRROR_PROT_ERROR			= 0xFF,	/* nothing to be had here */
-	HMM_DMIRROR_PROT_NONE			= 0x00,	/* a fault might bring it */
+	HMM_DMIRROR_PROT_ERROR			= 0xFF,	/* a fault would fail */
+	HMM_DMIRROR_PROT_NONE			= 0x00,	/* a fault may succeed */
 	HMM_DMIRROR_PROT_READ			= 0x01,
 	HMM_DMIRROR_PROT_WRITE			= 0x02,
 	HMM_DMIRROR_PROT_PMD			= 0x04,
 	HMM_DMIRROR_PROT_PUD			= 0x08,
 	HMM_DMIRROR_PROT_ZERO			= 0x10,	/* the zero page */
 	HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL	= 0x20,	/* memory of this device */
-	HMM_DMIRROR_PROT_DEV_PRIVATE_REMOTE	= 0x30,	/* of another one */
+	HMM_DMIRROR_PROT_DEV_PRIVATE_REMOTE	= 0x30,	/* of another device */
 	HMM_DMIRROR_PROT_DEV_COHERENT_LOCAL	= 0x40,
 	HMM_DMIRROR_PROT_DEV_COHERENT_REMOTE	= 0x50,
 };
 
-/* What kinds of memory devices have; 0 is none of them */
+/* Kinds of device memory; 0 is unused. */
 enum {
 	HMM_DMIRROR_MEMORY_DEVICE_PRIVATE	= 1,
 	HMM_DMIRROR_MEMORY_DEVICE_COHERENT,
 };
 
-/* HMM_DMIRROR_ATTRIBUTES: what hmm_range_snapshot() says, see &enum hmm_pfn_flags */
+/* HMM_DMIRROR_ATTRIBUTES: result of hmm_range_snapshot(), see &enum hmm_pfn_flags */
 enum {
 	HMM_DMIRROR_ATTR_VALID			= 1 << 0,
 	HMM_DMIRROR_ATTR_WRITE			= 1 << 1,
@@ -131,7 +130,7 @@ enum {
 	HMM_DMIRROR_ATTR_YOUNG			= 1 << 9,
 };
 
-/* HMM_DMIRROR_TABLE: what is in the mirror page table; 0: nothing */
+/* HMM_DMIRROR_TABLE: an entry of the mirror page table; 0: no entry */
 enum {
 	HMM_DMIRROR_PTE_VALID			= 1 << 0,
 	HMM_DMIRROR_PTE_WRITE			= 1 << 1,
@@ -140,13 +139,13 @@ enum {
 	HMM_DMIRROR_PTE_EXCLUSIVE		= 1 << 4,
 };
 
-/* In both, if VALID: log2 of the size of the block, in pages, that the page is in */
+/* In both, if VALID: the order of the block that contains the page */
 #define HMM_DMIRROR_ORDER_SHIFT		16
 #define HMM_DMIRROR_ORDER_MASK		0x1f
 
-/* What a callback of the mirror was called for */
+/* Events of the callbacks of a mirror */
 enum {
-	HMM_DMIRROR_EVENT_NONE,		/* what no mirror delivers */
+	HMM_DMIRROR_EVENT_NONE,		/* no mirror reports this */
 	HMM_DMIRROR_EVENT_MUNMAP,
 	HMM_DMIRROR_EVENT_MIGRATE,
 	HMM_DMIRROR_EVENT_WRITE_PROTECT,
@@ -154,18 +153,18 @@ enum {
 	HMM_DMIRROR_EVENT_ISDIRTY,
 	HMM_DMIRROR_EVENT_DEVICE_RFAULT,
 	HMM_DMIRROR_EVENT_DEVICE_WFAULT,
-	HMM_DMIRROR_EVENT_RELEASE,	/* of the mirror; has no range */
+	HMM_DMIRROR_EVENT_RELEASE,	/* of the mirror; without a range */
 };
 
 /*
  * A callback.
  *
- * @seq: how many callbacks of this file came before
- * @start: first address that it was told
- * @end: first address behind
+ * @seq: number of earlier callbacks of this file
+ * @start: start address
+ * @end: end address, exclusive
  * @event: HMM_DMIRROR_EVENT_*
- * @blockable: 1 if it was allowed to sleep, else 0
- * @result: 0 or the errno that it returned, as it was asked to by HMM_DMIRROR_REFUSE
+ * @blockable: 1 if the callback was allowed to sleep, else 0
+ * @result: 0, or the errno that it returned because of HMM_DMIRROR_REFUSE
  */
 struct hmm_dmirror_event {
 	__u64		seq;
@@ -178,12 +177,12 @@ struct hmm_dmirror_event {
 };
 
 /*
- * HMM_DMIRROR_EVENTS: the oldest events move from the file's log into a buffer. The
- * log keeps the newest HMM_DMIRROR_LOG_SIZE.
+ * HMM_DMIRROR_EVENTS: move the oldest events from the log of the file to a buffer. The log
+ * keeps the newest HMM_DMIRROR_LOG_SIZE events.
  *
  * @ptr: (in) array of struct hmm_dmirror_event
- * @count: (in) how many there is room for; (out) how many were stored
- * @lost: (out) how many there was no room for in the log, since the file was opened
+ * @count: (in) size of the array; (out) number of events that were stored
+ * @lost: (out) number of events that were overwritten in the log since the file was opened
  */
 struct hmm_dmirror_events {
 	__u64		ptr;
@@ -195,10 +194,10 @@ struct hmm_dmirror_events {
 #define HMM_DMIRROR_LOG_SIZE		1024
 
 /*
- * HMM_DMIRROR_HOLD: hold the lock of the mirror for reading. EINTR: for less time,
- * because of a signal.
+ * HMM_DMIRROR_HOLD: hold the lock of the mirror for reading. EINTR: a signal has ended this
+ * early.
  *
- * @msecs: (in) how many milliseconds, at most HMM_DMIRROR_MSECS_MAX
+ * @msecs: (in) milliseconds, at most HMM_DMIRROR_MSECS_MAX
  */
 struct hmm_dmirror_hold {
 	__u64		msecs;
@@ -208,13 +207,13 @@ struct hmm_dmirror_hold {
 #define HMM_DMIRROR_MSECS_MAX		10000
 
 /*
- * HMM_DMIRROR_REFUSE: make the next callbacks fail. Each of the three counts by
- * itself, and replaces what was asked for before; 0 is none.
+ * HMM_DMIRROR_REFUSE: make the next callbacks fail. The three counters are independent and
+ * replace those of an earlier call; 0 is none.
  *
- * @nonblockable: (in) invalidations that may not block and get EAGAIN
- * @blockable: (in) those that may, and get it nevertheless: the kernel warns of that
- * @faults: (in) faults of the device that get @error
- * @error: (in) an errno if there are @faults, else 0
+ * @nonblockable: (in) number of invalidations that must not block, which return EAGAIN
+ * @blockable: (in) number of invalidations that may block, whose EAGAIN triggers a WARN
+ * @faults: (in) number of device faults that return @error
+ * @error: (in) an errno if @faults is not 0, else 0
  */
 struct hmm_dmirror_refuse {
 	__u64		nonblockable;
@@ -224,7 +223,7 @@ struct hmm_dmirror_refuse {
 	__u32		reserved;
 };
 
-/* What the kernel says will happen to a range: enum mmu_notifier_event */
+/* The reason of an invalidation: enum mmu_notifier_event */
 enum {
 	HMM_DMIRROR_NOTIFY_UNMAP		= 1,
 	HMM_DMIRROR_NOTIFY_CLEAR,
@@ -236,17 +235,17 @@ enum {
 };
 
 enum {
-	HMM_DMIRROR_NOTIFY_BLOCKABLE		= 1 << 0, /* who hears of it may sleep */
-	HMM_DMIRROR_NOTIFY_OWN			= 1 << 1, /* this device does it */
+	HMM_DMIRROR_NOTIFY_BLOCKABLE		= 1 << 0, /* notifiers may sleep */
+	HMM_DMIRROR_NOTIFY_OWN			= 1 << 1, /* this device is the owner */
 };
 
 /*
- * HMM_DMIRROR_INVALIDATE: send an invalidation, with nothing behind it that changes.
- * EAGAIN: somebody would have had to sleep.
+ * HMM_DMIRROR_INVALIDATE: send an invalidation without a change of the memory.
+ * EAGAIN: a notifier would have had to sleep.
  *
  * @addr: (in) address of the first page
- * @npages: (in) how many pages
- * @msecs: (in) how long it goes on, at most HMM_DMIRROR_MSECS_MAX
+ * @npages: (in) number of pages
+ * @msecs: (in) duration in milliseconds, at most HMM_DMIRROR_MSECS_MAX
  * @event: (in) HMM_DMIRROR_NOTIFY_UNMAP to _EXCLUSIVE
  * @flags: (in) HMM_DMIRROR_NOTIFY_BLOCKABLE, _OWN
  */
@@ -259,23 +258,23 @@ struct hmm_dmirror_invalidate {
 };
 
 /*
- * HMM_DMIRROR_STATS: what has happened since the file was opened.
+ * HMM_DMIRROR_STATS: counters since the file was opened.
  *
  * @faults: calls of hmm_mirror_fault()
- * @pages: pages that those have mirrored
- * @collisions: times that an invalidation undid the work of a fault
- * @vma_lock: pieces of faults that needed no lock of the mm but those of VMAs
- * @mmap_lock: pieces that took mmap_lock for reading
- * @progress: pieces that took it for writing
- * @callbacks: calls of the driver for an invalidation
- * @callbacks_skipped: invalidations of which the driver was not told
+ * @pages: pages that these calls have mirrored
+ * @collisions: invalidations that overlapped a fault in flight
+ * @vma_lock: chunks of faults that took only VMA locks
+ * @mmap_lock: chunks that took mmap_lock for reading
+ * @progress: chunks that took mmap_lock for writing
+ * @callbacks: callbacks of the driver for an invalidation
+ * @callbacks_skipped: invalidations without a callback
  * @events: callbacks that were logged
- * @events_lost: those of them that were overwritten before they were read
- * @refused: those of them that failed, because of HMM_DMIRROR_REFUSE
- * @holders: HMM_DMIRROR_HOLDs that hold the lock now
- * @devmem_pages: pages of the device's memory that are in use now, by whomever
- * @devmem_faults: CPU faults on pages of it since the module was loaded
- * @devmem_blocks: allocations of it for a huge page since the module was loaded
+ * @events_lost: logged callbacks that were overwritten before they were read
+ * @refused: logged callbacks that failed because of HMM_DMIRROR_REFUSE
+ * @holders: HMM_DMIRROR_HOLD calls that hold the lock now
+ * @devmem_pages: pages of device memory in use now, by all processes
+ * @devmem_faults: CPU faults on device memory since the module was loaded
+ * @devmem_blocks: allocations of device memory for a huge page since the module was loaded
  */
 struct hmm_dmirror_stats {
 	__u64		faults;

@@ -10,11 +10,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#include "../lib/test_hmm_uapi.h"
+#include "hmm-dmirror-ioctl.h"
 #include "measure.h"
 #include "rows.h"
 
@@ -25,35 +24,32 @@
 
 static char buffer[CALL_PAGES * PAGE_SIZE];
 
-static int device_open(void)
+static struct dmirror device_open(void)
 {
-	int fd = open("/dev/hmm_dmirror0", O_RDWR);
+	struct dmirror dev = { .buf = buffer, .buf_pages = CALL_PAGES };
 
-	if (fd < 0)
+	dev.fd = open("/dev/hmm_dmirror0", O_RDWR);
+	if (dev.fd < 0)
 		die("/dev/hmm_dmirror0: %m");
-	return fd;
+	return dev;
 }
 
-static void device_do(int fd, unsigned long request, char *mem)
+static void device_do(struct dmirror *dev, dmirror_verb *verb, char *mem)
 {
-	struct hmm_dmirror_cmd cmd = {
-		.addr = (uintptr_t)mem,
-		.ptr = (uintptr_t)buffer,
-		.npages = CALL_PAGES,
-	};
 	int tries = 10;
+	long ret;
 
-	/* A page that another task holds for a moment does not move. */
-	while (ioctl(fd, request, &cmd)) {
+	/* A page to which another task holds a short reference does not migrate. */
+	while ((ret = verb(dev, mem, CALL_PAGES)) < 0) {
 		if (!--tries)
-			die("ioctl %#lx: %m", request);
+			die("the device: %s", strerror(-ret));
 	}
 }
 
-static void to_device(int fd, struct memory m)
+static void to_device(struct dmirror *dev, struct memory m)
 {
 	for (unsigned long i = 0; i < m.pages; i += CALL_PAGES)
-		device_do(fd, HMM_DMIRROR_MIGRATE_TO_DEV, m.mem + i * PAGE_SIZE);
+		device_do(dev, dmirror_migrate_to_dev, m.mem + i * PAGE_SIZE);
 }
 
 /* Memory that is aligned, so that it can be of huge pages */
@@ -66,8 +62,8 @@ static struct memory aligned(struct memory m)
 	return m;
 }
 
-static void row_there(int fd, const char *name, const char *who, bool touched, int advice,
-		      bool fault_first)
+static void row_there(struct dmirror *dev, const char *name, const char *who, bool touched,
+		      int advice, bool fault_first)
 {
 	double took[PAIRS_MAX];
 
@@ -79,19 +75,19 @@ static void row_there(int fd, const char *name, const char *who, bool touched, i
 			touch(m, 1);
 		begin = now();
 		if (fault_first)
-			device_do(fd, HMM_DMIRROR_READ, m.mem);
-		device_do(fd, HMM_DMIRROR_MIGRATE_TO_DEV, m.mem);
+			device_do(dev, dmirror_read, m.mem);
+		device_do(dev, dmirror_migrate_to_dev, m.mem);
 		took[i] = now() - begin;
 		/* The call reads in the end, and the drivers do not read in the same way. */
 		begin = now();
-		device_do(fd, HMM_DMIRROR_READ, m.mem);
+		device_do(dev, dmirror_read, m.mem);
 		took[i] = (took[i] - (now() - begin)) / m.pages;
 		drop(whole);
 	}
 	say(name, who, median(took, pairs));
 }
 
-static void row_back(int fd, const char *who)
+static void row_back(struct dmirror *dev, const char *who)
 {
 	double took[PAIRS_MAX];
 
@@ -99,7 +95,7 @@ static void row_back(int fd, const char *who)
 		struct memory m = anon_touched(CALL_PAGES, MADV_NOHUGEPAGE);
 		unsigned long long begin;
 
-		to_device(fd, m);
+		to_device(dev, m);
 		begin = now();
 		touch(m, 1);
 		took[i] = (now() - begin) / (double)m.pages;
@@ -111,15 +107,17 @@ static void row_back(int fd, const char *who)
 void devmem_counted(const char *who)
 {
 	const bool ours = !strcmp(who, "ours");
-	int fd = device_open();
+	struct dmirror dev = device_open();
 
-	row_there(fd, "devmem/there/4K/less-read", who, true, MADV_NOHUGEPAGE, false);
-	row_there(fd, "devmem/there/THP/less-read", who, true, MADV_HUGEPAGE, false);
-	row_back(fd, who);
+	row_there(&dev, "devmem/there/4K/less-read", who, true, MADV_NOHUGEPAGE, false);
+	row_there(&dev, "devmem/there/THP/less-read", who, true, MADV_HUGEPAGE, false);
+	row_back(&dev, who);
 	/* In one call that moves what was never touched; or faulted by the device, then moved */
 	if (ours) {
-		row_there(fd, "devmem/fault-and-move/less-read", "ours", false, MADV_NOHUGEPAGE, false);
-		row_there(fd, "devmem/fault-and-move/less-read", "peer", false, MADV_NOHUGEPAGE, true);
+		row_there(&dev, "devmem/fault-and-move/less-read", "ours", false, MADV_NOHUGEPAGE,
+			  false);
+		row_there(&dev, "devmem/fault-and-move/less-read", "peer", false, MADV_NOHUGEPAGE,
+			  true);
 	}
 }
 
@@ -135,12 +133,12 @@ static void *touch_all(void *arg)
 }
 
 /* CPU faults for each page, when all threads touch the same pages in the same order */
-static double faults_per_page(int fd, struct memory m, int threads)
+static double faults_per_page(struct dmirror *dev, struct memory m, int threads)
 {
 	pthread_t thread[THREADS_MAX];
 	struct rusage before, after;
 
-	to_device(fd, m);
+	to_device(dev, m);
 	pthread_barrier_init(&barrier, NULL, threads);
 	getrusage(RUSAGE_SELF, &before);
 	for (int i = 0; i < threads; i++) {
@@ -157,14 +155,14 @@ static double faults_per_page(int fd, struct memory m, int threads)
 void devmem(const char *who)
 {
 	struct memory m = anon_touched(32 * CALL_PAGES, MADV_NOHUGEPAGE);
-	int fd = device_open();
+	struct dmirror dev = device_open();
 
 	for (int threads = 1; threads <= THREADS_MAX; threads *= 2) {
 		char name[64];
 		double worst = 0;
 
 		for (int i = 0; i < ROUNDS; i++) {
-			double faults = faults_per_page(fd, m, threads);
+			double faults = faults_per_page(&dev, m, threads);
 
 			worst = faults > worst ? faults : worst;
 		}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Rows: the mapping changes after the device has used it */
+/* Rows: the mapping changes after the device has accessed the memory */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -13,11 +13,10 @@
 #include <sys/wait.h>
 
 #include "demo.h"
-#include "test_hmm_uapi.h"
 
 #define PAGEMAP_SWAPPED	(1ull << 62)
 
-/* A change only proves something when the device has the old pages, and may write them */
+/* The device maps the pages and may write to them before the change. */
 static int mirrored(struct demo *d)
 {
 	if (memory_new(d) || write_and_compare(d, FIRST))
@@ -29,7 +28,7 @@ static int mirrored(struct demo *d)
 static int unmapped(struct demo *d)
 {
 	if (mirrored(d) || failed(d, "munmap", munmap(d->mem, d->kind->size)) ||
-	    device_is_told(d))
+	    device_is_notified(d))
 		return -1;
 	return refused(d, "read", dmirror_read, d->mem, EFAULT);
 }
@@ -37,7 +36,7 @@ static int unmapped(struct demo *d)
 static int mapped_again(struct demo *d)
 {
 	if (mirrored(d) || failed(d, "munmap", munmap(d->mem, d->kind->size)) ||
-	    device_is_told(d) || memory_map(d))
+	    device_is_notified(d) || memory_map(d))
 		return -1;
 	cpu_writes(d, SECOND);
 	return read_and_compare(d, SECOND);
@@ -50,7 +49,7 @@ static int protect(struct demo *d, int bits)
 
 static int made_readonly(struct demo *d)
 {
-	if (mirrored(d) || protect(d, PROT_READ) || device_is_told(d) ||
+	if (mirrored(d) || protect(d, PROT_READ) || device_is_notified(d) ||
 	    refused(d, "write", dmirror_write, d->mem, EPERM))
 		return -1;
 	return read_and_compare(d, FIRST);
@@ -59,7 +58,7 @@ static int made_readonly(struct demo *d)
 static int made_writable_again(struct demo *d)
 {
 	if (mirrored(d) || protect(d, PROT_READ) || forget_events(d) ||
-	    protect(d, PROT_READ | PROT_WRITE) || device_is_told(d))
+	    protect(d, PROT_READ | PROT_WRITE) || device_is_notified(d))
 		return -1;
 	return write_and_compare(d, SECOND);
 }
@@ -73,7 +72,7 @@ static int moved(struct demo *d)
 				       OTHER_PLACE) == MAP_FAILED))
 		return -1;
 	d->mem = OTHER_PLACE;
-	if (device_is_told(d) || read_and_compare(d, FIRST))
+	if (device_is_notified(d) || read_and_compare(d, FIRST))
 		return -1;
 	return refused(d, "read", dmirror_read, PLACE, EFAULT);
 }
@@ -81,12 +80,12 @@ static int moved(struct demo *d)
 static int discarded(struct demo *d)
 {
 	if (mirrored(d) || failed(d, "madvise", madvise(d->mem, d->kind->size, MADV_DONTNEED)) ||
-	    device_is_told(d))
+	    device_is_notified(d))
 		return -1;
 	return read_and_compare(d, ZEROES);
 }
 
-/* How many pages are in swap, or -1 */
+/* The number of pages in swap, or -1 */
 static long swapped_pages(struct demo *d)
 {
 	uint64_t entry[MAX_SIZE / PAGE];
@@ -107,8 +106,8 @@ static long swapped_pages(struct demo *d)
 }
 
 /*
- * Reclaim does not see pages that are still in a batch of another CPU on their way to the LRU
- * lists. Moving pages, even none, begins with draining these.
+ * Reclaim does not see pages in the per-CPU LRU batches of other CPUs. move_pages() drains all
+ * batches, even if it moves no page.
  */
 static int swap_out(struct demo *d)
 {
@@ -130,12 +129,12 @@ static int swap_out(struct demo *d)
 
 static int swapped_out(struct demo *d)
 {
-	if (mirrored(d) || swap_out(d) || device_is_told(d))
+	if (mirrored(d) || swap_out(d) || device_is_notified(d))
 		return -1;
 	return read_and_compare(d, FIRST);
 }
 
-static int looked_at(struct demo *d)
+static int soft_dirty_cleared(struct demo *d)
 {
 	int fd = open("/proc/self/clear_refs", O_WRONLY);
 	ssize_t done;
@@ -144,60 +143,60 @@ static int looked_at(struct demo *d)
 		return -1;
 	done = write(fd, "4", 1);
 	close(fd);
-	if (all_bytes(d, "/proc/self/clear_refs", done, 1) || device_is_told(d))
+	if (all_bytes(d, "/proc/self/clear_refs", done, 1) || device_is_notified(d))
 		return -1;
 	return write_and_compare(d, SECOND);
 }
 
-/* -EAGAIN is also said while HMM has the lock of the mirror: then the device was not asked. */
-static long ask_device(struct demo *d)
+/* An invalidation like that of the OOM reaper, which does not retry forever */
+static int nonblockable_refused(struct demo *d)
 {
-	struct hmm_dmirror_stats before, now;
-	long ret = dmirror_stats(&d->dev, &before);
-
-	if (ret)
-		return ret;
-	do {
-		ret = dmirror_invalidate(&d->dev, d->mem, npages(d), HMM_DMIRROR_NOTIFY_UNMAP, 0, 0);
-		if (ret == -EAGAIN)
-			ret = dmirror_stats(&d->dev, &now) ?: ret;
-	} while (ret == -EAGAIN && now.refused == before.refused);
-	return ret;
-}
-
-/* As the OOM reaper asks: it goes elsewhere if it is refused. */
-static int asked_in_vain(struct demo *d)
-{
-	const struct hmm_dmirror_refuse refuse = { .nonblockable = 1 };
 	long ret;
 
 	if (mirrored(d))
 		return -1;
-	ret = dmirror_refuse(&d->dev, &refuse);
+	ret = dmirror_refuse(&d->dev, 1, 0, 0);
 	if (!ret)
-		ret = ask_device(d);
+		ret = dmirror_invalidate_now(&d->dev, d->mem, npages(d),
+					     HMM_DMIRROR_NOTIFY_UNMAP);
 	if (ret != -EAGAIN)
-		return fail(d, "who must not sleep is told: %s", strerror(-ret));
+		return fail(d, "the invalidation that must not block returns: %s", strerror(-ret));
 	note(d, "the device refuses: EAGAIN");
-	if (device_is_told(d))
+	if (device_is_notified(d))
 		return -1;
 	return read_and_compare(d, FIRST);
 }
 
+static bool is_hole(unsigned char prot)
+{
+	return prot == HMM_DMIRROR_PROT_NONE;
+}
+
+/* These bits of a snapshot say where a page is. The values share bits. */
+#define PROT_PLACE_MASK		0xf0
+
+static bool is_in_this_device(unsigned char prot)
+{
+	unsigned char place = prot & PROT_PLACE_MASK;
+
+	return place == HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL ||
+	       place == HMM_DMIRROR_PROT_DEV_COHERENT_LOCAL;
+}
+
 static int populated_by_device(struct demo *d)
 {
-	if (memory_new(d) || pages_must_be(d, "empty", dmirror_is_hole, npages(d)) ||
+	if (memory_new(d) || pages_must_be(d, "empty", is_hole, npages(d)) ||
 	    forget_events(d) || write_and_compare(d, SECOND))
 		return -1;
-	return device_is_told(d);
+	return device_is_notified(d);
 }
 
 static int pages_in_device(struct demo *d, size_t want)
 {
-	return pages_must_be(d, "in the device", dmirror_is_in_this_device, want);
+	return pages_must_be(d, "in the device", is_in_this_device, want);
 }
 
-/* Looked at after the device's store: it must not have fetched the pages back for that */
+/* The device writes to its own memory, and no page migrates back. */
 static int changed_in_device(struct demo *d)
 {
 	if (mirrored(d) || device_takes_over(d, FIRST) || device_writes(d, SECOND))
@@ -205,9 +204,10 @@ static int changed_in_device(struct demo *d)
 	return pages_in_device(d, npages(d));
 }
 
-static int fetched_by_cpu(struct demo *d)
+static int read_by_cpu(struct demo *d)
 {
-	if (changed_in_device(d) || forget_events(d) || both_have(d, SECOND) || device_is_told(d))
+	if (changed_in_device(d) || forget_events(d) || both_have(d, SECOND) ||
+	    device_is_notified(d))
 		return -1;
 	return pages_in_device(d, 0);
 }
@@ -218,8 +218,8 @@ static int returned_by_driver(struct demo *d)
 
 	if (changed_in_device(d) || forget_events(d))
 		return -1;
-	done = dmirror_migrate_to_system(&d->dev, d->mem, npages(d));
-	if (all_pages(d, "migration back", done, npages(d)) || device_is_told(d) ||
+	done = dmirror_migrate_to_sys(&d->dev, d->mem, npages(d));
+	if (all_pages(d, "migration back", done, npages(d)) || device_is_notified(d) ||
 	    pages_in_device(d, 0))
 		return -1;
 	return read_and_compare(d, SECOND);
@@ -236,8 +236,8 @@ static bool transmit(int sock, const void *buf, size_t len)
 }
 
 /*
- * Ready, then wait for the parent's word, then tell what is in the child's copy by now.
- * A CPU fault ends the child: with the parent's handler it would go on with the parent's rows.
+ * Send "ready", wait for the parent, then send the digest of the child's memory. A signal ends
+ * the child, because the parent's handler would continue with the rows of the parent.
  */
 static void child_side(struct demo *d, int sock, enum content copy_has)
 {
@@ -260,12 +260,12 @@ static int parent_side(struct demo *d, int sock, enum content copy_has)
 
 	if (!receive(sock, &word, 1))
 		return fail(d, "the child ended before it was ready");
-	if (device_is_told(d))
+	if (device_is_notified(d))
 		return -1;
 	if (copy_has == CHILD ? read_and_compare(d, FIRST) : write_and_compare(d, SECOND))
 		return -1;
 	if (!transmit(sock, &word, 1) || !receive(sock, &copy, sizeof(copy)))
-		return fail(d, "the child ended before it told what it sees");
+		return fail(d, "the child ended before it sent its digest");
 	if (must_be(d, "the child sees", &copy, copy_has))
 		return -1;
 	note(d, "child: %s", content_name[copy_has]);
@@ -286,7 +286,7 @@ static int with_child(struct demo *d, enum content copy_has)
 	}
 	close(sock[1]);
 	ret = failed(d, "fork", pid < 0) || parent_side(d, sock[0], copy_has) ? -1 : 0;
-	close(sock[0]);		/* a child that still waits gives up */
+	close(sock[0]);		/* ends a child that still waits */
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
 	return ret;
@@ -297,14 +297,14 @@ static int child_wrote(struct demo *d)
 	return with_child(d, CHILD);
 }
 
-static int device_wrote_beside_child(struct demo *d)
+static int device_wrote_after_fork(struct demo *d)
 {
 	return with_child(d, FIRST);
 }
 
-/* A row of this table: what the device is told, and what it maps then */
-#define CHANGE(_what, _run, _told, _maps) \
-	{ .what = _what, .kind = &small_pages, .run = _run, .told = _told, .maps = _maps }
+/* A row of this table: the event that the change causes, and the access that remains */
+#define CHANGE(_what, _run, _event, _maps) \
+	{ .what = _what, .kind = &small_pages, .run = _run, .event = _event, .maps = _maps }
 
 const struct row change_rows[] = {
 	CHANGE("munmap()", unmapped, "munmap", "nothing"),
@@ -312,14 +312,14 @@ const struct row change_rows[] = {
 	CHANGE("mprotect() to read-only", made_readonly, "write-protect", "read-only"),
 	CHANGE("mprotect() back to read-write", made_writable_again, "nothing", "read-only"),
 	CHANGE("fork(), then the child writes", child_wrote, "fork", "read-only"),
-	CHANGE("fork(), then the device writes", device_wrote_beside_child, "fork", "read-only"),
-	CHANGE("touches what is in device memory", fetched_by_cpu, "migrate", "nothing"),
-	CHANGE("has the driver return what is there", returned_by_driver, "migrate", "nothing"),
+	CHANGE("fork(), then the device writes", device_wrote_after_fork, "fork", "read-only"),
+	CHANGE("reads device memory", read_by_cpu, "migrate", "nothing"),
+	CHANGE("has the driver migrate it back", returned_by_driver, "migrate", "nothing"),
 	CHANGE("mremap() moves the mapping", moved, "munmap", "nothing"),
 	CHANGE("madvise(MADV_DONTNEED)", discarded, "migrate", "nothing"),
 	CHANGE("swaps out (MADV_PAGEOUT)", swapped_out, "migrate", "nothing"),
-	CHANGE("asks what is written from now on", looked_at, "isdirty", "read-only"),
-	CHANGE("wants to unmap, but must not sleep", asked_in_vain, "munmap", "read-write"),
-	CHANGE("never touched it", populated_by_device, "nothing", "read-write"),
+	CHANGE("clears soft-dirty (clear_refs)", soft_dirty_cleared, "isdirty", "read-only"),
+	CHANGE("invalidates, must not block", nonblockable_refused, "munmap", "read-write"),
+	CHANGE("has never accessed it", populated_by_device, "nothing", "read-write"),
 	{ 0 },
 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What CPU, device and file do with the memory's content. Contents are pseudo random and known
- * by their seed. Bytes travel through one bounce buffer, so the memory that the device works
- * on is touched by nobody but the CPU's own loads and stores and by the device.
+ * Accesses of the CPU, the device and files to the content of memory. A content is pseudo random
+ * and defined by its seed. All copies go through one bounce buffer, so only loads and stores of
+ * the CPU and the device access the memory under test.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 #include "demo.h"
 
-#define CHUNK_PAGES	64ul	/* what one request to the device covers */
+#define CHUNK_PAGES	64ul	/* pages of one ioctl */
 #define POISON		0xa5
 
 const char * const content_name[] = {
@@ -26,8 +26,8 @@ const char * const content_name[] = {
 static unsigned char bounce[MAX_SIZE] __attribute__((aligned(sizeof(uint64_t))));
 
 /*
- * Differs from scene to scene, so that recycled memory cannot pass for the right content.
- * xorshift64: a state of zero stays zero, which makes ZEROES a content like any other.
+ * A content differs from scene to scene, so that stale memory never has the right content.
+ * A state of zero stays zero in xorshift64, which makes ZEROES a content like the others.
  */
 static void generate(const struct demo *d, enum content c, void *buf)
 {
@@ -55,7 +55,7 @@ void cpu_reads(struct demo *d)
 	sha256(bounce, d->kind->size, &d->cpu_sha);
 }
 
-static int device_works(struct demo *d, const char *name, dmirror_verb verb, enum content c)
+static int device_works(struct demo *d, const char *name, dmirror_verb *verb, enum content c)
 {
 	size_t offset;
 	long done;
@@ -63,7 +63,8 @@ static int device_works(struct demo *d, const char *name, dmirror_verb verb, enu
 	d->dev_sha = NO_DIGEST;
 	generate(d, c, bounce);
 	for (offset = 0; offset < d->kind->size; offset += CHUNK_PAGES * PAGE) {
-		done = verb(&d->dev, d->mem + offset, bounce + offset, CHUNK_PAGES);
+		d->dev.buf = (char *)bounce + offset;
+		done = verb(&d->dev, d->mem + offset, CHUNK_PAGES);
 		if (all_pages(d, name, done, CHUNK_PAGES))
 			return -1;
 	}
@@ -73,7 +74,7 @@ static int device_works(struct demo *d, const char *name, dmirror_verb verb, enu
 
 int device_takes_over(struct demo *d, enum content c)
 {
-	if (device_works(d, "migration", dmirror_migrate_to_device, UNKNOWN))
+	if (device_works(d, "migration", dmirror_migrate_to_dev, UNKNOWN))
 		return -1;
 	return must_be(d, "the device received", &d->dev_sha, c);
 }
@@ -93,7 +94,7 @@ int file_is_written(struct demo *d, enum content c)
 	return failed(d, "fsync", fsync(d->fd));
 }
 
-/* pread() reads the page cache: had the device written to a private copy, it would be found out */
+/* pread() reads the page cache, and so detects a device that has written to a private copy. */
 int file_must_hold(struct demo *d, enum content c)
 {
 	size_t size = d->kind->size;
@@ -114,7 +115,7 @@ static bool is_content(struct demo *d, const struct digest *digest, enum content
 	return !strcmp(digest->hex, known.hex);
 }
 
-int must_be(struct demo *d, const char *who, const struct digest *digest, enum content c)
+int must_be(struct demo *d, const char *observer, const struct digest *digest, enum content c)
 {
 	enum content got = ZEROES;
 
@@ -122,7 +123,7 @@ int must_be(struct demo *d, const char *who, const struct digest *digest, enum c
 		return 0;
 	while (got < UNKNOWN && !is_content(d, digest, got))
 		got++;
-	return fail(d, "%s %s instead of %s", who, content_name[got], content_name[c]);
+	return fail(d, "%s %s instead of %s", observer, content_name[got], content_name[c]);
 }
 
 int both_have(struct demo *d, enum content c)
@@ -135,7 +136,7 @@ int both_have(struct demo *d, enum content c)
 	return 0;
 }
 
-/* The device comes first: where pages have to be brought in, it is the one that does it */
+/* The device reads first, so that the device and not the CPU faults missing pages in. */
 int read_and_compare(struct demo *d, enum content c)
 {
 	return device_works(d, "read", dmirror_read, UNKNOWN) ? -1 : both_have(d, c);
@@ -146,21 +147,22 @@ int write_and_compare(struct demo *d, enum content c)
 	return device_writes(d, c) ? -1 : both_have(d, c);
 }
 
-/* One request per page, so that no page can hide behind another one that is refused */
-int refused(struct demo *d, const char *name, dmirror_verb verb, unsigned char *addr, int err)
+/* One ioctl for each page, because the first page that is refused ends an ioctl. */
+int refused(struct demo *d, const char *name, dmirror_verb *verb, unsigned char *addr, int err)
 {
 	size_t i;
 	long ret;
 
+	d->dev.buf = (char *)bounce;
 	for (i = 0; i < npages(d); i++) {
 		memset(bounce, POISON, PAGE);
-		ret = verb(&d->dev, addr + i * PAGE, bounce, 1);
+		ret = verb(&d->dev, addr + i * PAGE, 1);
 		if (ret >= 0)
 			return fail(d, "the device may still %s page %zu", name, i);
 		if (ret != -err)
 			return fail(d, "device %s of page %zu: %s", name, i, strerror(-ret));
 		if (bounce[0] != POISON || memcmp(bounce, bounce + 1, PAGE - 1))
-			return fail(d, "device %s of page %zu fails, yet hands out data", name, i);
+			return fail(d, "device %s of page %zu fails, but stores data", name, i);
 	}
 	note(d, "%s of %zu pages: %s", name, npages(d), strerrorname_np(err));
 	return 0;
@@ -171,7 +173,7 @@ int pages_must_be(struct demo *d, const char *what, bool (*is)(unsigned char), s
 	unsigned char prot[MAX_SIZE / PAGE];
 	size_t count = 0, i;
 
-	if (all_pages(d, "snapshot", dmirror_snapshot(&d->dev, d->mem, prot, npages(d)), npages(d)))
+	if (all_pages(d, "snapshot", dmirror_snapshot(&d->dev, d->mem, npages(d), prot), npages(d)))
 		return -1;
 	for (i = 0; i < npages(d); i++)
 		count += is(prot[i]);

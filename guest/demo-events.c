@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What the device is told when the CPU changes the mapping, and what it maps from then on */
+/* The events that a change causes, and the access that the device has afterwards */
 #define _GNU_SOURCE
 #include <string.h>
 
 #include "demo.h"
-#include "test_hmm_uapi.h"
 
 #define ROOM	64
 
@@ -25,7 +24,7 @@ static const char *event_name(const struct hmm_dmirror_event *event)
 	return name ? name : "?";
 }
 
-/* The device's own faults: nobody had to tell it */
+/* The device's own faults do not count. */
 static bool is_fault(const struct hmm_dmirror_event *event)
 {
 	return event->event == HMM_DMIRROR_EVENT_DEVICE_RFAULT ||
@@ -34,26 +33,26 @@ static bool is_fault(const struct hmm_dmirror_event *event)
 
 static int add_event(struct demo *d, const struct hmm_dmirror_event *event)
 {
-	struct told *told = &d->told;
+	struct notified *notified = &d->notified;
 
 	if (is_fault(event))
 		return 0;
-	if (!told->event) {
-		*told = (struct told){
+	if (!notified->event) {
+		*notified = (struct notified){
 			.event = event_name(event),
 			.start = event->start,
 			.end = event->end,
 			.blockable = event->blockable,
 		};
 	}
-	if (strcmp(told->event, event_name(event)) || told->blockable != event->blockable)
-		return fail(d, "the device is told: %s, and then: %s", told->event,
+	if (strcmp(notified->event, event_name(event)) || notified->blockable != event->blockable)
+		return fail(d, "the device is notified of: %s, and then of: %s", notified->event,
 			    event_name(event));
-	told->size += event->end - event->start;
-	if (event->start < told->start)
-		told->start = event->start;
-	if (event->end > told->end)
-		told->end = event->end;
+	notified->size += event->end - event->start;
+	if (event->start < notified->start)
+		notified->start = event->start;
+	if (event->end > notified->end)
+		notified->end = event->end;
 	return 0;
 }
 
@@ -62,7 +61,7 @@ static int read_events(struct demo *d)
 	struct hmm_dmirror_event events[ROOM];
 	long i, n;
 
-	d->told = (struct told){ 0 };
+	d->notified = (struct notified){ 0 };
 	do {
 		n = dmirror_events(&d->dev, events, ROOM);
 		if (n < 0)
@@ -82,22 +81,22 @@ int forget_events(struct demo *d)
 	do {
 		n = dmirror_events(&d->dev, events, ROOM);
 	} while (n > 0);
-	d->told = (struct told){ 0 };
+	d->notified = (struct notified){ 0 };
 	d->maps = NULL;
 	return n < 0 ? fail(d, "event log: %s", strerror(-n)) : 0;
 }
 
-/* At the place where the memory was before the change */
+/* The entries at the address that the memory had before the change */
 static int read_table(struct demo *d)
 {
-	uint64_t entries[MAX_SIZE / PAGE];
+	__u64 entries[MAX_SIZE / PAGE];
 	size_t may_read = 0, may_write = 0, i;
 
-	if (all_pages(d, "table", dmirror_table(&d->dev, PLACE, entries, npages(d)), npages(d)))
+	if (all_pages(d, "table", dmirror_table(&d->dev, PLACE, npages(d), entries), npages(d)))
 		return -1;
 	for (i = 0; i < npages(d); i++) {
-		may_read += dmirror_may_read(entries[i]);
-		may_write += dmirror_may_write(entries[i]);
+		may_read += !!(entries[i] & HMM_DMIRROR_PTE_VALID);
+		may_write += !!(entries[i] & HMM_DMIRROR_PTE_WRITE);
 	}
 	if (!may_read)
 		d->maps = "nothing";
@@ -110,22 +109,23 @@ static int read_table(struct demo *d)
 	return 0;
 }
 
-/* What the row expects? Comes right after the change, before the device works on again. */
-int device_is_told(struct demo *d)
+/* Compare with the row, after the change and before the next access of the device. */
+int device_is_notified(struct demo *d)
 {
-	const char *want = d->row->told;
-	struct told *told = &d->told;
+	const char *want = d->row->event;
+	struct notified *notified = &d->notified;
 
 	if (read_events(d) || read_table(d))
 		return -1;
-	if (!told->event)
-		told->event = "nothing";
-	if (strcmp(told->event, want))
-		return fail(d, "the device is told: %s, instead of: %s", told->event, want);
-	if (strcmp(want, "nothing") && (told->size < told->end - told->start ||
-					told->start > (uintptr_t)PLACE ||
-					told->end < (uintptr_t)PLACE + d->kind->size))
-		return fail(d, "the device is told of a part only");
+	if (!notified->event)
+		notified->event = "nothing";
+	if (strcmp(notified->event, want))
+		return fail(d, "the device is notified of: %s, instead of: %s", notified->event,
+			    want);
+	if (strcmp(want, "nothing") && (notified->size < notified->end - notified->start ||
+					notified->start > (uintptr_t)PLACE ||
+					notified->end < (uintptr_t)PLACE + d->kind->size))
+		return fail(d, "the device is notified of a part of the range only");
 	if (strcmp(d->maps, d->row->maps))
 		return fail(d, "the device still maps: %s, instead of: %s", d->maps, d->row->maps);
 	return 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Kinds of memory, and the rows that show which of them the device reaches */
+/* Kinds of memory, and the rows that show which of them the device can access */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <unistd.h>
@@ -54,7 +54,7 @@ int memory_map(struct demo *d)
 	return 0;
 }
 
-/* A new scene: nothing is left of the one before */
+/* Begin a scene with new memory. */
 int memory_new(struct demo *d)
 {
 	d->scene++;
@@ -66,20 +66,25 @@ int memory_new(struct demo *d)
 	return d->kind->open && d->kind->open(d) ? -1 : memory_map(d);
 }
 
-/* The kinds larger than 2 MiB are those that have such entries */
+static bool is_pmd_mapped(unsigned char prot)
+{
+	return prot != HMM_DMIRROR_PROT_ERROR && prot & HMM_DMIRROR_PROT_PMD;
+}
+
+/* The kinds that are larger than 2 MiB are mapped by entries of 2 MiB. */
 static int memory_is_read(struct demo *d)
 {
 	if (memory_new(d))
 		return -1;
 	if (!d->kind->written)
 		cpu_writes(d, FIRST);
-	if (pages_must_be(d, "under 2 MiB entries", dmirror_is_pmd_mapped,
+	if (pages_must_be(d, "under 2 MiB entries", is_pmd_mapped,
 			  d->kind->size > 2 * MIB ? npages(d) : 0))
 		return -1;
 	return read_and_compare(d, FIRST);
 }
 
-/* Goes on with the memory of the row before */
+/* Reuses the memory of the row before. */
 static int memory_is_written(struct demo *d)
 {
 	if (!d->mem)
@@ -89,7 +94,7 @@ static int memory_is_written(struct demo *d)
 	return d->fd < 0 ? 0 : file_must_hold(d, SECOND);
 }
 
-/* A row of this table, with what is expected unless the title says it */
+/* A row of this table. The title of a row without _expected says enough. */
 #define MEMORY(_what, _kind, _run, _expected) \
 	{ .what = _what, .kind = _kind, .run = _run, .expected = _expected }
 
@@ -97,13 +102,13 @@ const struct row memory_rows[] = {
 	MEMORY("file on ext4: device reads", &file, memory_is_read, NULL),
 	MEMORY("file on ext4: device writes", &file, memory_is_written, NULL),
 	MEMORY("anonymous 4 KiB pages: device reads", &small_pages, memory_is_read,
-	       "no page under a 2 MiB entry, what the CPU wrote"),
+	       "no page under a 2 MiB entry, the content that the CPU wrote"),
 	MEMORY("anonymous 4 KiB pages: device writes", &small_pages, memory_is_written, NULL),
 	MEMORY("anonymous THP: device reads", &thp, memory_is_read,
-	       "every page under a 2 MiB entry, what the CPU wrote"),
+	       "every page under a 2 MiB entry, the content that the CPU wrote"),
 	MEMORY("anonymous THP: device writes", &thp, memory_is_written, NULL),
 	MEMORY("hugetlb 2 MiB pages: device reads", &hugetlb, memory_is_read,
-	       "every page under a 2 MiB entry, what the CPU wrote"),
+	       "every page under a 2 MiB entry, the content that the CPU wrote"),
 	MEMORY("hugetlb 2 MiB pages: device writes", &hugetlb, memory_is_written, NULL),
 	MEMORY("shmem (memfd): device reads", &shmem, memory_is_read, NULL),
 	MEMORY("shmem (memfd): device writes", &shmem, memory_is_written, NULL),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* SHA-256 comes from the kernel (AF_ALG); without it no row can tell anything */
+/* SHA-256 by the kernel (AF_ALG) */
 #include <err.h>
 #include <stdio.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The table of 99 columns, and the texts that the rows put into it */
+/* Tables of 99 columns, and the texts that rows add to them */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #define WHAT_COLUMNS	37
 #define TEXT_COLUMNS	83
 
-/* Only what comes from here on goes into the row */
+/* Begin a row: forget the results of the row before. */
 void forget(struct demo *d)
 {
 	d->dev.faults = 0;
@@ -81,7 +81,7 @@ void print_head(const char *title)
 	print_rule();
 }
 
-/* Counted from the first page of the memory */
+/* The index of a page, counted from the first page of the memory */
 static long page_of(uint64_t addr)
 {
 	return ((long)addr - (long)PLACE) / (long)PAGE;
@@ -133,22 +133,22 @@ void print_change_head(const char *title)
 	printf("\n%s\n", title);
 	print_change_rule();
 	printf("| %-*s | %-13s | %-9s | %-5s | %-10s | %-7s |\n", WHAT_COLUMNS, "what the CPU does",
-	       "device told", "pages", "block", "still maps", "verdict");
+	       "event", "pages", "block", "still maps", "verdict");
 	print_change_rule();
 }
 
 void print_change(const struct demo *d, bool right)
 {
-	const struct told *told = &d->told;
-	bool ranged = told->event && told->end;
+	const struct notified *notified = &d->notified;
+	bool ranged = notified->event && notified->end;
 	char pages[48] = "-";
 
 	if (ranged)
-		snprintf(pages, sizeof(pages), "%ld-%ld", page_of(told->start),
-			 page_of(told->end) - 1);
+		snprintf(pages, sizeof(pages), "%ld-%ld", page_of(notified->start),
+			 page_of(notified->end) - 1);
 	printf("| %-*s | %-13s | %-9s | %-5s | %-10s | %-7s |\n", WHAT_COLUMNS, d->row->what,
-	       told->event ? told->event : "-", pages,
-	       !ranged ? "-" : told->blockable ? "may" : "no",
+	       notified->event ? notified->event : "-", pages,
+	       !ranged ? "-" : notified->blockable ? "may" : "no",
 	       d->maps ? d->maps : "-", right ? "right" : "WRONG");
 	print_text("seen:", d->seen);
 	if (!right)

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * demo: a device works on the memory of a process, by the process's own virtual
- * addresses, and follows when the mapping changes.
+ * demo: a device accesses the memory of a process by the process's virtual addresses, also
+ * after the mapping changes.
  */
 #include <err.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -30,10 +32,10 @@ static int run_guarded(struct demo *d, const struct row *row)
 {
 	int sig = sigsetjmp(row_env, 1);
 
-	return sig ? fail(d, "the CPU's access ended in: %s", strsignal(sig)) : row->run(d);
+	return sig ? fail(d, "the CPU access ended in: %s", strsignal(sig)) : row->run(d);
 }
 
-/* A table of rows, in one of the two forms */
+/* The output functions of a table */
 struct table {
 	void (*head)(const char *title);
 	void (*row)(const struct demo *d, bool right);
@@ -71,13 +73,13 @@ static void run_table(struct demo *d, const struct table *table, const char *tit
 
 static int demo(struct demo *d, const char *path)
 {
-	printf("Process %d and the device %s work on the same memory by the same addresses.\n"
-	       "The device is software; its page table is the mirror's, which HMM keeps like the CPU's.\n"
-	       "faults: how often it asked the kernel for pages (up to 64 at a time)\n"
-	       "sha256: the first 12 of 64 digits; all 64 are compared\n", getpid(), path);
-	run_table(d, &memory_table, "Which memory can the device work on?", memory_rows);
+	printf("Process %d and the device %s access the same memory by the same addresses.\n"
+	       "The device is software. It uses the mirror page table, which HMM keeps up to date.\n"
+	       "faults: number of device faults (each for up to 64 pages)\n"
+	       "sha256: the first 12 of 64 digits; the demo compares all 64\n", getpid(), path);
+	run_table(d, &memory_table, "Which memory can the device access?", memory_rows);
 	run_table(d, &change_table,
-		  "The device has 256 pages mapped, and written. What if the mapping changes?",
+		  "The device has mapped and written 256 pages. What happens if the mapping changes?",
 		  change_rows);
 	printf("\ndemo: %u of %u rows right\n", d->right, d->rows);
 	return d->right == d->rows ? 0 : 1;
@@ -86,10 +88,10 @@ static int demo(struct demo *d, const char *path)
 static int usage(FILE *out, int status)
 {
 	fputs("usage: demo [--device /dev/hmm_dmirror0]\n"
-	      "Shows that the HMM test device sees what the CPU sees, and the other way round.\n"
-	      "  --device PATH  which device; one with private memory: hmm_dmirror0 (default) or 1\n"
+	      "Shows that the HMM test device and the CPU see the same content.\n"
+	      "  --device PATH  a device with private memory: hmm_dmirror0 (default) or 1\n"
 	      "  --help         this text\n"
-	      "Exit status: 0 every row right, 1 something is wrong, 2 bad arguments.\n", out);
+	      "Exit status: 0 every row is right, 1 a row is wrong, 2 bad arguments.\n", out);
 	return status;
 }
 
@@ -119,12 +121,12 @@ int main(int argc, char **argv)
 	if (optind < argc)
 		return usage(stderr, 2);
 
-	ret = dmirror_open(&d.dev, path);
-	if (ret)
+	d.dev.fd = open(path, O_RDWR | O_CLOEXEC);
+	if (d.dev.fd < 0)
 		errx(1, "%s: %s\n"
 		     "Load the test device first: insmod test_hmm.ko (CONFIG_TEST_HMM=m)",
-		     path, strerror(-ret));
+		     path, strerror(errno));
 	ret = demo(&d, path);
-	dmirror_close(&d.dev);
+	close(d.dev.fd);
 	return ret;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the parts of the demo share. An int that a function returns is 0, or -1 after fail()
- * has put down the reason.
+ * Declarations that the source files of the demo share. A function that returns an int returns
+ * 0, or -1 after fail() has stored the reason.
  */
 #ifndef GUEST_DEMO_H
 #define GUEST_DEMO_H
@@ -11,24 +11,24 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "dmirror.h"
+#include "hmm-dmirror-ioctl.h"
 
 #define MIB		(1024 * 1024ul)
 #define PAGE		4096ul
 #define MAX_SIZE	(4 * MIB)
 
-/* Aligned for huge pages and far from all else: nothing to merge with, holes stay holes */
+/* Aligned for huge pages. No other mapping is near, so the kernel cannot merge VMAs. */
 #define PLACE		((unsigned char *)(64ul << 30))
 #define OTHER_PLACE	(PLACE + 2 * MAX_SIZE)
 
-/* UNKNOWN fills buffers before a read: what nobody writes cannot pass for what was delivered */
+/* UNKNOWN fills a buffer before a read, so that a read that stores nothing is detected. */
 enum content { ZEROES, FIRST, SECOND, CHILD, UNKNOWN };
 
 struct digest { char hex[65]; };
 #define NO_DIGEST	((struct digest){ "-" })
 
-/* What the device was told of a change: by any number of callbacks that are alike */
-struct told {
+/* The callbacks for a change, all of the same kind */
+struct notified {
 	const char *event;
 	uint64_t start, end, size;
 	bool blockable;
@@ -37,21 +37,21 @@ struct told {
 struct demo {
 	struct dmirror dev;
 	unsigned int scene, rows, right;
-	/* The row at hand: its memory may be that of the row before */
+	/* The current row. It may reuse the memory of the row before. */
 	const struct kind *kind;
 	unsigned char *mem;	/* NULL: not mapped */
 	int fd;
 	struct digest cpu_sha, dev_sha;
 	const struct row *row;
-	struct told told;
-	const char *maps;	/* what the device has of the memory since then */
+	struct notified notified;
+	const char *maps;	/* access of the device after the change */
 	char seen[200], why[200];
 };
 
 struct kind {
 	size_t size;
 	int (*open)(struct demo *d);
-	bool written;		/* open() has put the first content there */
+	bool written;		/* open() writes the first content */
 	int flags, advice;
 };
 
@@ -59,8 +59,8 @@ struct row {
 	const char *what;
 	const struct kind *kind;
 	int (*run)(struct demo *d);
-	const char *expected;	/* is printed; not of changes: those have ... */
-	const char *told, *maps;
+	const char *expected;	/* printed; NULL for a change, which has @event and @maps */
+	const char *event, *maps;
 };
 
 static inline size_t npages(const struct demo *d)
@@ -96,16 +96,16 @@ int device_writes(struct demo *d, enum content c);
 int device_takes_over(struct demo *d, enum content c);
 int file_is_written(struct demo *d, enum content c);
 int file_must_hold(struct demo *d, enum content c);
-int must_be(struct demo *d, const char *who, const struct digest *digest, enum content c);
+int must_be(struct demo *d, const char *observer, const struct digest *digest, enum content c);
 int both_have(struct demo *d, enum content c);
 int read_and_compare(struct demo *d, enum content c);
 int write_and_compare(struct demo *d, enum content c);
-int refused(struct demo *d, const char *name, dmirror_verb verb, unsigned char *addr, int err);
+int refused(struct demo *d, const char *name, dmirror_verb *verb, unsigned char *addr, int err);
 int pages_must_be(struct demo *d, const char *what, bool (*is)(unsigned char), size_t want);
 
 /* demo-events.c */
 int forget_events(struct demo *d);
-int device_is_told(struct demo *d);
+int device_is_notified(struct demo *d);
 
 /* demo-memory.c */
 extern const struct kind small_pages;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# What the guest's suites share. Sourced.
+# Functions that the suites of the guest share. Sourced.
 
 set -eu
 
@@ -10,8 +10,8 @@ fail()
 	exit 1
 }
 
-# The coherent devices want the memory that memmap=...%...+0xefffffff set aside.
-load_driver()	# test_hmm, or test_hmm_pristine, which is the kernel's own
+# The coherent devices use the memory that memmap=...%...+0xefffffff sets aside.
+load_driver()	# test_hmm, or test_hmm_pristine, the driver of 6.12
 {
 	driver=$1
 	[ ! -d /sys/module/"$driver" ] || return 0
@@ -29,8 +29,9 @@ load_dmirror()
 	load_driver test_hmm
 }
 
-# Several programs, one KTAP document. Returns 1 if one of them has failed.
-run_programs()	# PROGRAM...
+# Run programs of tools/testing/selftests/vm, with one KTAP document for all of them.
+# Returns 1 if one of them has failed.
+run_selftests()	# PROGRAM...
 {
 	echo "KTAP version 1"
 	echo "1..$#"
@@ -38,12 +39,12 @@ run_programs()	# PROGRAM...
 	status=0
 	for program; do
 		n=$((n + 1))
-		run_subtest "$n" "$program" "/bin/$program" || status=1
+		run_subtest "$n" "$program" "/selftests/vm/$program" || status=1
 	done
 	return $status
 }
 
-# Why a test fails is said on stderr.
+# A test reports on stderr why it has failed.
 run_subtest()	# NUMBER NAME COMMAND...
 {
 	what="$1 $2"
@@ -59,7 +60,7 @@ run_subtest()	# NUMBER NAME COMMAND...
 	echo "ok $what"
 }
 
-reserve_hugetlb()	# NUMBER of 2 MiB pages
+reserve_hugetlb()	# NUMBER of pages of 2 MiB
 {
 	echo "$1" >/proc/sys/vm/nr_hugepages
 	[ "$(cat /proc/sys/vm/nr_hugepages)" = "$1" ] || fail "no $1 hugetlb pages"
@@ -73,9 +74,9 @@ swap_on_zram()
 	swapon /dev/zram0
 }
 
-# Unlike with zram, what was read from there stays in the swap cache, and is not written
-# again unless it is known to be dirty. Called before swap_on_zram, it is the first to be
-# used, and so small that both are.
+# Unlike with zram, a page that was read from here stays in the swap cache, and is written
+# again only if it is dirty. When called before swap_on_zram, the kernel uses this device
+# first. It is so small that the kernel uses both.
 swap_on_file()
 {
 	dd if=/dev/zero of=/scratch/swap bs=1M count=4 conv=fsync 2>/dev/null
@@ -84,17 +85,17 @@ swap_on_file()
 	swapon /scratch/swap
 }
 
-# With memmap=SIZE!ADDRESS on the command line there is a pmem region, in the order
-# of their addresses from 0 up, and each is a disk with one namespace at first.
+# Each memmap=SIZE!ADDRESS on the command line is a pmem region. The regions have numbers
+# from 0 in the order of their addresses, and each is a disk with one namespace at first.
 
 make_file_system()	# REGION
 {
-	# By its path: busybox's shell prefers the mke2fs in busybox, which has no ext4.
+	# By its path, because busybox's shell prefers its own mke2fs, which has no ext4.
 	/bin/mke2fs -q -t ext4 -b 4096 -E stride=512,stripe-width=512 /dev/pmem"$1" ||
 		fail "no ext4 on /dev/pmem$1"
 }
 
-# Entries of the page table will have the size of ALIGNMENT.
+# The size of page table entries is ALIGNMENT.
 make_device_dax()	# REGION ALIGNMENT
 {
 	bus=$(readlink -f /sys/block/pmem"$1"/device/subsystem)

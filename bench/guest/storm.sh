@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The storm of hmm-fault-tests in which two threads discard and protect the very memory
+# The storm of hmm-storm-tests in which two threads discard and protect the very memory
 # that a device faults, as rows of what it has counted. A test that fails is a row as
 # well, so that bench/report tells what is not held.
 # boot: --smp 2 --mem 4G --append no5lvl --append memmap=512M%0x100000000-1+0xefffffff --append HMM_STORM_SECONDS=60
@@ -11,7 +11,7 @@
 load_dmirror
 kernel=$(uname -r)
 storm=hmm_storm.dontneed_and_mprotect
-/bin/hmm-fault-tests -r $storm.one_page -r $storm.many_pages |
+/selftests/vm/hmm-storm-tests -r $storm.one_page -r $storm.many_pages |
 	awk -v storm="storm/${kernel##*-}" '
 function row(what, unit, value)
 {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# What "make run" shows.
+# The demo of "make run"
 # boot: --mem 4G --append memmap=512M%0x100000000-1+0xefffffff
 # timeout: 300
 # shellcheck source=guest/lib.sh

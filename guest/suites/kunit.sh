@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Every KUnit suite of ours: they are built in, and have run when init starts.
+# All KUnit suites of mm/tests/. They are built in and run before init starts.
 # boot: --mem 4G --append kunit.enable=1 --append hugepagesz=1G --append hugepages=1 --append hugepagesz=2M --append hugepages=16 --append memmap=2M%0x40200000-1+2
 # tests: 857
 # timeout: 1500
@@ -8,7 +8,7 @@
 # shellcheck source=guest/lib.sh
 . /suites/lib.sh
 
-# debugfs has a KTAP document with one suite for each: make them one document.
+# debugfs has a KTAP document for each suite. Merge them into one document.
 set -- /sys/kernel/debug/kunit/*/results
 [ -f "$1" ] || fail "no KUnit suite has run"
 echo "KTAP version 1"
@@ -21,7 +21,7 @@ for results; do
 	! grep -q '^ *not ok' "$results" || status=1
 done
 
-# Which of the kernels has five levels is a matter of configs/.
+# configs/ decides which kernel has five levels.
 case $(uname -r) in
 *-release) grep -q 'crosses_every_level: 5 levels' /sys/kernel/debug/kunit/hmm_range/results ||
 	fail "no five-level page tables: what has become of the CPU's LA57?" ;;

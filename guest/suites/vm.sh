@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Our own tools/testing/selftests/vm/hmm-tests: page states that user space makes
+# Programs of tools/testing/selftests/vm: a walk of each page state that user space can make
 # boot: --mem 4G --append no5lvl --append memmap=512M%0x100000000-1+0xefffffff
 # tests: 87
 # timeout: 600
@@ -11,4 +11,4 @@
 load_dmirror
 reserve_hugetlb 64
 swap_on_zram
-exec /bin/vm-hmm-tests 2>&1
+run_selftests hmm-tests hmm-walk-fault-tests hmm-devmem-walk-tests

@@ -3,7 +3,7 @@
  * Device-exclusive entries keep the mapcount of their page, so that code that finds a
  * page through the rmap handles them, and fork() does not need the folio lock.
  *
- * The suite mirror (hmm-device-tests) tests swap-out and memory_failure().
+ * The suite devmem (hmm-exclusive-tests) tests swap-out and memory_failure().
  */
 #include <linux/memcontrol.h>
 #include <linux/migrate.h>

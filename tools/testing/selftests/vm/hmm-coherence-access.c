@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Accesses of hmm-coherence, by the CPU and by devices, and the threads that make them.
+ * Accesses of hmm-coherence by the CPU and by devices, and the threads that make them.
  *
- * A thread of the CPU holds &region.access, because it would be killed where there is no
- * memory at the moment. A device may be refused it then, and only then.
+ * A thread of the CPU holds &region.access, because a CPU access to memory that is unmapped for a
+ * moment would kill the process. A device access may fail then, and only then.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -16,7 +16,7 @@ static struct dmirror mirrors[NDEVICES];
 static void device_open(unsigned int number)
 {
 	struct dmirror *device = &mirrors[number];
-	/* The last one's memory is some that the CPU can access as well. */
+	/* The CPU can access the memory of the last device. */
 	static const char * const paths[NDEVICES] = {
 		"/dev/hmm_dmirror0", "/dev/hmm_dmirror1", "/dev/hmm_dmirror2",
 	};
@@ -27,10 +27,13 @@ static void device_open(unsigned int number)
 	oracle_watch(device);
 }
 
-/* For a thread, with a buffer of its own; the mirror is that of all, as for jobs of a process */
+/*
+ * A device for one thread, with its own buffer. All threads share the mirror, like jobs of a
+ * process.
+ */
 static struct dmirror device_for(unsigned int number)
 {
-	struct dmirror device;
+	struct dmirror device = {};
 
 	if (!mirrors[number].fd)
 		device_open(number);
@@ -56,14 +59,14 @@ void actor_pause(struct actor *actor)
 	usleep(random_below(actor, 3000));
 }
 
-/* Accesses are far quicker than changes, which want to run, too. */
+/* Accesses are much faster than changes. Leave time for the changes. */
 static void rest(struct actor *actor)
 {
 	if (!random_below(actor, 16))
 		usleep(random_below(actor, 2000));
 }
 
-/* The CPU. The caller holds the access, and to store, the lock of the slot. */
+/* The CPU. The caller holds &region.access, and the lock of the slot for a store. */
 
 void cpu_load(const struct region *r, unsigned int slot, __u64 *page)
 {
@@ -130,7 +133,7 @@ void *cpu_thread(void *arg)
 
 /* Devices */
 
-/* What a device may be refused, it may be refused only while something is not there. */
+/* A device access may fail only while a change has revoked the memory. */
 static void device_refused(struct actor *actor, const char *what, struct region *r,
 			   unsigned int slot, unsigned long revoked, long error)
 {
@@ -139,7 +142,7 @@ static void device_refused(struct actor *actor, const char *what, struct region 
 			  strerror(-error));
 }
 
-/* The device reads a run of slots at a place where they are for the moment. */
+/* The device reads a run of slots at the address that they have for the moment. */
 bool device_look_at(struct actor *actor, unsigned int number, struct region *r,
 		    struct slot_span span, char *where)
 {
@@ -167,7 +170,7 @@ bool device_look(struct actor *actor, unsigned int number, struct region *r, str
 	return device_look_at(actor, number, r, span, slot_page(r, span.first));
 }
 
-/* A run of slots without anything between them, whose locks are held */
+/* @span is a run of adjacent slots whose locks the caller holds. */
 void device_store(struct actor *actor, unsigned int number, struct region *r,
 		  struct slot_span span)
 {
@@ -206,7 +209,7 @@ static void device_access(struct actor *actor, unsigned int number, struct regio
 
 	switch (random_below(actor, 8)) {
 	case 0:
-		/* The longer it takes the more gets in its way. */
+		/* A long fault meets more changes. */
 		dmirror_prefetch(&actor->device[number], r->mem, region_size(r) / PAGE_SIZE);
 		break;
 	case 1 ... 3:

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What happens to the memory of hmm-coherence while it is accessed.
+ * Changes of the memory of hmm-coherence while other threads access it.
  *
- * One change at a time in a region. A change takes what it needs of these, in this order: the
- * region from the threads of the CPU, if they could not access it meanwhile (withdraw()); the
- * slots from those who write, if it discards them.
+ * A region has one change at a time. A change takes what it needs, in this order: the region from
+ * the threads of the CPU, if they cannot access it during the change (withdraw()); the locks of
+ * the slots, if it discards their content.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 
 #include "hmm-coherence.h"
 
-/* How a child ends: it saw what may not be, or a slot changed that is its own */
+/* Exit status of a child: it saw a wrong word, or a slot of its private memory changed */
 #define CHILD_SAW	1
 #define CHILD_CHANGED	2
 
@@ -24,26 +24,10 @@
 #define KSM_MSECS	2000
 #define NODES		2
 
-/* Where a region is when it is not at its place */
+/* Distance of the second address of a region */
 #define AWAY		0x10000000000UL
 
-/* A number in a file, or behind @name in one that has many; -1: it is not there */
-long read_number(const char *path, const char *name)
-{
-	size_t len = strlen(name);
-	FILE *file = fopen(path, "r");
-	char line[256];
-	long value = -1;
-
-	while (file && value < 0 && fgets(line, sizeof(line), file))
-		if (!strncmp(line, name, len))
-			value = strtol(line + len, NULL, 10);
-	if (file)
-		fclose(file);
-	return value;
-}
-
-/* Threads of the CPU are kept out, and devices may be refused what they want. */
+/* Exclude the threads of the CPU. Device accesses may fail. */
 static void withdraw(struct region *r)
 {
 	pthread_rwlock_wrlock(&r->access);
@@ -56,7 +40,7 @@ static void give_back(struct region *r)
 	pthread_rwlock_unlock(&r->access);
 }
 
-/* The slots that lose their content when pages go that only the process has */
+/* The slots that lose their content when private pages are unmapped */
 static void lose_begin(struct region *r, struct slot_span span)
 {
 	if (r->kind->can & CAN_DISCARD) {
@@ -96,7 +80,7 @@ static bool change_mremap(struct actor *actor, struct region *r, struct slot_spa
 	withdraw(r);
 	done = mremap(r->mem, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, away) == away;
 	if (done) {
-		/* Devices can access it there. */
+		/* Devices can access the memory at the second address. */
 		span = (struct slot_span){ random_below(actor, SLOTS), 1 };
 		device_look_at(actor, random_below(actor, NDEVICES), r, span,
 			       slot_page(r, span.first) + AWAY);
@@ -108,7 +92,7 @@ static bool change_mremap(struct actor *actor, struct region *r, struct slot_spa
 	return done;
 }
 
-/* What a device is permitted of a page that may be read at most. The slot's lock is held. */
+/* Check a device access to a page that may at most be read. The slot's lock is held. */
 static void probe(struct actor *actor, struct region *r, unsigned int slot, int prot)
 {
 	struct dmirror *device = &actor->device[random_below(actor, NDEVICES)];
@@ -118,7 +102,7 @@ static void probe(struct actor *actor, struct region *r, unsigned int slot, int 
 	if (got != wanted)
 		violation(actor->name, r, slot, "read with protection %d: %ld, expected %ld", prot,
 			  got, wanted);
-	/* What is there, so that it can be told from what is not permitted */
+	/* Write the content of the page, in case that the write succeeds. */
 	wanted = prot & PROT_READ ? -EPERM : -EFAULT;
 	got = dmirror_write(device, slot_page(r, slot), 1);
 	if (got >= 0)
@@ -157,8 +141,8 @@ static bool change_dontneed(struct actor *actor, struct region *r, struct slot_s
 }
 
 /*
- * The content is gone later, or never if it is written before: half of the time by a device, in
- * one slot, which only the device can tell.
+ * The content is lost later, or never if it is written before. In half of the cases a device
+ * writes to one slot, which only the device can report.
  */
 static bool change_free(struct actor *actor, struct region *r, struct slot_span span)
 {
@@ -176,7 +160,7 @@ static bool change_free(struct actor *actor, struct region *r, struct slot_span 
 	return done;
 }
 
-/* The first time most are written, and the second time those that nobody has written since go. */
+/* The first call writes most pages, and the second frees pages that are clean since then. */
 static bool change_pageout(struct actor *actor, struct region *r, struct slot_span span)
 {
 	bool done = span_advise(r, span, MADV_PAGEOUT);
@@ -195,7 +179,7 @@ static bool change_writeback(struct actor *actor, struct region *r, struct slot_
 	return !fsync(r->fd) && span_advise(r, span, MADV_PAGEOUT);
 }
 
-/* In a child: what it sees, and goes on seeing if the memory is its own */
+/* In a child: private memory must not change between two looks */
 static void child_look_again(const struct region *r, unsigned int slot, const __u64 *seen)
 {
 	__u64 again[WORDS_PER_PAGE];
@@ -222,7 +206,7 @@ static void child_run(struct region *r, const __u64 *least, unsigned int usecs)
 	usleep(usecs);
 	for (unsigned int i = 0; own && i < SLOTS; i++)
 		child_look_again(r, i, seen[i]);
-	/* Nobody else may see that. */
+	/* No other process may see this content. */
 	for (unsigned int i = 0; own && i < SLOTS; i += r->kind->grain)
 		memset(slot_page(r, i), 0xbd, PAGE_SIZE);
 	usleep(usecs);
@@ -269,7 +253,7 @@ static bool change_to_device(struct actor *actor, struct region *r, struct slot_
 				      span.count * r->kind->stride) > 0;
 }
 
-/* Before anybody else brings them back, if it can */
+/* Before another access migrates the pages back */
 static bool change_from_device(struct actor *actor, struct region *r, struct slot_span span)
 {
 	struct dmirror *device = &actor->device[random_below(actor, NDEVICES)];
@@ -318,7 +302,7 @@ static bool change_compaction(struct actor *actor, struct region *r, struct slot
 	       read_number(VMSTAT, "compact_isolated ") > before;
 }
 
-/* Make pages alike, and leave them alone until some are one. */
+/* Write the same content to all pages, and wait until KSM has merged some. */
 static bool change_ksm(struct actor *actor, struct region *r, struct slot_span span)
 {
 	long deadline = msecs_now() + KSM_MSECS, merged;
@@ -419,7 +403,7 @@ void changes_prepare(void)
 		ksft_exit_fail_msg("KSM: %m\n");
 }
 
-/* As cards are dealt: each has its turn, however short the run, and in another order each time. */
+/* Like dealing cards: each change has its turn in a short run, and the order differs. */
 static unsigned int random_change(struct actor *actor)
 {
 	struct deck *deck = &actor->deck;
@@ -435,7 +419,7 @@ static unsigned int random_change(struct actor *actor)
 	return card;
 }
 
-/* Nobody else changes it until unlocked. NULL: the run is over. */
+/* No other thread changes the region until it is unlocked. NULL: the run has ended. */
 static struct region *random_region_locked(struct actor *actor, unsigned int can)
 {
 	while (!atomic_load(&stopping)) {
@@ -448,7 +432,7 @@ static struct region *random_region_locked(struct actor *actor, unsigned int can
 	return NULL;
 }
 
-/* One in four is of all the region, if it need not be. */
+/* One in four spans is the whole region. */
 static struct slot_span random_span(struct actor *actor, const struct region *r, bool whole)
 {
 	unsigned int grains = SLOTS / r->kind->grain, first, count;
@@ -460,7 +444,7 @@ static struct slot_span random_span(struct actor *actor, const struct region *r,
 	return (struct slot_span){ first * r->kind->grain, count * r->kind->grain };
 }
 
-/* Does a device still see what was there? */
+/* A device must still see the content. */
 static void look_behind(struct actor *actor, struct region *r, struct slot_span span)
 {
 	if (r->kind->stride > 1)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The memory of hmm-coherence: a region of each kind.
+ * The memory of hmm-coherence: a region of each kind
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -11,8 +11,9 @@
 #include "hmm-coherence.h"
 
 /*
- * Regions have places of their own, where the kernel puts nothing by itself: what is unmapped
- * for a while must not be taken by somebody else. Two in each GiB share a window of a mirror.
+ * Regions have fixed addresses at which the kernel maps nothing by itself, so that no other
+ * mapping can take the address of an unmapped region. Two regions in each GiB share a page table
+ * of a mirror.
  */
 #define FIRST_REGION	0x100000000000UL
 #define REGION_DISTANCE	0x20000000UL
@@ -33,11 +34,11 @@ static int open_file(size_t size)
 }
 
 /*
- * What 6.12 itself does wrong with KSM is left out there, with or without a device:
- * - migrate_vma_setup() takes a page that ksmd is about to merge, which no rmap walk knows for a
- *   moment, and leaves a migration entry behind; ksmd reads what is in private device memory;
- * - MADV_FREE of a merged page that is mapped once makes it free to go, and it stays so when
- *   ksmd merges others with it, that nobody has freed: their content is lost.
+ * Two bugs of 6.12 with KSM, which need no device, are excluded here:
+ * - migrate_vma_setup() isolates a page that ksmd is about to merge, which no rmap walk finds for a
+ *   moment, and leaves a migration entry; ksmd reads what is in private device memory;
+ * - MADV_FREE of a merged page that is mapped once marks it as lazily freed, and the mark stays
+ *   when ksmd merges other pages with it that are not freed: their content is lost.
  */
 #define CAN_ANON	(CAN_DISCARD | CAN_FREE | CAN_PAGEOUT | CAN_MOVE)
 
@@ -68,7 +69,7 @@ static const struct kind kinds[] = {
 struct region regions[ARRAY_SIZE(kinds)];
 const unsigned int nregions = ARRAY_SIZE(kinds);
 
-/* Map all of a region, which is not mapped, with what makes it of its kind. */
+/* Map a whole region with the flags and the advice of its kind. */
 void region_map(struct region *r)
 {
 	void *mem = mmap(r->mem, region_size(r), PROT_READ | PROT_WRITE,
@@ -85,7 +86,7 @@ bool span_advise(struct region *r, struct slot_span span, int advice)
 	return !madvise(slot_page(r, span.first), span_size(r, span), advice);
 }
 
-/* Number 0 in each slot */
+/* Write number 0 to each slot. */
 static void file_fill(struct region *r)
 {
 	__u64 page[WORDS_PER_PAGE];
@@ -121,7 +122,7 @@ static void region_create(struct region *r, unsigned int index)
 	for (unsigned int i = 0; i < SLOTS; i++)
 		pthread_mutex_init(&r->slots[i].writer, NULL);
 	pthread_mutex_init(&r->changing, NULL);
-	/* Readers never leave it alone. */
+	/* Readers hold the lock most of the time, so prefer writers. */
 	pthread_rwlockattr_init(&attr);
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&r->access, &attr);
@@ -136,7 +137,7 @@ void regions_create(void)
 		region_create(&regions[i], i);
 }
 
-/* The region that is accessed and changed as often as all the others, for a while */
+/* The region that half of all accesses and changes go to, for a while */
 atomic_uint hot;
 
 struct region *random_region(struct actor *actor)
@@ -146,7 +147,7 @@ struct region *random_region(struct actor *actor)
 	return &regions[random_below(actor, nregions)];
 }
 
-/* Whose page the address is in, and which slot; NULL if it is not watched */
+/* The region and the slot of an address; NULL if the address is in no slot */
 struct region *region_of(__u64 addr, unsigned int *slot)
 {
 	unsigned long index = (addr - FIRST_REGION) / REGION_DISTANCE;

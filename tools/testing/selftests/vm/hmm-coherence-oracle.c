@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The oracle of hmm-coherence: what a word may be, and what there is to say when it is not.
+ * The oracle of hmm-coherence: the values that a word may have, and the report of a violation.
  */
 #define _GNU_SOURCE
 #include <stdarg.h>
@@ -16,7 +16,7 @@
 #define EVENTS_SHOWN	16
 #define WATCHED_MAX	16
 
-/* What has happened to memory last; @end is 0 while it goes on. */
+/* A recent change; @end is 0 while it is in progress. */
 struct record {
 	const char *name;
 	const struct region *region;
@@ -35,7 +35,7 @@ atomic_bool stopping;
 atomic_ulong violations;
 __u64 seed;
 
-/* KSM merges only what is alike, so there the slots all have the same stamps. */
+/* KSM merges only equal pages, so all slots of such a region have the same stamps. */
 __u64 stamp(const struct region *r, unsigned int slot, unsigned int word, __u64 n)
 {
 	__u64 id = r->kind->can & CAN_MERGE ? 0 : slot;
@@ -43,7 +43,7 @@ __u64 stamp(const struct region *r, unsigned int slot, unsigned int word, __u64 
 	return STAMP << 56 | (__u64)r->index << 48 | id << 40 | (__u64)word << SEQ_BITS | n;
 }
 
-/* The content of a slot; what is not watched is 0. */
+/* The content of a slot; words that are not watched are 0. */
 void page_stamp(const struct region *r, unsigned int slot, __u64 *page, __u64 n)
 {
 	memset(page, 0, PAGE_SIZE);
@@ -51,7 +51,7 @@ void page_stamp(const struct region *r, unsigned int slot, __u64 *page, __u64 n)
 		page[word_offset(w)] = stamp(r, slot, w, n);
 }
 
-/* Files have stamps with number 0 at first; what is new is all zeros. */
+/* Files begin with stamps of number 0; new pages are all zeros. */
 static bool word_is_bare(const struct region *r, unsigned int slot, unsigned int word, __u64 value)
 {
 	return !value || value == stamp(r, slot, word, 0);
@@ -101,26 +101,26 @@ bool span_trylock(struct region *r, struct slot_span span)
 	return true;
 }
 
-/* From now on the content may be gone. The locks are held. */
+/* The content may be lost from now on. The locks are held. */
 void span_discard(struct region *r, struct slot_span span)
 {
 	for (unsigned int i = span.first; i < span.first + span.count; i++) {
 		struct slot *slot = &r->slots[i];
 
-		/* Whoever sees the second one knows of the first. */
+		/* A thread that reads the new @begun also reads the new @discarded. */
 		atomic_store(&slot->discarded, atomic_load(&slot->begun) + 1);
 		atomic_fetch_add(&slot->begun, 1);
 	}
 }
 
-/* It is gone for sure. */
+/* The content is lost. */
 void span_discarded(struct region *r, struct slot_span span)
 {
 	for (unsigned int i = span.first; i < span.first + span.count; i++)
 		slot_publish(r, i, atomic_load(&r->slots[i].discarded));
 }
 
-/* @least: slot_least() from before the word was read */
+/* @least: result of slot_least() before the word was read */
 static void word_check(const char *who, struct region *r, unsigned int slot, unsigned int word,
 		       __u64 value, __u64 least)
 {
@@ -138,7 +138,7 @@ static void word_check(const char *who, struct region *r, unsigned int slot, uns
 	else if (n > most)
 		wrong = "is still to come";
 	else if (word == SLOT_WORDS - 1)
-		/* The others were written before it. */
+		/* The writer has written the other words before. */
 		slot_publish(r, slot, n);
 
 	if (wrong)
@@ -155,7 +155,7 @@ void page_check(const char *who, struct region *r, unsigned int slot, const __u6
 		word_check(who, r, slot, w, page[word_offset(w)], least);
 }
 
-/* With the lock of the slot held, a page is all of one write. */
+/* With the lock of the slot held, all words of a page come from one write. */
 void page_check_whole(const char *who, struct region *r, unsigned int slot, const __u64 *page)
 {
 	const __u64 first = page[0];
@@ -209,7 +209,7 @@ void history_print(void)
 	}
 }
 
-/* Its log is printed if there is a violation. */
+/* A violation prints the log of this device. */
 void oracle_watch(struct dmirror *device)
 {
 	watched[nwatched++] = device;
@@ -227,14 +227,14 @@ static void events_print(struct dmirror *device, __u64 start, __u64 end)
 
 	for (i = n; i > 0 && shown < EVENTS_SHOWN; i--)
 		shown += event_concerns(&events[i - 1], start, end);
-	ksft_print_msg("the last %ld of what mirror %d was told of it, of %ld events\n", shown,
+	ksft_print_msg("the last %ld events of mirror %d in this page, of %ld events\n", shown,
 		       device->fd, n);
 	for (; i < n; i++)
 		if (event_concerns(&events[i], start, end))
-			print_event("  told", &events[i]);
+			print_event("  logged", &events[i]);
 }
 
-/* All threads stop at the first, of which all is told. */
+/* The first violation is reported in full and stops all threads. */
 void violation(const char *who, struct region *r, unsigned int slot, const char *fmt, ...)
 {
 	__u64 addr = (uintptr_t)slot_page(r, slot);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Changes of hmm-coherence with userfaultfd. A thread serves all faults, of the CPU and of
+ * Changes of hmm-coherence with userfaultfd. One thread serves all faults, of the CPU and of
  * devices.
  */
 #define _GNU_SOURCE
@@ -41,7 +41,7 @@ static bool uffd_protect(__u64 start, long size, bool protect)
 	return !ioctl(uffd, UFFDIO_WRITEPROTECT, &wp);
 }
 
-/* The write that has begun of a slot, whose page is missing */
+/* Fill a missing page with the write that has begun. */
 static void uffd_fill(struct region *r, unsigned int slot)
 {
 	__u64 page[WORDS_PER_PAGE];
@@ -67,11 +67,14 @@ static void uffd_serve(__u64 addr, __u64 flags)
 		uffd_protect(page.start, PAGE_SIZE, false);
 	else if (r)
 		uffd_fill(r, slot);
-	/* Neither of the two does if it comes too late, nor does UFFDIO_UNREGISTER. */
+	/*
+	 * Neither call wakes the fault if it comes too late, and UFFDIO_UNREGISTER does not
+	 * either.
+	 */
 	ioctl(uffd, UFFDIO_WAKE, &page);
 }
 
-/* To the end of the process: somebody may wait for it until then. */
+/* Runs until the end of the process, because a fault may wait until then. */
 static void *uffd_thread(void *arg)
 {
 	struct pollfd pollfd = { .fd = uffd, .events = POLLIN };
@@ -95,7 +98,7 @@ bool change_uffd_protect(struct actor *actor, struct region *r, struct slot_span
 	return done;
 }
 
-/* The pages go, and what comes back is a write of user space. */
+/* The pages are discarded, and user space fills the missing pages. */
 bool change_uffd_missing(struct actor *actor, struct region *r, struct slot_span span)
 {
 	bool done;

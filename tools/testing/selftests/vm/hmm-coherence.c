@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Do CPU and devices see one memory?
+ * Coherence of the memory that the CPU and devices access.
  *
- * Threads of the CPU and of devices read and write words of which it is known what they may be
- * (see hmm-coherence.h), while the memory is changed in all ways that there are, in random
- * order. The first word that it must not be ends the run: what it is, what was done to the
- * memory, and what the devices were told is printed, and the seed of the random numbers.
+ * Threads of the CPU and of devices read and write words and check each value against the values
+ * that the word may have (see hmm-coherence.h), while other threads change the memory in random
+ * order. The first violation ends the run. It prints the wrong word, the last changes of the
+ * memory, the events of the devices, and the seed of the random numbers.
  *
- * In the environment: HMM_COHERENCE_SECONDS, how long it goes on, 60 otherwise;
- * HMM_COHERENCE_SEED, of the random numbers, the time otherwise.
+ * In the environment: HMM_COHERENCE_SECONDS is the duration, 60 by default; HMM_COHERENCE_SEED is
+ * the seed of the random numbers, the time by default.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -16,15 +16,15 @@
 
 #include "hmm-coherence.h"
 
-#define THREADS		2	/* that access, of each sort */
-#define CHANGERS	4	/* that make changes: these mostly sleep */
+#define THREADS		2	/* threads of each sort that access memory */
+#define CHANGERS	4	/* threads that make changes; they mostly sleep */
 #define HOT		4	/* tenths of a second that a region is hot */
 #define PROGRESS	10	/* seconds */
-#define LATE		5	/* times the seconds asked for, on a slow machine */
+#define LATE		5	/* limit of the duration on a slow machine, as a factor */
 #define STUCK		120	/* seconds that a thread may take to end */
 
 static struct actor cpus[THREADS], devices[THREADS], changers[CHANGERS];
-static long out_before, in_before;	/* pages that were swapped */
+static long out_before, in_before;	/* swapped pages */
 
 static __u64 number_from(const char *name, __u64 otherwise)
 {
@@ -66,7 +66,7 @@ static bool region_was_accessed(const struct region *r)
 	return r->cpu_reads && r->cpu_writes && r->device_reads && r->device_writes;
 }
 
-/* Pages since the beginning */
+/* Pages since the start */
 static long swapped_out(void)
 {
 	return read_number(VMSTAT, "pswpout ") - out_before;
@@ -84,7 +84,7 @@ static void start(struct actor *actors, unsigned int n, void *(*run)(void *))
 			ksft_exit_fail_msg("no thread\n");
 }
 
-/* Has each sort of change been made, and has the memory of each kind been accessed? */
+/* Returns true if each change was made and each kind of memory was accessed. */
 static bool everything_was_done(void)
 {
 	unsigned long done, tried;
@@ -101,8 +101,8 @@ static bool everything_was_done(void)
 }
 
 /*
- * Until the time has come or there is a violation. On a slow machine it comes later, when
- * everything has been done once: what is not done cannot be wrong.
+ * Ends after @seconds or at a violation. On a slow machine it ends later, when everything was
+ * done once, because a change that was not made was not tested.
  */
 static void watch(long seconds)
 {
@@ -126,7 +126,7 @@ static void watch(long seconds)
 		ksft_print_msg("the violation came after %ld ms\n", msecs_now() - begin);
 }
 
-/* Where in the kernel each thread sleeps */
+/* Print the kernel stack of each thread. */
 static void print_threads(void)
 {
 	struct dirent *entry;
@@ -163,7 +163,7 @@ static void join(struct actor *actors, unsigned int n)
 	}
 }
 
-/* When nothing changes any more, each slot is what was written last, for all. */
+/* After the last change, every slot holds what was written last, for the CPU and all devices. */
 static void look_at_all(void)
 {
 	__u64 page[WORDS_PER_PAGE], least;
@@ -189,7 +189,7 @@ static void report_changes(void)
 
 	for (unsigned int i = 0; i < nchanges; i++) {
 		changes_count(i, &done, &tried);
-		ksft_print_msg("%s: %lu times, and %lu in vain\n", changes[i].name, done,
+		ksft_print_msg("%s: %lu times, and %lu failed\n", changes[i].name, done,
 			       tried - done);
 		ksft_test_result(done, "change %s\n", changes[i].name);
 	}

@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the parts of hmm-coherence share: the oracle, memory of several kinds, changes of it.
+ * Declarations that the source files of hmm-coherence share: the oracle, memory of several kinds,
+ * and its changes.
  *
- * A region of memory has slots, each of them a page of which some words are watched. Whoever
- * writes a slot, a thread of the CPU or a device, holds its lock and writes to each word what
- * region, slot and word it is and a sequence number, which grows by one each time:
+ * A region of memory consists of slots. A slot is a page of which the oracle watches some words. A
+ * writer of a slot, which is a thread of the CPU or a device, holds the lock of the slot. It writes
+ * to each word the numbers of the region, the slot and the word, and a sequence number, which each
+ * write increments by one:
  *
- *	writer				whoever reads, at any time, with no lock
+ *	writer				reader, at any time, without a lock
  *	  begun = n			  least = published
  *	  write n to the words		  read a word: v
  *	  published = n			  most = begun
  *					  least <= v <= most
  *
- * or else the word is stale, or lost, or somebody else's. Words are
- * written in their order; when the last one has been seen the number is published as well:
- * nobody may see an older one behind it. Changes that discard content take a number
- * of the same sequence, also under the locks of the slots: no stamp is there then until the
- * next write. So it may be missing if the number of the last discard is at least @least.
+ * Otherwise the word is stale, or lost, or belongs to another slot. A writer writes the words in
+ * their order. So a reader that has seen the last word publishes the number as well: no thread may
+ * see an older number after that. A change that discards content takes a number of the same
+ * sequence, also with the locks of the slots held. There is no stamp then until the next write. So
+ * a stamp may be missing if the number of the last discard is at least @least.
  *
- * Changes that keep the content take no such lock: they run beside the writers.
+ * A change that keeps the content does not take the locks, and runs concurrently with writers.
  */
 #ifndef _SELFTESTS_VM_HMM_COHERENCE_H
 #define _SELFTESTS_VM_HMM_COHERENCE_H
@@ -27,22 +29,23 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-#include "hmm-device.h"
+#include "hmm-dmirror-expect.h"
+#include "hmm-kernel-files.h"
 
 #define SLOTS		64
 #define SLOT_WORDS	8
-/* How many slots a device accesses at once */
+/* The number of slots that a device accesses together */
 #define RUN_MAX		16
 #define NDEVICES	3
 
 #define VMSTAT		"/proc/vmstat"
 
 /**
- * struct slot - a page of which words are watched
- * @writer: held by who writes it, or has it discarded
+ * struct slot - a page with words that the oracle watches
+ * @writer: held while a thread writes or discards the slot
  * @begun: number of the last write or discard that has begun
- * @published: of the last one that is over, or was seen
- * @discarded: of the last discard that has begun
+ * @published: number of the last write or discard that has ended or was seen
+ * @discarded: number of the last discard that has begun
  */
 struct slot {
 	pthread_mutex_t writer;
@@ -51,9 +54,9 @@ struct slot {
 	atomic_ullong discarded;
 };
 
-/* What can be done to a kind of memory */
+/* Operations that a kind of memory supports */
 enum {
-	CAN_DISCARD	= 1 << 0,	/* what is unmapped is lost */
+	CAN_DISCARD	= 1 << 0,	/* an unmap discards the content */
 	CAN_FREE	= 1 << 1,	/* anonymous: MADV_FREE, userfaultfd, exclusive access */
 	CAN_MIGRATE	= 1 << 2,	/* to a device */
 	CAN_PAGEOUT	= 1 << 3,
@@ -63,18 +66,18 @@ enum {
 	CAN_SYNC	= 1 << 7,	/* has a file on a disk */
 	CAN_MERGE	= 1 << 8,	/* KSM */
 	CAN_MOVE	= 1 << 9,	/* single pages, to another node */
-	CAN_FILL	= 1 << 10,	/* userfaultfd: nothing lies between the slots */
+	CAN_FILL	= 1 << 10,	/* userfaultfd: the slots are adjacent */
 };
 
 /**
- * struct kind - of memory
- * @name: for people
+ * struct kind - a kind of memory
+ * @name: for messages
  * @stride: pages from one slot to the next
- * @grain: slots that are in one page
+ * @grain: number of slots in one page
  * @can: CAN_*
  * @flags: for mmap()
  * @advice: for madvise(), or -1
- * @open: make the file that is mapped, or NULL
+ * @open: creates the file that is mapped, or NULL
  */
 struct kind {
 	const char *name;
@@ -88,19 +91,19 @@ struct kind {
 
 /**
  * struct region - memory under test
- * @kind: what it is
- * @index: of it in regions[]
- * @mem: where, for ever
- * @fd: the file behind it, or -1
+ * @kind: kind of the memory
+ * @index: index in regions[]
+ * @mem: constant address
+ * @fd: the file that is mapped, or -1
  * @slots: shared with children
- * @changing: held by the one change that goes on
- * @doing: name of that change, or NULL
- * @access: held for reading by threads of the CPU, for writing while they could not access it
- * @revoked: odd while devices may be refused
- * @cpu_reads: words that the CPU has read, all of them compared with what they may be
- * @cpu_writes: that it has written, and what was there before compared
- * @device_reads: the same, by devices
- * @device_writes: that they have written
+ * @changing: held during a change
+ * @doing: name of the change in progress, or NULL
+ * @access: held for reading during CPU accesses, and for writing while the memory is unmapped
+ * @revoked: odd while device accesses may fail
+ * @cpu_reads: number of words that the CPU has read and checked
+ * @cpu_writes: number of words that the CPU has written, after a check of the old values
+ * @device_reads: number of words that devices have read, all of them checked
+ * @device_writes: number of words that devices have written
  */
 struct region {
 	const struct kind *kind;
@@ -126,7 +129,7 @@ struct slot_span {
 
 #define CARDS_MAX	128
 
-/* The changes that are still to be made until they are all shuffled again */
+/* The changes that remain until the deck is shuffled again */
 struct deck {
 	unsigned int left;
 	unsigned char card[CARDS_MAX];
@@ -134,11 +137,11 @@ struct deck {
 
 /**
  * struct actor - a thread
- * @name: for people
- * @state: of its random numbers
- * @thread: itself
- * @deck: of a thread that makes changes
- * @device: its devices, by their numbers; a thread of the CPU has none
+ * @name: for messages
+ * @state: state of its random numbers
+ * @thread: the thread
+ * @deck: the deck of a thread that makes changes
+ * @device: its devices, indexed by their numbers; unused by a thread of the CPU
  */
 struct actor {
 	char name[16];
@@ -149,12 +152,12 @@ struct actor {
 };
 
 /**
- * struct change - something that happens to memory
- * @name: for people
+ * struct change - a change of memory
+ * @name: for messages
  * @can: CAN_* that a region needs
- * @weight: how often, beside the others; CARDS_MAX in all
- * @whole: it is of all the region
- * @run: do it; false if that did not work out
+ * @weight: number of cards in a deck; at most CARDS_MAX for all changes
+ * @whole: changes the whole region
+ * @run: makes the change; returns false if the change has failed
  */
 struct change {
 	const char *name;
@@ -173,7 +176,7 @@ extern atomic_bool stopping;
 extern atomic_ulong violations;
 extern __u64 seed;
 
-/* Random numbers, the same for the same seed */
+/* Random numbers, which a seed determines */
 static inline __u64 random_next(struct actor *actor)
 {
 	actor->state ^= actor->state >> 12;
@@ -202,7 +205,7 @@ static inline long span_size(const struct region *r, struct slot_span span)
 	return span.count * r->kind->stride * PAGE_SIZE;
 }
 
-/* Where in its page a watched word is: both ends, and in between */
+/* The offset of a watched word in its page: both ends, and between them */
 static inline unsigned int word_offset(unsigned int word)
 {
 	return word * (WORDS_PER_PAGE - 1) / (SLOT_WORDS - 1);
@@ -253,7 +256,6 @@ void *device_thread(void *actor);
 void changes_prepare(void);
 void *change_thread(void *actor);
 void changes_count(unsigned int i, unsigned long *done, unsigned long *tried);
-long read_number(const char *path, const char *name);
 
 /* hmm-coherence-uffd.c */
 void uffd_prepare(void);

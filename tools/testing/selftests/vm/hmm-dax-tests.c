@@ -1,42 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a device sees of DAX memory: file systems and devices, under ptes, pmds and puds.
+ * Accesses of a device to DAX memory: file systems and devices, under PTEs, PMDs and PUDs.
  *
- *			FS-DAX pte, pmd		device DAX pte, pmd, pud
+ *			FS-DAX PTE, PMD		device DAX PTE, PMD, PUD
  * snapshot		x			x
  * read, write		x			x
  * mprotect		x			x
  * entries cut		x			x
  * neighbours		x			x
  * private mapping	x			absent: the driver refuses it
- * truncate		x			absent: the size is the device's
- * hole punch		x			absent: it has no blocks
- * msync		x			absent: nothing is written back
+ * truncate		x			absent: the size is that of the device
+ * hole punch		x			absent: the device has no blocks
+ * msync		x			absent: the device has no writeback
  *
- * FS-DAX under puds is absent throughout: no file system faults in more than a pmd.
+ * FS-DAX under PUDs is absent: no file system faults in more than a PMD.
  */
 #include "../kselftest_harness.h"
 
 #include "hmm-dax.h"
 
-/* More than one chunk of the device's range faults, and not a multiple of it. */
+/* Larger than one chunk of the device's range faults, and no multiple of it */
 #define NPAGES		100
 
 FIXTURE(hmm_dax)
 {
 	struct dmirror dev;
 	int fd;
-	char *mem;	/* what the device works on */
-	char *alias;	/* what the CPU looks at the same content through */
+	char *mem;	/* memory that the device accesses */
+	char *alias;	/* another mapping of the same content, for the CPU */
 };
 
 FIXTURE_VARIANT(hmm_dax)
 {
 	struct dax_kind kind;
-	unsigned int after_read;	/* the permission that a fault for reading brings */
+	unsigned int after_read;	/* permission after a read fault */
 };
 
-/* A file system wants to hear of the first write, a device does not. */
+/* A file system needs a fault for the first write, device DAX does not. */
 FIXTURE_VARIANT_ADD(hmm_dax, fs_pte)
 {
 	.kind = DAX_PTE(FS_DIR),
@@ -81,12 +81,13 @@ FIXTURE_TEARDOWN(hmm_dax)
 	close(self->dev.fd);
 }
 
+/* A snapshot of DAX memory that is not mapped reports holes. */
 TEST_F(hmm_dax, snapshot_of_nothing)
 {
 	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, self->mem, NPAGES, SEEN_NONE));
 }
 
-/* Every page of the memory, and all of them under entries of the full size */
+/* A snapshot reports every page of the memory under entries of the full size. */
 TEST_F_TIMEOUT(hmm_dax, snapshot, 120)
 {
 	const struct dax_kind *kind = &variant->kind;
@@ -96,6 +97,7 @@ TEST_F_TIMEOUT(hmm_dax, snapshot, 120)
 		  dmirror_sees(&self->dev, self->mem, kind->pages, SEEN_RW | kind->size));
 }
 
+/* A snapshot of a read-only mapping reports read-only entries. */
 TEST_F(hmm_dax, snapshot_read_only)
 {
 	const struct dax_kind *kind = &variant->kind;
@@ -106,6 +108,7 @@ TEST_F(hmm_dax, snapshot_read_only)
 	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_RO | kind->size));
 }
 
+/* The device reads what the CPU has written, and gets the permission of a read fault. */
 TEST_F(hmm_dax, read)
 {
 	stamp_write(self->alias, NPAGES, TAG_CPU);
@@ -114,6 +117,7 @@ TEST_F(hmm_dax, read)
 				       variant->after_read | variant->kind.size));
 }
 
+/* The CPU sees what the device has written, under writable entries of the full size. */
 TEST_F(hmm_dax, write)
 {
 	stamp_write(self->alias, NPAGES, TAG_CPU);
@@ -123,6 +127,7 @@ TEST_F(hmm_dax, write)
 				       SEEN_RW | variant->kind.size));
 }
 
+/* A device that has read can also write. */
 TEST_F(hmm_dax, write_after_read)
 {
 	stamp_write(self->alias, NPAGES, TAG_CPU);
@@ -131,6 +136,7 @@ TEST_F(hmm_dax, write_after_read)
 	EXPECT_EQ(NPAGES, stamp_run(self->alias, NPAGES, TAG_DEVICE));
 }
 
+/* mprotect() revokes and restores write access of the device. */
 TEST_F(hmm_dax, mprotect)
 {
 	const struct dax_kind *kind = &variant->kind;
@@ -149,6 +155,7 @@ TEST_F(hmm_dax, mprotect)
 	EXPECT_EQ(NPAGES, stamp_run(self->alias, NPAGES, TAG_DEVICE));
 }
 
+/* A write to a read-only mapping fails with -EPERM and faults no page in. */
 TEST_F(hmm_dax, mprotect_of_nothing)
 {
 	stamp_write(self->alias, NPAGES, TAG_CPU);
@@ -158,7 +165,7 @@ TEST_F(hmm_dax, mprotect_of_nothing)
 	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, self->mem, NPAGES, TAG_CPU));
 }
 
-/* Ranges that end in the middle of an entry. What is around them must stay as it is. */
+/* Ranges that end inside of an entry. The memory around them must not change. */
 
 static void test_cut(struct __test_metadata *_metadata, struct dmirror *dev,
 		     const struct dax_kind *kind, char *mem, char *alias, long first, long npages)
@@ -175,6 +182,7 @@ static void test_cut(struct __test_metadata *_metadata, struct dmirror *dev,
 	EXPECT_EQ(npages, dmirror_sees(dev, part, npages, SEEN_RW | kind->size));
 }
 
+/* An access to a part of an entry changes nothing around that part. */
 TEST_F(hmm_dax, inside_one_entry)
 {
 	const struct dax_kind *kind = &variant->kind;
@@ -182,6 +190,7 @@ TEST_F(hmm_dax, inside_one_entry)
 	test_cut(_metadata, &self->dev, kind, self->mem, self->alias, kind->pages / 4 + 7, 20);
 }
 
+/* An access to parts of two entries changes nothing around those parts. */
 TEST_F(hmm_dax, across_two_entries)
 {
 	const struct dax_kind *kind = &variant->kind;
@@ -191,10 +200,10 @@ TEST_F(hmm_dax, across_two_entries)
 }
 
 /*
- * DAX memory, anonymous memory with a hole behind it, and another DAX device:
+ * DAX memory, anonymous memory followed by a hole, and another DAX device:
  *
- *	what the variant has | anonymous | nothing there | device DAX under pmds
- *			     | ANON      | ... HPAGE     | HPAGE
+ *	memory of the variant | anonymous  | hole      | device DAX under PMDs
+ *			      | ANON_PAGES | GAP_PAGES | HPAGE_PAGES
  */
 #define ANON_PAGES	16
 #define EDGE_PAGES	8
@@ -208,7 +217,7 @@ static char *map_fixed(struct __test_metadata *_metadata, char *mem, long npages
 	return mem;
 }
 
-/* Returns where the anonymous memory begins. */
+/* Returns the address of the anonymous memory. */
 static char *assemble(struct __test_metadata *_metadata, const struct dax_kind *kind, int fd)
 {
 	const long align = kind->entry > HPAGE_PAGES ? kind->entry : HPAGE_PAGES;
@@ -230,7 +239,7 @@ static char *assemble(struct __test_metadata *_metadata, const struct dax_kind *
 	return border;
 }
 
-/* One range from the one DAX memory into the other */
+/* One snapshot can span DAX memory, anonymous memory, a hole and another DAX device. */
 TEST_F(hmm_dax, neighbours_in_a_snapshot)
 {
 	const struct dax_kind *kind = &variant->kind;
@@ -253,6 +262,7 @@ TEST_F(hmm_dax, neighbours_in_a_snapshot)
 	}
 }
 
+/* One read can span DAX memory, anonymous memory, a hole and another DAX device. */
 TEST_F(hmm_dax, neighbours_read)
 {
 	const long part = EDGE_PAGES + ANON_PAGES;
@@ -270,6 +280,7 @@ TEST_F(hmm_dax, neighbours_read)
 		  stamp_run(page_at(seen, HPAGE_PAGES - EDGE_PAGES), EDGE_PAGES, TAG_CPU));
 }
 
+/* One write can span DAX memory, anonymous memory, a hole and another DAX device. */
 TEST_F(hmm_dax, neighbours_written)
 {
 	const long all = HPAGE_PAGES;
@@ -283,7 +294,7 @@ TEST_F(hmm_dax, neighbours_written)
 	EXPECT_EQ(all, stamp_run(second, all, TAG_DEVICE));
 }
 
-/* What only files can do */
+/* Operations that only files support */
 
 FIXTURE(hmm_fsdax)
 {
@@ -296,7 +307,7 @@ FIXTURE(hmm_fsdax)
 FIXTURE_VARIANT(hmm_fsdax)
 {
 	struct dax_kind kind;
-	unsigned int hole;	/* how a hole of the file shows once it was read */
+	unsigned int hole;	/* how a snapshot reports a hole of the file that was read */
 };
 
 FIXTURE_VARIANT_ADD(hmm_fsdax, pte)
@@ -305,7 +316,7 @@ FIXTURE_VARIANT_ADD(hmm_fsdax, pte)
 	.hole = SEEN_ZERO,
 };
 
-/* The huge zero page is none that the device's driver knows. */
+/* A snapshot does not report the huge zero page as a zero page. */
 FIXTURE_VARIANT_ADD(hmm_fsdax, pmd)
 {
 	.kind = DAX_PMD(FS_DIR),
@@ -326,6 +337,7 @@ FIXTURE_TEARDOWN(hmm_fsdax)
 	close(self->dev.fd);
 }
 
+/* A write of the device to a private mapping of a DAX file does not change the file. */
 TEST_F(hmm_fsdax, private_mapping)
 {
 	const struct dax_kind *kind = &variant->kind;
@@ -342,6 +354,7 @@ TEST_F(hmm_fsdax, private_mapping)
 	EXPECT_EQ(NPAGES, file_run(self->fd, NPAGES, TAG_CPU));
 }
 
+/* After a truncation to zero all accesses fail, and after an extension the file reads as zeros. */
 TEST_F(hmm_fsdax, truncate)
 {
 	stamp_write(self->mem, NPAGES, TAG_CPU);
@@ -356,6 +369,7 @@ TEST_F(hmm_fsdax, truncate)
 	EXPECT_EQ(NPAGES, dmirror_read_zeros(&self->dev, self->mem, NPAGES));
 }
 
+/* After a truncation inside of an entry, only the pages that the file still has are accessible. */
 TEST_F(hmm_fsdax, truncate_inside_an_entry)
 {
 	const long left = NPAGES / 2;
@@ -371,6 +385,7 @@ TEST_F(hmm_fsdax, truncate_inside_an_entry)
 	EXPECT_EQ(left, file_run(self->fd, left, TAG_DEVICE));
 }
 
+/* A punched hole reads as zeros, and a write of the device fills it. */
 TEST_F(hmm_fsdax, hole_punched)
 {
 	const struct dax_kind *kind = &variant->kind;
@@ -389,8 +404,8 @@ TEST_F(hmm_fsdax, hole_punched)
 }
 
 /*
- * msync() takes write permission from the CPU and has to take it from the device as well: the
- * entry is writable again only if the device faulted, and then the file system knows.
+ * msync() revokes write access of the device, so that the file system is notified of the next
+ * write.
  */
 TEST_F(hmm_fsdax, msync)
 {
@@ -409,9 +424,10 @@ TEST_F(hmm_fsdax, msync)
 	}
 }
 
-/* What no kind can do: so that nobody takes the empty cells of the table for forgotten ones */
+/* The cells of the table that are absent: each operation must fail. */
 
-TEST(absent_cells)
+/* Device DAX supports none of the operations that the table above calls absent. */
+TEST(unsupported_by_device_dax)
 {
 	static const struct dax_kind kinds[] = {
 		DAX_PTE("/dev/" DEVICE_PTE),
@@ -437,9 +453,10 @@ TEST(absent_cells)
 	}
 }
 
-/* Two pagemaps by turns, and no pagemap between them, in one walk of the device */
+/* Two pagemaps, and memory without a pagemap, in one walk */
 
-TEST(patchwork)
+/* One walk can alternate between two pagemaps and memory without a pagemap. */
+TEST(alternating_pagemaps)
 {
 	static const struct dax_kind file = DAX_PTE(FS_DIR), device = DAX_PTE("/dev/" DEVICE_PTE);
 	const long part = 8, all = 6 * part;

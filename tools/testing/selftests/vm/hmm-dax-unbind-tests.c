@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAX memory whose driver goes away while a device mirrors it.
+ * DAX memory whose driver is unbound while a device mirrors it.
  *
- * Device DAX takes the memory from all page tables first, with invalidations: whoever comes later
- * finds a driver that refuses. A file system is not asked: entries stay in the page tables, the
- * CPU's and the mirrors', and the pages behind them go. A device may touch those only for as long
- * as it keeps the driver, and the walk finds that it cannot: -EFAULT.
+ * Device DAX first unmaps the memory from all page tables, which invalidates mirrors. Later
+ * faults fail because the driver is gone. A file system is not involved: entries stay in the page
+ * tables of the CPU and in mirrors, and the pages that they map vanish. A device may access such
+ * a page only while it holds a reference to the pagemap. A walk that cannot get the reference
+ * fails with -EFAULT.
  *
- * An unbind has to wait for the walk that is under way, and for nothing else that a mirror does.
- * On an emulated and busy machine a second is no measure of that. So each test measures an unbind
- * that nothing delays first, and allows four times as long and a second more; beside devices that
- * never rest, from when they do.
+ * An unbind must wait for a walk in progress, and for nothing else that a mirror does. On a slow
+ * emulated machine no fixed time limit fits. So each test first measures an unbind that nothing
+ * delays, and allows four times as long plus a second. In tests with devices that never pause,
+ * the time counts from their end.
  */
 #include "../kselftest_harness.h"
 
@@ -25,8 +26,8 @@
 
 #define DAX_DRIVER	"/sys/bus/dax/drivers/device_dax"
 
-#define GIVE_UP_SECONDS	20	/* an unbind that waits for a lost reference waits for ever */
-#define STORM_SECONDS	2	/* what an unbind gets before the devices must rest */
+#define GIVE_UP_SECONDS	20	/* an unbind that waits for a leaked reference never ends */
+#define STORM_SECONDS	2	/* time for an unbind before the devices must stop */
 #define ENOUGH_WALKS	100
 
 /* Drivers */
@@ -64,7 +65,7 @@ static long milliseconds(void)
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* An unbind is done by a child, since nothing can kill a process that waits in there. */
+/* A child does the unbind, because no signal can kill a process that waits there. */
 static pid_t unbind_begin(struct __test_metadata *_metadata, const struct driver *driver)
 {
 	pid_t pid = fork();
@@ -93,7 +94,7 @@ static bool unbind_ends(struct __test_metadata *_metadata, pid_t pid, int second
 	return true;
 }
 
-/* Return: how many milliseconds it took */
+/* Returns the duration in milliseconds. */
 static long unbind_timed(struct __test_metadata *_metadata, const struct driver *driver)
 {
 	const long begin = milliseconds();
@@ -103,7 +104,7 @@ static long unbind_timed(struct __test_metadata *_metadata, const struct driver 
 	return milliseconds() - begin;
 }
 
-/* How long an unbind may take when it waits for no more than a walk. */
+/* The time limit for an unbind that waits only for a walk */
 static long time_limit(struct __test_metadata *_metadata, const struct driver *driver)
 {
 	long alone = unbind_timed(_metadata, driver);
@@ -123,7 +124,7 @@ static void unbind_in_time(struct __test_metadata *_metadata, const struct drive
 	EXPECT_GE(limit, took);
 }
 
-/* Devices that work until told to stop */
+/* Devices that access memory until the test stops them */
 
 struct worker {
 	long (*work)(struct dmirror *dev, char *mem);
@@ -133,7 +134,7 @@ struct worker {
 	pthread_t thread;
 	atomic_bool over;
 	atomic_long rounds;
-	atomic_long bad;	/* something not allowed that one returned */
+	atomic_long bad;	/* a result that is not allowed */
 };
 
 static long work_snapshot(struct dmirror *dev, char *mem)
@@ -153,13 +154,13 @@ static long work_write(struct dmirror *dev, char *mem)
 	return dmirror_write(dev, mem, NPAGES);
 }
 
-/* The page behind the memory is in the range. */
+/* The range includes the page after the memory. */
 static long work_read_too_far(struct dmirror *dev, char *mem)
 {
 	return dmirror_read(dev, mem, NPAGES + 1);
 }
 
-/* And so that each walk has to fault */
+/* The same, and each walk faults. */
 static long work_fault_too_far(struct dmirror *dev, char *mem)
 {
 	if (madvise(mem, NPAGES * PAGE_SIZE, MADV_DONTNEED))
@@ -202,7 +203,7 @@ static void workers_go_on(struct __test_metadata *_metadata, struct worker *work
 		while (workers[i].rounds < until && !workers[i].bad && before(deadline))
 			usleep(1000);
 		EXPECT_LE(until, workers[i].rounds)
-			TH_LOG("worker %d is stuck, or was told %ld", i, workers[i].bad);
+			TH_LOG("worker %d is stuck, or has got %ld", i, workers[i].bad);
 	}
 }
 
@@ -280,7 +281,7 @@ FIXTURE_SETUP(hmm_unbind_device)
 	self->mem = dax_map_before_none(_metadata, &variant->kind, self->fd);
 }
 
-/* In this order: 6.12 makes the character device anew in place, whoever has the old one open. */
+/* This order matters: 6.12 reuses the character device in place, even if a file is still open. */
 static void device_close(const struct dax_kind *kind, char *mem, int fd)
 {
 	munmap(mem, kind->pages * PAGE_SIZE);
@@ -301,7 +302,7 @@ static void expect_gone(struct __test_metadata *_metadata, struct dmirror *dev, 
 	EXPECT_EQ(NPAGES, dmirror_sees(dev, mem, NPAGES, SEEN_NONE));
 }
 
-/* What the device wrote is there when the driver comes back, for those who map it anew. */
+/* An unbind revokes what the device has mirrored, and the content is there after a new bind. */
 TEST_F_TIMEOUT(hmm_unbind_device, mirrored, 180)
 {
 	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
@@ -318,6 +319,7 @@ TEST_F_TIMEOUT(hmm_unbind_device, mirrored, 180)
 		  dmirror_sees(&self->dev, self->mem, NPAGES, SEEN_RW | variant->kind.size));
 }
 
+/* An unbind completes while devices walk the memory, and their accesses fail afterwards. */
 TEST_F_TIMEOUT(hmm_unbind_device, while_walked, 180)
 {
 	struct worker workers[] = {
@@ -336,7 +338,10 @@ TEST_F_TIMEOUT(hmm_unbind_device, while_walked, 180)
 	expect_gone(_metadata, &self->dev, self->mem);
 }
 
-/* A walk that fails behind the memory gives back what it took. */
+/*
+ * A walk that fails after the end of the memory drops all references, so that an unbind
+ * completes.
+ */
 TEST_F_TIMEOUT(hmm_unbind_device, after_failed_walks, 180)
 {
 	char *tail = page_at(self->mem, variant->kind.pages - NPAGES);
@@ -349,10 +354,10 @@ TEST_F_TIMEOUT(hmm_unbind_device, after_failed_walks, 180)
 }
 
 /*
- * FS-DAX. The kernel shuts the file system down for good, so that each test has one to use up. The
- * ruin stays mounted: an unmount would try, not silently, to write to what is no disk any more.
- * Before a file is closed the driver has to be back: to drop a page from a file 6.12 writes to
- * its struct page.
+ * FS-DAX. The kernel shuts the file system down permanently, so each test has one of its own. The
+ * broken file system stays mounted, because an unmount would write to the missing disk and report
+ * errors. The driver must be bound again before a file is closed: 6.12 writes to the struct page
+ * of a page that it removes from a file.
  */
 
 enum { UNDER_PTES, UNDER_PMDS, FAULTED, FILES };
@@ -370,7 +375,7 @@ struct files {
 	long limit;
 	int fd[FILES];
 	char *mem[FILES];
-	char *tail[FILES];	/* of NPAGES, and a page behind it that no device may read */
+	char *tail[FILES];	/* NPAGES, followed by a page that no device may read */
 };
 
 static void files_open(struct __test_metadata *_metadata, struct files *files, int region)
@@ -422,7 +427,7 @@ FIXTURE_TEARDOWN(hmm_unbind_fs)
 	close(self->dev.fd);
 }
 
-/* Whether or not the device has mirrored the pages before */
+/* The device may have mirrored the pages before, or not. */
 static void expect_stale(struct __test_metadata *_metadata, struct dmirror *dev, char *tail)
 {
 	EXPECT_EQ(-EFAULT, dmirror_read(dev, tail, NPAGES));
@@ -430,7 +435,7 @@ static void expect_stale(struct __test_metadata *_metadata, struct dmirror *dev,
 	EXPECT_EQ(NPAGES, dmirror_sees(dev, tail, NPAGES, SEEN_NONE));
 }
 
-/* The device that has mirrored the pages has the entries still; another one never had. */
+/* After an unbind no device can access the pages, whether it has mirrored them before or not. */
 TEST_F_TIMEOUT(hmm_unbind_fs, mirrored, 180)
 {
 	struct files *files = &self->files;
@@ -451,8 +456,8 @@ TEST_F_TIMEOUT(hmm_unbind_fs, mirrored, 180)
 }
 
 /*
- * The page tables still hold what they held, and the same memory is behind it once more. On its
- * way down the file system has written back, and so protected, what was dirty.
+ * After a new bind a snapshot reports the entries again, read-only because the file system has
+ * written the pages back.
  */
 TEST_F_TIMEOUT(hmm_unbind_fs, driver_comes_back, 180)
 {
@@ -466,6 +471,7 @@ TEST_F_TIMEOUT(hmm_unbind_fs, driver_comes_back, 180)
 					       SEEN_RO | file_kinds[i].size));
 }
 
+/* A walk that fails after the end of the file drops all references, so that an unbind completes. */
 TEST_F_TIMEOUT(hmm_unbind_fs, after_failed_walks, 180)
 {
 	struct files *files = &self->files;
@@ -477,8 +483,10 @@ TEST_F_TIMEOUT(hmm_unbind_fs, after_failed_walks, 180)
 }
 
 /*
- * This disk has ordinary memory in the same section: there the kernel lets the struct pages be,
- * whoever comes and goes, and only the driver's word tells that the memory is gone.
+ * An unbind completes while devices walk the memory, also if the kernel keeps the struct pages.
+ *
+ * Region 7 shares its section with ordinary memory, so the kernel keeps the struct pages, and only
+ * the pagemap shows a walk that the memory is gone.
  */
 TEST_F_TIMEOUT(hmm_unbind_fs, while_walked, 180)
 {

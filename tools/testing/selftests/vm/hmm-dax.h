@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * DAX memory for the tests, as guest/suites/dax.sh of the harness sets it up: FS-DAX file systems,
- * and a device DAX device for each size of page table entry. None of it is optional.
+ * DAX memory for the tests, as guest/suites/dax.sh sets it up: FS-DAX file systems, and a device
+ * DAX device for each size of page table entry. The tests fail without them.
  */
 #ifndef _SELFTESTS_VM_HMM_DAX_H
 #define _SELFTESTS_VM_HMM_DAX_H
 
-#include "hmm-dmirror.h"
+#include "hmm-dmirror-expect.h"
+#include "hmm-memory.h"
 
 #define PUD_PAGES	(HPAGE_PAGES * HPAGE_PAGES)
 
-/* 4 KiB pages all of which no larger entry can map: less than 2 MiB of them */
+/* Too few pages for an entry of 2 MiB */
 #define SMALL_PAGES	128L
 
 struct dax_kind {
-	const char *path;	/* of the device, or of the directory for a new file */
-	long entry;		/* pages under one entry of the page table */
-	long pages;		/* of which there is room for at least two entries */
-	unsigned int size;	/* how a snapshot shows the size of an entry */
+	const char *path;	/* device, or directory for a new file */
+	long entry;		/* pages of one page table entry */
+	long pages;		/* room for at least two entries */
+	unsigned int size;	/* how a snapshot reports the size of an entry */
 };
 
 #define FS_DIR		"/dax"
-#define FS_DIR_UNBOUND	"/dax-unbound"	/* where those are mounted whose driver will go */
+#define FS_DIR_UNBOUND	"/dax-unbound"	/* mount point of file systems whose driver is unbound */
 #define DEVICE_PUD	"dax0.0"
 #define DEVICE_PMD	"dax2.0"
 #define DEVICE_PTE	"dax3.0"
@@ -37,7 +38,10 @@ static inline bool is_device(const struct dax_kind *kind)
 	return !strncmp(kind->path, "/dev/", 5);
 }
 
-/* A file whose blocks are allocated, and lie so that pmds can map them if it is large. */
+/*
+ * A file with allocated blocks. The file system places the blocks of a large file so that PMDs
+ * can map them.
+ */
 static inline int open_file(struct __test_metadata *_metadata, const char *dir, long npages)
 {
 	int fd = open(dir, O_TMPFILE | O_RDWR, 0600);
@@ -61,14 +65,14 @@ static inline int dax_open(struct __test_metadata *_metadata, const struct dax_k
 	return fd;
 }
 
-/* Aligned by the file system or the driver, so that entries of the full size fit. */
+/* The file system or the driver aligns the address, so that entries of the full size fit. */
 static inline char *dax_map(struct __test_metadata *_metadata, const struct dax_kind *kind,
 			    int prot, int fd)
 {
 	return map_pages(_metadata, kind->pages, prot, MAP_SHARED, fd);
 }
 
-/* Behind the last page is memory that no device may read. */
+/* The page after the memory is one that no device may read. */
 static inline char *dax_map_before_none(struct __test_metadata *_metadata,
 					const struct dax_kind *kind, int fd)
 {
@@ -82,7 +86,7 @@ static inline char *dax_map_before_none(struct __test_metadata *_metadata,
 	return mem;
 }
 
-/* The CPU writes to it, hence all of it is mapped and writable. */
+/* The CPU writes to each entry, so all of the memory is mapped writable. */
 static inline void dax_populate(const struct dax_kind *kind, char *mem)
 {
 	for (long page = 0; page < kind->pages; page += kind->entry)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory of a process that is in the memory of a device: what the rest of the kernel does with it,
- * and what it keeps when it moves there and back.
+ * Pages of a process in device memory: the effect of other parts of the kernel on them, and what
+ * they keep when they migrate there and back.
  */
 #include "../kselftest_harness.h"
 
@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
-#include "hmm-mirror.h"
+#include "hmm-mirror-fixture.h"
 
 FIXTURE(hmm_devmem)
 {
@@ -21,7 +21,7 @@ FIXTURE(hmm_devmem)
 FIXTURE_VARIANT(hmm_devmem)
 {
 	int device;
-	bool cpu_reaches;	/* the CPU reads and writes the memory in place */
+	bool cpu_reaches;	/* the CPU accesses the memory in place */
 };
 
 FIXTURE_VARIANT_ADD(hmm_devmem, private)
@@ -48,8 +48,8 @@ FIXTURE_TEARDOWN(hmm_devmem)
 }
 
 /*
- * The number of leading pages that are in the memory of the device, by the CPU page table: from
- * its mirror a page can vanish at any time, as when khugepaged looks at the range.
+ * The number of leading pages in device memory, by the CPU page table. The mirror page table can
+ * lose entries at any time, for example because khugepaged scans the range.
  */
 static long on_device(struct dmirror *dev, void *mem, long npages)
 {
@@ -67,9 +67,9 @@ static long on_device(struct dmirror *dev, void *mem, long npages)
 	return done < 0 ? done : run;
 }
 
-/* Kinds of memory, there and back */
+/* Migration of each kind of memory to the device and back */
 
-/* What was written is on the device after a migration, and in memory after the next. */
+/* Each migration keeps what was written before it. */
 static void goes_there_and_back(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
 {
 	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(dev, mem, NPAGES));
@@ -80,7 +80,7 @@ static void goes_there_and_back(struct __test_metadata *_metadata, struct dmirro
 	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
 }
 
-/* A THP becomes one block of device memory. */
+/* A THP migrates to one block of device memory. */
 TEST_F(hmm_devmem, huge_page)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -92,7 +92,7 @@ TEST_F(hmm_devmem, huge_page)
 	EXPECT_EQ(blocks + 1, dmirror_stats(&self->dev).devmem_blocks);
 }
 
-/* Memory for a THP that was never touched is zero on the device. */
+/* Memory for a THP that was never touched migrates to zeroed device memory. */
 TEST_F(hmm_devmem, huge_page_never_touched)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -102,7 +102,7 @@ TEST_F(hmm_devmem, huge_page_never_touched)
 	goes_there_and_back(_metadata, &self->dev, mem);
 }
 
-/* The huge zero page is not moved: the device gets pages of zeros instead. */
+/* The huge zero page does not migrate: the device gets zeroed pages instead. */
 TEST_F(hmm_devmem, huge_zero_page)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -113,7 +113,7 @@ TEST_F(hmm_devmem, huge_zero_page)
 	goes_there_and_back(_metadata, &self->dev, mem);
 }
 
-/* If the device has no block, the pages move one by one. */
+/* A THP migrates page by page if the device has no free block. */
 TEST_F(hmm_devmem, huge_page_without_block)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -148,7 +148,10 @@ static void *touch_thread(void *arg)
 	return NULL;
 }
 
-/* Threads that want the same pages do not keep each other from getting them. */
+/*
+ * Threads that access the same pages of device memory do not keep each other from migrating
+ * them back.
+ */
 TEST_F_TIMEOUT(hmm_devmem, touched_by_threads, 120)
 {
 	struct toucher touchers[TOUCHERS];
@@ -171,13 +174,13 @@ TEST_F_TIMEOUT(hmm_devmem, touched_by_threads, 120)
 		}
 		faults += dmirror_stats(&self->dev).devmem_faults - before;
 	}
-	/* One fault brings neighbours, too. */
+	/* One fault also migrates neighbouring pages. */
 	EXPECT_GE((__u64)(rounds * NPAGES), faults);
 	ksft_print_msg("%llu faults for %ld pages\n", (unsigned long long)faults,
 		       rounds * NPAGES);
 }
 
-/* KSM reads its pages at any time, so they stay in system memory; the others move. */
+/* Pages that KSM has merged stay in system memory, and the other pages migrate. */
 TEST_F(hmm_devmem, merged_pages_stay)
 {
 	time_t deadline = in_seconds(30);
@@ -201,7 +204,7 @@ TEST_F(hmm_devmem, merged_pages_stay)
 	ASSERT_TRUE(write_text("/sys/kernel/mm/ksm/run", "0"));
 }
 
-/* Each page reads as it was, or as zero. */
+/* The number of leading pages that hold their stamp or zeros */
 static long stamped_or_zero(char *mem, long npages, enum tag tag)
 {
 	const __u64 *word = (__u64 *)mem;
@@ -213,8 +216,8 @@ static long stamped_or_zero(char *mem, long npages, enum tag tag)
 	return i;
 }
 
-/* Memory that may be freed lazily moves; what the device writes to it is kept. */
-TEST_F(hmm_devmem, freed_lazily_before)
+/* Lazily freed memory migrates, and what the device writes to it is kept. */
+TEST_F(hmm_devmem, lazyfree_then_migrated)
 {
 	ASSERT_EQ(0, madvise(self->mem, SIZE, MADV_FREE));
 	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
@@ -224,8 +227,8 @@ TEST_F(hmm_devmem, freed_lazily_before)
 	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
 }
 
-/* The same for memory that the device has for itself, or only mirrors. */
-TEST_F(hmm_devmem, freed_lazily_and_exclusive)
+/* What the device writes to lazily freed memory under exclusive access is kept. */
+TEST_F(hmm_devmem, lazyfree_then_exclusive)
 {
 	ASSERT_EQ(0, madvise(self->mem, SIZE, MADV_FREE));
 	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, self->mem, NPAGES));
@@ -235,7 +238,8 @@ TEST_F(hmm_devmem, freed_lazily_and_exclusive)
 	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
 }
 
-TEST_F(hmm_devmem, freed_lazily_and_mirrored)
+/* What the device writes to lazily freed memory that it mirrors is kept. */
+TEST_F(hmm_devmem, lazyfree_then_mirrored)
 {
 	ASSERT_EQ(0, madvise(self->mem, SIZE, MADV_FREE));
 	ASSERT_EQ(NPAGES, dmirror_write_stamps(&self->dev, self->mem, NPAGES));
@@ -243,8 +247,8 @@ TEST_F(hmm_devmem, freed_lazily_and_mirrored)
 	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
 }
 
-/* What is on the device is not freed by MADV_FREE, and what the device writes then is kept. */
-TEST_F(hmm_devmem, freed_lazily_on_the_device)
+/* MADV_FREE does not free device memory, and what the device writes afterwards is kept. */
+TEST_F(hmm_devmem, migrated_then_lazyfree)
 {
 	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
 	ASSERT_EQ(0, madvise(self->mem, SIZE, MADV_FREE));
@@ -255,7 +259,7 @@ TEST_F(hmm_devmem, freed_lazily_on_the_device)
 	EXPECT_EQ(NPAGES, stamp_run(self->mem, NPAGES, TAG_DEVICE));
 }
 
-/* Part of what has moved is unmapped: the device gets that part back. */
+/* A partial unmap frees exactly that part of the device memory. */
 TEST_F(hmm_devmem, unmapped_in_part)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -273,7 +277,7 @@ TEST_F(hmm_devmem, unmapped_in_part)
 	EXPECT_EQ(used, dmirror_stats(&self->dev).devmem_pages);
 }
 
-/* Move the addresses of @mem to a place that is aligned so, or not. */
+/* Move @mem to an aligned address plus @skew pages. */
 static char *move_addresses(struct __test_metadata *_metadata, char *mem, int flags, long skew)
 {
 	char *to = page_at(map_thp(_metadata, 2), skew);
@@ -283,7 +287,7 @@ static char *move_addresses(struct __test_metadata *_metadata, char *mem, int fl
 	return to;
 }
 
-/* The pages stay on the device when their addresses change, and can be used as before. */
+/* Pages stay on the device when mremap() changes their addresses. */
 TEST_F(hmm_devmem, remapped)
 {
 	for (long skew = 0; skew < 2; skew++) {
@@ -299,8 +303,8 @@ TEST_F(hmm_devmem, remapped)
 	}
 }
 
-/* A THP whose addresses have changed before, so that it is mapped by ptes, moves as well. */
-TEST_F(hmm_devmem, remapped_before)
+/* A THP that mremap() has moved to an unaligned address, so that PTEs map it, migrates. */
+TEST_F(hmm_devmem, remapped_then_migrated)
 {
 	char *mem = map_thp(_metadata, 1);
 
@@ -311,7 +315,7 @@ TEST_F(hmm_devmem, remapped_before)
 	goes_there_and_back(_metadata, &self->dev, mem);
 }
 
-/* The same for one of which a part has been protected for a while. */
+/* A THP of which a part was protected for a while migrates. */
 TEST_F(hmm_devmem, protected_in_part)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -324,7 +328,7 @@ TEST_F(hmm_devmem, protected_in_part)
 	goes_there_and_back(_metadata, &self->dev, mem);
 }
 
-/* If a reference keeps it from being split, none of it moves, and nothing is lost. */
+/* A THP that cannot be split because of a reference does not migrate, and keeps its content. */
 TEST_F(hmm_devmem, pinned_in_part)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -345,7 +349,7 @@ TEST_F(hmm_devmem, pinned_in_part)
 	goes_there_and_back(_metadata, &self->dev, mem);
 }
 
-/* The old addresses remain mapped, and are empty. */
+/* MREMAP_DONTUNMAP moves device memory and leaves the old addresses mapped and empty. */
 TEST_F(hmm_devmem, remapped_dontunmap)
 {
 	char *mem = map_thp(_metadata, 1), *to;
@@ -360,7 +364,7 @@ TEST_F(hmm_devmem, remapped_dontunmap)
 	goes_there_and_back(_metadata, &self->dev, to);
 }
 
-/* Writes are tracked */
+/* Tracking of writes */
 
 static long soft_dirty_run(struct __test_metadata *_metadata, char *mem, long npages, bool dirty)
 {
@@ -372,7 +376,7 @@ static long soft_dirty_run(struct __test_metadata *_metadata, char *mem, long np
 	return i;
 }
 
-/* Write the pages and move them. A new mapping is soft-dirty as a whole, so end that first. */
+/* Write the pages and migrate them. A new mapping is soft-dirty as a whole, so clear that first. */
 static void to_device_soft_dirty(struct __test_metadata *_metadata, struct dmirror *dev, char *mem)
 {
 	ASSERT_TRUE(write_text("/proc/self/clear_refs", "4"));
@@ -382,7 +386,7 @@ static void to_device_soft_dirty(struct __test_metadata *_metadata, struct dmirr
 	ASSERT_EQ(NPAGES, soft_dirty_run(_metadata, mem, NPAGES, true));
 }
 
-/* A change of permission does not hide that the page was written. */
+/* A change of the permission keeps the soft-dirty bit of device memory. */
 TEST_F(hmm_devmem, soft_dirty_after_mprotect)
 {
 	to_device_soft_dirty(_metadata, &self->dev, self->mem);
@@ -390,7 +394,7 @@ TEST_F(hmm_devmem, soft_dirty_after_mprotect)
 	EXPECT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, true));
 }
 
-/* The page stays soft-dirty in the parent. */
+/* fork() keeps the soft-dirty bit of device memory in the parent. */
 TEST_F(hmm_devmem, soft_dirty_after_fork)
 {
 	pid_t child;
@@ -403,7 +407,7 @@ TEST_F(hmm_devmem, soft_dirty_after_fork)
 	EXPECT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, true));
 }
 
-/* A write by the CPU after clear_refs makes the page soft-dirty, a read does not. */
+/* A CPU write after clear_refs makes device memory soft-dirty, and a CPU read does not. */
 TEST_F(hmm_devmem, soft_dirty_by_the_cpu)
 {
 	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
@@ -415,7 +419,7 @@ TEST_F(hmm_devmem, soft_dirty_by_the_cpu)
 	EXPECT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, true));
 }
 
-/* The same for a write by the device, while the page stays there. */
+/* A write of the device after clear_refs makes device memory soft-dirty, and a read does not. */
 TEST_F(hmm_devmem, soft_dirty_by_the_device)
 {
 	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
@@ -427,7 +431,7 @@ TEST_F(hmm_devmem, soft_dirty_by_the_device)
 	EXPECT_EQ(NPAGES, soft_dirty_run(_metadata, self->mem, NPAGES, true));
 }
 
-/* How many pages were written since the last scan; write-protects all of them again. */
+/* Returns the number of pages that were written since the last scan, and write-protects them. */
 static long written_since(struct __test_metadata *_metadata, char *mem)
 {
 	struct page_region regions[NPAGES];
@@ -453,7 +457,7 @@ static long written_since(struct __test_metadata *_metadata, char *mem)
 	return written;
 }
 
-/* A scan that write-protects pages on the device reports those that the CPU writes, only. */
+/* PAGEMAP_SCAN of device memory reports only pages that were written since the last scan. */
 TEST_F(hmm_devmem, scanned_on_the_device)
 {
 	int uffd = uffd_open(_metadata, 0, WP_ASYNC);
@@ -479,7 +483,7 @@ static void *move_thread(void *mem)
 	return NULL;
 }
 
-/* clear_refs meets migration entries: the write after it is seen nevertheless. */
+/* A CPU write after a clear_refs that meets migration entries makes the page soft-dirty. */
 TEST(soft_dirty_in_migration)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -500,7 +504,7 @@ TEST(soft_dirty_in_migration)
 		TH_LOG("in %ld rounds", rounds);
 }
 
-/* Locked memory is counted */
+/* Accounting of locked memory */
 
 static long mlocked_pages(struct __test_metadata *_metadata)
 {
@@ -518,7 +522,7 @@ static long mlocked_pages(struct __test_metadata *_metadata)
 	return kbytes * 1024 / PAGE_SIZE;
 }
 
-/* Unlocked while it is on the device: nothing of it stays counted. */
+/* munlock() of device memory leaves no page counted as locked. */
 TEST_F(hmm_devmem, unlocked_on_the_device)
 {
 	long was = mlocked_pages(_metadata);
@@ -532,7 +536,7 @@ TEST_F(hmm_devmem, unlocked_on_the_device)
 	EXPECT_EQ(0, mlocked_pages(_metadata) - was);
 }
 
-/* It is locked again when it has returned. */
+/* A locked page is counted as locked again after its return from the device. */
 TEST_F(hmm_devmem, locked_there_and_back)
 {
 	long was = mlocked_pages(_metadata);
@@ -545,16 +549,16 @@ TEST_F(hmm_devmem, locked_there_and_back)
 	EXPECT_EQ(0, mlocked_pages(_metadata) - was);
 }
 
-/* Memory of the device fails */
+/* Failure of device memory */
 
-/* The kernel refuses to handle it, for want of knowledge of the device, and is none the worse. */
+/* memory_failure() rejects device memory with -ENXIO and does not change it. */
 TEST_F(hmm_devmem, memory_failure)
 {
 	char text[32];
 	__u64 pfn;
 
 	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, self->mem, NPAGES));
-	/* For a private page, pagemap has the type of the swap entry in the lowest five bits. */
+	/* For a private page, the lowest five bits in pagemap are the type of the swap entry. */
 	pfn = pagemap_of(_metadata, self->mem) & PM_PFN_MASK;
 	if (!variant->cpu_reaches)
 		pfn >>= 5;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugetlb memory that changes while two devices work on it.
+ * hugetlb memory that changes while two devices access it.
  *
- * A fault on hugetlb memory takes the hugetlb lock of its VMA for writing, or waits for one who
- * has it. A walk that faults with that lock held stops there for ever, and lockdep says so even
- * when it does not. So each test here makes the devices fault all the time, in one of the ways in
- * which hugetlb pages come and go.
+ * A CPU fault on hugetlb memory takes the hugetlb lock of its VMA for writing, or waits for the
+ * holder of that lock. A walk that faults while it holds the lock deadlocks, and lockdep reports
+ * the possibility. So in each test the devices fault continuously while hugetlb pages vanish or
+ * migrate in one particular way.
  */
 #include "../kselftest_harness.h"
 
@@ -14,18 +14,19 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "hmm-dmirror.h"
+#include "hmm-dmirror-expect.h"
+#include "hmm-memory.h"
 
 #define STORM_SECONDS	1
 #define STORM_LAST_SECONDS	60
 #define STORM_PAGES	32
-#define STORM_REST_NS	50000000	/* and then as long without a rest */
-#define ENOUGH		2	/* changes, even if those take longer */
+#define STORM_REST_NS	50000000	/* then changes without a pause for the same time */
+#define ENOUGH		2	/* changes, even if they take longer than STORM_SECONDS */
 #define DEVICES		2
 
 /*
- * One byte tells who wrote a page and which page it was, and it alone is compared: a copy that
- * runs beside a store may tear a word.
+ * One byte identifies the writer and the page. The tests compare only this byte, because a copy
+ * that runs concurrently with a store may tear a word.
  */
 enum mark {
 	MARK_CPU = 0x40,
@@ -37,13 +38,13 @@ struct storm {
 	char *mem;
 	size_t size;
 	size_t page_size;
-	char *window;		/* STORM_PAGES that the devices work on */
+	char *window;		/* STORM_PAGES that the devices access */
 	bool (*change)(struct storm *storm);
-	bool by_file;		/* zeros follow, and no fault can hold it off */
-	long error;		/* what a device may be told meanwhile */
+	bool by_file;		/* reads as zeros afterwards, and faults do not delay it */
+	long error;		/* allowed result of a device access */
 	atomic_bool over;
 	atomic_long changes;
-	atomic_int failed;	/* the errno of a change */
+	atomic_int failed;	/* errno of a change */
 };
 
 FIXTURE(hmm_hugetlb)
@@ -55,11 +56,11 @@ FIXTURE_VARIANT(hmm_hugetlb)
 {
 	size_t page_size;
 	long pages;
-	long window;	/* its page, of 4 KiB */
+	long window;	/* index of its first page, in pages of 4 KiB */
 	unsigned int flag;
 };
 
-/* Half of the window is in the second page. */
+/* Half of the window is in the second huge page. */
 FIXTURE_VARIANT_ADD(hmm_hugetlb, 2M)
 {
 	.page_size = HPAGE_SIZE,
@@ -112,7 +113,7 @@ FIXTURE_TEARDOWN(hmm_hugetlb)
 	storm_clear_up(&self->storm);
 }
 
-/* What happens to the memory */
+/* Changes of the memory */
 
 static bool change_zap(struct storm *storm)
 {
@@ -131,7 +132,7 @@ static bool change_punch(struct storm *storm)
 			  storm->size);
 }
 
-/* To the other node, and the next time back. Counts only if all of it has moved. */
+/* Migrate to the other node, and back the next time. Only a complete migration counts. */
 static bool change_node(struct storm *storm)
 {
 	const int node = storm->changes % 2;
@@ -150,8 +151,9 @@ static bool change_node(struct storm *storm)
 }
 
 /*
- * Who finds a page by its file waits for the CPU fault and is then always faster than the device,
- * if the next hole follows at once. So every other fault is to end while there are no holes.
+ * A change that finds pages by the file waits for the CPU fault and then always wins against the
+ * device, if the next change follows immediately. So pause for every other interval, in which
+ * faults can end.
  */
 static bool storm_rests(const struct storm *storm)
 {
@@ -177,15 +179,15 @@ static void *storm_thread(void *arg)
 	return NULL;
 }
 
-/* What the devices do */
+/* Accesses of the devices */
 
 struct user {
 	struct dmirror dev;
 	pthread_t thread;
 	struct storm *storm;
 	atomic_long reads, writes;
-	long stray;		/* an error that nobody expects */
-	long strangers;		/* pages with what nobody has put there */
+	long stray;		/* an unexpected error */
+	long strangers;		/* pages with content that no thread has written */
 };
 
 static long count_strangers(const struct storm *storm, char *mem)
@@ -201,7 +203,7 @@ static long count_strangers(const struct storm *storm, char *mem)
 	return strangers;
 }
 
-/* Return: whether it worked */
+/* Returns true if the access has succeeded. */
 static bool user_judge(struct user *user, long ret)
 {
 	if (ret != STORM_PAGES && ret != -EBUSY && ret != user->storm->error)
@@ -266,12 +268,17 @@ static void storm_run(struct __test_metadata *_metadata, struct storm *storm)
 	}
 }
 
+/* Devices see only content that was written there while MADV_DONTNEED unmaps the pages. */
 TEST_F_TIMEOUT(hmm_hugetlb, zapped, 120)
 {
 	self->storm.change = change_zap;
 	storm_run(_metadata, &self->storm);
 }
 
+/*
+ * Devices see only content that was written there, zeros, or -EFAULT while the file is
+ * truncated and extended.
+ */
 TEST_F_TIMEOUT(hmm_hugetlb, truncated, 120)
 {
 	self->storm.change = change_truncate;
@@ -281,9 +288,12 @@ TEST_F_TIMEOUT(hmm_hugetlb, truncated, 120)
 }
 
 /*
- * The pool must have a page for a fault and one for each who may still hold an old one: who
- * punches lets go of it after others may fault again, and the other device may wait for its lock.
- * With an empty pool a fault ends in SIGBUS, and does so beside CPU threads alone.
+ * Devices see only content that was written there, or zeros, while holes are punched.
+ *
+ * The pool needs a page for each fault, and a page for each device or thread that may still hold
+ * an old one: the punching thread drops a page after others may fault again, and the other
+ * device may wait for its lock. With an empty pool a fault ends in SIGBUS, and so does one of
+ * concurrent CPU threads without a device.
  */
 TEST_F_TIMEOUT(hmm_hugetlb, hole_punched, 120)
 {
@@ -293,8 +303,10 @@ TEST_F_TIMEOUT(hmm_hugetlb, hole_punched, 120)
 }
 
 /*
- * Of 2 MiB only: a page of 1 GiB could move to another node only if one was reserved there, and
- * memblock reserves both on one node when the other is short of such a piece.
+ * Devices see only content that was written there while the pages migrate between nodes.
+ *
+ * There is no such test for 1 GiB: both nodes would need a reserved page, and memblock reserves
+ * all pages on one node if the other has no free chunk of that size.
  */
 TEST(hugetlb_2M_migrated)
 {

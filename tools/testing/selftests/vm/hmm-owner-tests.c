@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The end of a process that has mirrors, as others see it who hold its device files: exit, exec,
- * a signal, process_mrelease(), and the OOM killer, whose reaper may not sleep.
+ * The end of a process that has mirrors, observed by another process that has its device files:
+ * exit, exec, a signal, process_mrelease(), and the OOM killer, whose reaper must not block.
  */
 #include "../kselftest_harness.h"
 
 #include <pthread.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
-#include "hmm-dmirror.h"
+#include "hmm-cgroup.h"
+#include "hmm-dmirror-expect.h"
+#include "hmm-memory.h"
 
 #define OWNER_PAGES	64
 
 /*
- * Another process that has mirrored its own memory, by one device for writing and by another one
- * for reading, and whose device files we hold.
+ * Another process that has mirrored its own memory, for writing by one device and for reading by
+ * another. The test has both device files.
  */
 struct owner {
 	pid_t pid;
@@ -59,7 +60,7 @@ static int fd_receive(int sock)
 	return fd;
 }
 
-/* What an owner does when it is told to go on */
+/* What an owner does when the test lets it continue */
 
 static void owner_exits(void)
 {
@@ -147,6 +148,7 @@ FIXTURE_TEARDOWN(hmm_owner)
 	owner_forget(&self->owner);
 }
 
+/* The exit of a process releases its mirrors, as the last event. */
 TEST_F(hmm_owner, exit)
 {
 	struct owner *owner = &self->owner;
@@ -160,6 +162,7 @@ TEST_F(hmm_owner, exit)
 	owner->pid = 0;
 }
 
+/* exec() releases the mirrors, and the device has no access to the new address space. */
 TEST_F(hmm_owner, exec)
 {
 	struct owner *owner = &self->owner;
@@ -171,6 +174,7 @@ TEST_F(hmm_owner, exec)
 	EXPECT_EQ(-EPERM, dmirror_read(&owner->dev, owner->mem, 1));
 }
 
+/* SIGKILL releases the mirrors of the process. */
 TEST_F(hmm_owner, killed)
 {
 	struct owner *owner = &self->owner;
@@ -180,8 +184,8 @@ TEST_F(hmm_owner, killed)
 	EXPECT_TRUE(owner_released(owner));
 }
 
-/* The mirror has ended before its file is closed. What takes no addresses goes on working. */
-TEST_F(hmm_owner, after_the_end)
+/* After the release of the mirror, ioctls that take no addresses still work. */
+TEST_F(hmm_owner, ioctls_after_release)
 {
 	struct owner *owner = &self->owner;
 
@@ -191,36 +195,43 @@ TEST_F(hmm_owner, after_the_end)
 	EXPECT_EQ(0, dmirror_hold(&owner->dev, 0));
 	EXPECT_EQ(0, dmirror_refuse(&owner->dev, 1, 0, 0));
 	EXPECT_EQ(0ULL, dmirror_stats(&owner->dev).refused);
-	EXPECT_TRUE(dmirror_told_nothing(&owner->dev));
+	EXPECT_TRUE(dmirror_not_notified(&owner->dev));
 }
 
-/* Nobody but the owner gets at its memory: nor when there is none any more. */
+/* Only the owner can access its memory, and no process can after the end of the owner. */
 static void device_is_of_others(struct __test_metadata *_metadata, struct owner *owner)
 {
 	char page[PAGE_SIZE];
 
-	for (size_t v = 0; v < PAGE_VERBS; v++) {
-		EXPECT_EQ(-EPERM, dmirror_ioctl(owner->dev.fd, page_verbs[v], owner->mem, 1, page))
+	for (size_t v = 0; v < PAGE_REQUESTS; v++) {
+		EXPECT_EQ(-EPERM, dmirror_ioctl(&owner->dev, page_requests[v], owner->mem, 1, page))
 			TH_LOG("verb %zu", v);
 	}
 	EXPECT_EQ(-EPERM, dmirror_invalidate(&owner->dev, owner->mem, 1,
 					     HMM_DMIRROR_NOTIFY_CLEAR));
 }
 
-TEST_F(hmm_owner, not_ours)
+/*
+ * A process that has received the device file cannot access the memory of the owner, before and
+ * after the owner's exit.
+ */
+TEST_F(hmm_owner, other_process_is_refused)
 {
 	struct owner *owner = &self->owner;
 
 	owner_start(_metadata, owner, PRIVATE, OWNER_PAGES, owner_exits);
 	device_is_of_others(_metadata, owner);
-	EXPECT_TRUE(dmirror_told_nothing(&owner->dev));
+	EXPECT_TRUE(dmirror_not_notified(&owner->dev));
 	owner_go(_metadata, owner);
 	EXPECT_TRUE(owner_released(owner));
 	device_is_of_others(_metadata, owner);
 }
 
-/* Mirrors of several mms on one device: each hears of its own. */
-TEST_F(hmm_owner, beside_ours)
+/*
+ * Of two mirrors of different address spaces on one device, each is notified of its own events
+ * only.
+ */
+TEST_F(hmm_owner, two_owners)
 {
 	struct owner *owner = &self->owner;
 	struct dmirror dev;
@@ -230,17 +241,17 @@ TEST_F(hmm_owner, beside_ours)
 	ASSERT_EQ(OWNER_PAGES, dmirror_write_stamps(&dev, owner->mem, OWNER_PAGES));
 	dmirror_forget(&dev);
 	ASSERT_EQ(0, munmap(owner->mem, OWNER_PAGES * PAGE_SIZE));
-	EXPECT_TRUE(dmirror_told_nothing(&owner->dev));
-	EXPECT_EQ(OWNER_PAGES, dmirror_told(&dev, owner->mem, OWNER_PAGES, TOLD_MUNMAP));
+	EXPECT_TRUE(dmirror_not_notified(&owner->dev));
+	EXPECT_EQ(OWNER_PAGES, dmirror_notified(&dev, owner->mem, OWNER_PAGES, EVENT_MUNMAP));
 	owner_go(_metadata, owner);
 	EXPECT_TRUE(owner_released(owner));
-	EXPECT_TRUE(dmirror_told_nothing(&dev));
+	EXPECT_TRUE(dmirror_not_notified(&dev));
 	close(dev.fd);
 }
 
 /*
- * The kernel's own callers that may not sleep: they free the memory of a process that is dying.
- * This one stops on its way, because a tracer wants to look at it.
+ * Callers in the kernel that must not block: they free the memory of a dying process. The process
+ * stops on its way to the end, because a tracer asks for it.
  */
 static void owner_trace(struct __test_metadata *_metadata, struct owner *owner)
 {
@@ -270,7 +281,7 @@ static void owner_is_killed(struct __test_metadata *_metadata, struct owner *own
 	owner_is_dying(_metadata, owner);
 }
 
-/* Until it is the driver who answers, as dmirror_invalidate_now() */
+/* Until the driver has answered, as in dmirror_invalidate_now() */
 static long reap(struct owner *owner)
 {
 	const __u64 refused = dmirror_stats(&owner->dev).refused;
@@ -284,19 +295,21 @@ static long reap(struct owner *owner)
 	return ret;
 }
 
-TEST_F(hmm_owner, reaped)
+/* process_mrelease() revokes all access of the devices of a dying process without blocking. */
+TEST_F(hmm_owner, mrelease)
 {
 	struct owner *owner = &self->owner;
 
 	owner_start(_metadata, owner, PRIVATE, OWNER_PAGES, owner_exits);
 	owner_is_killed(_metadata, owner);
 	EXPECT_EQ(0, reap(owner));
-	EXPECT_EQ(OWNER_PAGES, dmirror_told_how(&owner->dev, owner->mem, OWNER_PAGES,
-						TOLD_MUNMAP, false));
+	EXPECT_EQ(OWNER_PAGES, dmirror_notified_how(&owner->dev, owner->mem, OWNER_PAGES,
+						    EVENT_MUNMAP, false));
 	owner_dies(_metadata, owner);
 }
 
-TEST_F(hmm_owner, reaper_refused)
+/* process_mrelease() fails with -EAGAIN while the driver refuses, and succeeds afterwards. */
+TEST_F(hmm_owner, mrelease_refused)
 {
 	struct owner *owner = &self->owner;
 
@@ -307,22 +320,19 @@ TEST_F(hmm_owner, reaper_refused)
 	EXPECT_EQ(1ULL, dmirror_stats(&owner->dev).refused);
 	dmirror_forget(&owner->dev);
 	EXPECT_EQ(0, reap(owner));
-	EXPECT_EQ(OWNER_PAGES, dmirror_told_how(&owner->dev, owner->mem, OWNER_PAGES,
-						TOLD_MUNMAP, false));
+	EXPECT_EQ(OWNER_PAGES, dmirror_notified_how(&owner->dev, owner->mem, OWNER_PAGES,
+						    EVENT_MUNMAP, false));
 	owner_dies(_metadata, owner);
 }
 
 /*
- * The OOM killer of a cgroup, and its reaper, which comes two seconds later and tries ten times,
- * every tenth of a second.
+ * The OOM killer of a cgroup, and its reaper, which starts two seconds later and tries ten times
+ * at intervals of a tenth of a second.
  */
 
-#define CGROUP_ROOT	"/sys/fs/cgroup/"
-#define CGROUP		CGROUP_ROOT "hmm_oom/"
-
 #define OOM_LIMIT	"48M"
-#define OOM_PAGES	2048	/* that are mirrored, of those */
-#define OOM_LEFT	(4L << 20)	/* less than that: they are gone */
+#define OOM_PAGES	2048	/* mirrored pages */
+#define OOM_LEFT	(4L << 20)	/* less memory than this means that the pages are gone */
 
 FIXTURE(hmm_oom)
 {
@@ -330,34 +340,6 @@ FIXTURE(hmm_oom)
 	struct dmirror bystander;
 	char *mem;
 };
-
-static bool cgroup_join(const char *procs)
-{
-	return write_text(procs, "0\n");
-}
-
-static long cgroup_bytes(void)
-{
-	FILE *file = fopen(CGROUP "memory.current", "r");
-	long bytes = -1;
-
-	if (file && fscanf(file, "%ld", &bytes) != 1)
-		bytes = -1;
-	if (file)
-		fclose(file);
-	return bytes;
-}
-
-static bool cgroup_is_empty(void)
-{
-	for (time_t deadline = in_seconds(20); before(deadline); usleep(10000)) {
-		const long bytes = cgroup_bytes();
-
-		if (bytes >= 0 && bytes < OOM_LEFT)
-			return true;
-	}
-	return false;
-}
 
 static void owner_eats(void)
 {
@@ -372,14 +354,13 @@ static void owner_eats(void)
 
 FIXTURE_SETUP(hmm_oom)
 {
-	ASSERT_TRUE(write_text(CGROUP_ROOT "cgroup.subtree_control", "+memory"));
-	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	cgroup_make(_metadata, "+memory");
 	ASSERT_TRUE(write_text(CGROUP "memory.max", OOM_LIMIT));
 	ASSERT_TRUE(write_text(CGROUP "memory.swap.max", "0"));
-	/* It is born there, so that all of its memory counts. */
-	ASSERT_TRUE(cgroup_join(CGROUP "cgroup.procs"));
+	/* The process starts in the cgroup, so that all of its memory is charged there. */
+	ASSERT_TRUE(cgroup_add(0));
 	owner_start(_metadata, &self->owner, PRIVATE, OOM_PAGES, owner_eats);
-	ASSERT_TRUE(cgroup_join(CGROUP_ROOT "cgroup.procs"));
+	ASSERT_TRUE(cgroup_leave());
 	owner_trace(_metadata, &self->owner);
 	ASSERT_LE(OOM_PAGES * PAGE_SIZE, cgroup_bytes());
 
@@ -393,22 +374,23 @@ FIXTURE_SETUP(hmm_oom)
 FIXTURE_TEARDOWN(hmm_oom)
 {
 	owner_forget(&self->owner);
-	EXPECT_EQ(0, rmdir(CGROUP));
+	EXPECT_TRUE(cgroup_has_removed());
 	EXPECT_EQ(OWNER_PAGES, dmirror_maps(&self->bystander, self->mem, OWNER_PAGES, MAPS_RW));
-	EXPECT_TRUE(dmirror_told_nothing(&self->bystander));
+	EXPECT_TRUE(dmirror_not_notified(&self->bystander));
 	close(self->bystander.fd);
 }
 
-/* What both devices of the owner were told, all of it by those who may not sleep */
+/* Both devices of the owner were notified of the unmap by a caller that must not block. */
 static void owner_was_reaped(struct __test_metadata *_metadata, struct owner *owner)
 {
-	EXPECT_TRUE(cgroup_is_empty());
-	EXPECT_EQ(OOM_PAGES, dmirror_told_how(&owner->dev, owner->mem, OOM_PAGES,
-					      TOLD_MUNMAP, false));
-	EXPECT_EQ(OOM_PAGES, dmirror_told_how(&owner->reader, owner->mem, OOM_PAGES,
-					      TOLD_MUNMAP, false));
+	EXPECT_TRUE(cgroup_falls_below(OOM_LEFT));
+	EXPECT_EQ(OOM_PAGES, dmirror_notified_how(&owner->dev, owner->mem, OOM_PAGES,
+						  EVENT_MUNMAP, false));
+	EXPECT_EQ(OOM_PAGES, dmirror_notified_how(&owner->reader, owner->mem, OOM_PAGES,
+						  EVENT_MUNMAP, false));
 }
 
+/* The OOM reaper frees mirrored memory of the process that it reaps. */
 TEST_F_TIMEOUT(hmm_oom, reaped, 120)
 {
 	struct owner *owner = &self->owner;
@@ -421,7 +403,8 @@ TEST_F_TIMEOUT(hmm_oom, reaped, 120)
 
 #define REFUSALS	3
 
-TEST_F_TIMEOUT(hmm_oom, refused, 120)
+/* The OOM reaper retries until the driver stops refusing. */
+TEST_F_TIMEOUT(hmm_oom, reaper_refused, 120)
 {
 	struct owner *owner = &self->owner;
 
@@ -433,7 +416,7 @@ TEST_F_TIMEOUT(hmm_oom, refused, 120)
 	owner_dies(_metadata, owner);
 }
 
-/* A callback that sleeps, for a fault, has the lock of its mirror. */
+/* A callback for a fault that sleeps holds the lock of its mirror. */
 static void *callback_run(void *arg)
 {
 	return (void *)dmirror_hold(arg, HMM_DMIRROR_MSECS_MAX);
@@ -464,7 +447,7 @@ static void callback_wakes(struct __test_metadata *_metadata, pthread_t thread)
 	EXPECT_EQ(-EINTR, (long)result);
 }
 
-/* How often the reaper has come */
+/* The number of times that the reaper has started */
 static int reaper_came(void)
 {
 	FILE *file = fopen(TRACE_DIR "trace", "r");
@@ -486,7 +469,8 @@ static bool reaper_came_back(void)
 	return false;
 }
 
-TEST_F_TIMEOUT(hmm_oom, callback_asleep, 120)
+/* The OOM reaper retries until a callback of the driver no longer holds the mirror's lock. */
+TEST_F_TIMEOUT(hmm_oom, reaper_retries_while_callback_sleeps, 120)
 {
 	struct owner *owner = &self->owner;
 	pthread_t callback;
@@ -497,7 +481,7 @@ TEST_F_TIMEOUT(hmm_oom, callback_asleep, 120)
 	owner_is_dying(_metadata, owner);
 	callback = callback_sleeps(_metadata, &owner->dev);
 	EXPECT_TRUE(reaper_came_back());
-	/* What is not mirrored has been reaped the first time. */
+	/* The reaper has freed the memory that is not mirrored in its first attempt. */
 	EXPECT_LE(OOM_PAGES * PAGE_SIZE, cgroup_bytes());
 	callback_wakes(_metadata, callback);
 	owner_was_reaped(_metadata, owner);
@@ -507,7 +491,7 @@ TEST_F_TIMEOUT(hmm_oom, callback_asleep, 120)
 
 /*
  * A work item fills the memory of a process beyond the limit of its cgroup. Another process of
- * the cgroup, which has inherited the device, is not to blame, and is not killed.
+ * the cgroup has inherited the device and must survive.
  */
 
 #define EATEN_PAGES	((256L << 20) / PAGE_SIZE)
@@ -518,7 +502,7 @@ struct innocent {
 	int sock;
 };
 
-/* Answers when the work item is done, if it lives then. */
+/* Answers after the end of the work item. */
 static void innocent_run(struct dmirror *dev, int sock)
 {
 	char *mem = malloc(INNOCENT_BYTES), byte;
@@ -573,24 +557,26 @@ FIXTURE(hmm_worker)
 
 FIXTURE_SETUP(hmm_worker)
 {
-	ASSERT_TRUE(write_text(CGROUP_ROOT "cgroup.subtree_control", "+memory"));
-	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	cgroup_make(_metadata, "+memory");
 	ASSERT_TRUE(write_text(CGROUP "memory.max", OOM_LIMIT));
 	ASSERT_TRUE(write_text(CGROUP "memory.swap.max", "0"));
-	ASSERT_TRUE(cgroup_join(CGROUP "cgroup.procs"));
+	ASSERT_TRUE(cgroup_add(0));
 	innocent_start(_metadata, &self->innocent);
-	ASSERT_TRUE(cgroup_join(CGROUP_ROOT "cgroup.procs"));
+	ASSERT_TRUE(cgroup_leave());
 }
 
 FIXTURE_TEARDOWN(hmm_worker)
 {
 	close(self->innocent.sock);
-	/* It ends, and is reaped by init. */
-	while (rmdir(CGROUP) && errno == EBUSY)
-		usleep(10000);
+	/* The other process exits, and init reaps it. */
+	EXPECT_TRUE(cgroup_has_removed());
 }
 
-TEST_F_TIMEOUT(hmm_worker, oom, 120)
+/*
+ * A work item that exceeds the limit gets the owner of the mirror killed, and no other process
+ * of the cgroup.
+ */
+TEST_F_TIMEOUT(hmm_worker, oom_spares_other_process, 120)
 {
 	struct innocent *innocent = &self->innocent;
 	int status;

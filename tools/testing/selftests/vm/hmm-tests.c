@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a device sees of a process's memory, state by state.
+ * Accesses of a device to each state of the CPU page table.
  *
- * Each test makes one state of the CPU page table, then looks at it in the three ways a device
- * can: a snapshot (nothing requested), a read (fault requested), a write (write requested).
- * What a state needs from the machine (swap, huge pages, secretmem, soft-reserved memory) is not
- * optional: a test that cannot make its state fails, since nothing has been learnt about it.
+ * Each test creates one state, and accesses it in up to three ways: by a snapshot (no request), a
+ * read (read request) and a write (write request). The states need swap, huge pages, secretmem
+ * and soft-reserved memory. A test that cannot create its state fails.
  */
 #include "../kselftest_harness.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "hmm-dmirror.h"
+#include "hmm-dmirror-expect.h"
+#include "hmm-memory.h"
+#include "hmm-page-state.h"
+#include "hmm-witness.h"
 
-/* More than one chunk of the device's range faults, and not a multiple of it. */
+/* Larger than one chunk of the device's range faults, and no multiple of it */
 #define NPAGES		100
 #define SHARED_ANON	(MAP_SHARED | MAP_ANONYMOUS)
 #define PRIVATE_ANON	(MAP_PRIVATE | MAP_ANONYMOUS)
@@ -34,8 +36,9 @@ FIXTURE_TEARDOWN(hmm)
 	close(self->dev.fd);
 }
 
-/* Holes, and addresses that nothing is mapped at */
+/* Holes, and addresses without a mapping */
 
+/* A device reads zeros from a hole, which maps the zero page. */
 TEST_F(hmm, hole_read)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -45,6 +48,7 @@ TEST_F(hmm, hole_read)
 	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_ZERO));
 }
 
+/* A device that writes to a hole gets writable pages, and the CPU sees what it wrote. */
 TEST_F(hmm, hole_write)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -54,6 +58,7 @@ TEST_F(hmm, hole_write)
 	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
 }
 
+/* A snapshot faults no page in. */
 TEST_F(hmm, snapshot_leaves_holes_alone)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -67,6 +72,7 @@ TEST_F(hmm, snapshot_leaves_holes_alone)
 		EXPECT_EQ(i % 2 ? SEEN_NONE : SEEN_RW, seen[i]);
 }
 
+/* A read returns the content of the present pages, and zeros for the holes between them. */
 TEST_F(hmm, holes_between_present_pages)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -80,6 +86,10 @@ TEST_F(hmm, holes_between_present_pages)
 	}
 }
 
+/*
+ * An unmapped page fails a range that contains it, and a snapshot reports an error for that
+ * page only.
+ */
 TEST_F(hmm, no_vma)
 {
 	unsigned char seen[3];
@@ -97,7 +107,10 @@ TEST_F(hmm, no_vma)
 	EXPECT_EQ(1, dmirror_read_stamps(&self->dev, mem, 1, TAG_CPU));
 }
 
-/* The CPU's own touch in the end shows that the mapping could have grown. */
+/*
+ * A device access below a MAP_GROWSDOWN mapping fails, although a CPU access expands the
+ * mapping.
+ */
 TEST_F(hmm, stack_does_not_grow)
 {
 	const long room = 1024;
@@ -119,6 +132,7 @@ TEST_F(hmm, stack_does_not_grow)
 
 /* Permissions of the mapping */
 
+/* A device can neither read nor write a PROT_NONE mapping. */
 TEST_F(hmm, prot_none)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -131,6 +145,7 @@ TEST_F(hmm, prot_none)
 	EXPECT_EQ(-EFAULT, dmirror_write(&self->dev, mem, NPAGES));
 }
 
+/* A PROT_NONE page fails a range that contains it, and does not affect the pages around it. */
 TEST_F(hmm, prot_none_in_the_middle)
 {
 	char *mem = map_small(_metadata, 20);
@@ -145,6 +160,7 @@ TEST_F(hmm, prot_none_in_the_middle)
 	EXPECT_EQ(10, dmirror_read_stamps(&self->dev, mem, 10, TAG_CPU));
 }
 
+/* A device can read a read-only mapping, and gets -EPERM when it writes. */
 TEST_F(hmm, read_only_present)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -158,6 +174,7 @@ TEST_F(hmm, read_only_present)
 	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_CPU));
 }
 
+/* A write to a hole in a read-only mapping fails with -EPERM and faults no page in. */
 TEST_F(hmm, read_only_hole)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -169,6 +186,7 @@ TEST_F(hmm, read_only_hole)
 	EXPECT_EQ(NPAGES, dmirror_read_zeros(&self->dev, mem, NPAGES));
 }
 
+/* A device can write again after mprotect() has restored the permission. */
 TEST_F(hmm, permission_comes_back)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -182,7 +200,7 @@ TEST_F(hmm, permission_comes_back)
 	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
 }
 
-/* Anonymous, private file, shared memory, read-only: four VMAs in one range. */
+/* One range can span an anonymous, a private file, a shared and a read-only VMA. */
 TEST_F(hmm, several_vmas)
 {
 	const long part = 20, all = 4 * part;
@@ -204,6 +222,7 @@ TEST_F(hmm, several_vmas)
 	EXPECT_EQ(3 * part, stamp_run(mem, all, TAG_DEVICE));
 }
 
+/* A device can access the last page of a mapping, but no page after it. */
 TEST_F(hmm, last_page)
 {
 	char *mem = map_small(_metadata, NPAGES + 1);
@@ -220,6 +239,7 @@ TEST_F(hmm, last_page)
 
 /* Small anonymous pages */
 
+/* A device can read and write small pages that are present. */
 TEST_F(hmm, present)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -231,6 +251,7 @@ TEST_F(hmm, present)
 	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
 }
 
+/* A read of the device keeps the zero page mapped, and a write replaces it. */
 TEST_F(hmm, zero_page)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -244,6 +265,7 @@ TEST_F(hmm, zero_page)
 	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
 }
 
+/* A write of the device breaks COW and does not change the memory of the child. */
 TEST_F(hmm, cow_after_fork)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -259,6 +281,7 @@ TEST_F(hmm, cow_after_fork)
 	EXPECT_TRUE(witness_saw_no_change(&child));
 }
 
+/* A read of the device swaps pages in. */
 TEST_F(hmm, swapped_out_read)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -270,6 +293,7 @@ TEST_F(hmm, swapped_out_read)
 	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_CPU));
 }
 
+/* A write of the device swaps pages in and makes them writable. */
 TEST_F(hmm, swapped_out_write)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -282,6 +306,7 @@ TEST_F(hmm, swapped_out_write)
 	EXPECT_EQ(NPAGES / 2, stamp_run(mem, NPAGES, TAG_DEVICE));
 }
 
+/* A hwpoisoned page fails with -EFAULT, and the pages around it stay accessible. */
 TEST_F(hmm, poisoned_page)
 {
 	char *mem = map_small(_metadata, 11);
@@ -304,6 +329,7 @@ TEST_F(hmm, poisoned_page)
 
 /* Transparent huge pages */
 
+/* A snapshot that starts and ends inside of THPs reports PMD entries for all pages. */
 TEST_F(hmm, thp_present)
 {
 	char *mem = map_thp(_metadata, 3);
@@ -314,6 +340,7 @@ TEST_F(hmm, thp_present)
 	EXPECT_EQ(npages, dmirror_sees(&self->dev, cut, npages, SEEN_HUGE_RW));
 }
 
+/* A device can read and write a THP, which stays mapped by a PMD. */
 TEST_F(hmm, thp_access)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -325,6 +352,7 @@ TEST_F(hmm, thp_access)
 	EXPECT_EQ(HPAGE_PAGES, stamp_run(mem, HPAGE_PAGES, TAG_DEVICE));
 }
 
+/* A write to one page of a hole of 2 MiB allocates a THP and maps it writable. */
 TEST_F(hmm, thp_hole)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -335,6 +363,7 @@ TEST_F(hmm, thp_hole)
 	EXPECT_EQ(1, stamp_run(page_at(mem, 77), 1, TAG_DEVICE));
 }
 
+/* A read of the device keeps the huge zero page mapped. */
 TEST_F(hmm, huge_zero_page)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -345,6 +374,7 @@ TEST_F(hmm, huge_zero_page)
 	EXPECT_EQ(HPAGE_PAGES, dmirror_sees(&self->dev, mem, HPAGE_PAGES, SEEN_HUGE_RO));
 }
 
+/* A write to one page of the huge zero page leaves zeros in all other pages. */
 TEST_F(hmm, huge_zero_page_write)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -358,6 +388,7 @@ TEST_F(hmm, huge_zero_page_write)
 	EXPECT_EQ(HPAGE_PAGES - 101, zero_run(page_at(mem, 101), HPAGE_PAGES - 101));
 }
 
+/* Of a THP that is mapped by PTEs, a snapshot reports the permission of each PTE. */
 TEST_F(hmm, thp_mapped_by_ptes)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -374,6 +405,7 @@ TEST_F(hmm, thp_mapped_by_ptes)
 	EXPECT_EQ(-EPERM, dmirror_write(&self->dev, mem, HPAGE_PAGES));
 }
 
+/* A hole in a THP that is mapped by PTEs reads as zeros. */
 TEST_F(hmm, thp_with_a_hole)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -388,6 +420,7 @@ TEST_F(hmm, thp_with_a_hole)
 	EXPECT_EQ(1, zero_run(page_at(self->dev.buf, 33), 1));
 }
 
+/* A write of the device to a shared THP does not change the memory of the child. */
 TEST_F(hmm, thp_cow_after_fork)
 {
 	char *mem = map_thp(_metadata, 1);
@@ -405,6 +438,7 @@ TEST_F(hmm, thp_cow_after_fork)
 
 /* hugetlb */
 
+/* A device can read and write hugetlb pages that are present. */
 TEST_F(hmm, hugetlb_present)
 {
 	char *mem = map_hugetlb(_metadata, 2, PROT_RW);
@@ -417,6 +451,7 @@ TEST_F(hmm, hugetlb_present)
 	EXPECT_EQ(HPAGE_PAGES, stamp_run(mem, 2 * HPAGE_PAGES, TAG_DEVICE));
 }
 
+/* A fault of the device on one hugetlb page does not fault the next one in. */
 TEST_F(hmm, hugetlb_hole)
 {
 	char *mem = map_hugetlb(_metadata, 2, PROT_RW);
@@ -431,6 +466,7 @@ TEST_F(hmm, hugetlb_hole)
 	EXPECT_EQ(HPAGE_PAGES, dmirror_sees(&self->dev, second, HPAGE_PAGES, SEEN_NONE));
 }
 
+/* A write to read-only hugetlb memory fails with -EPERM, whether a page is present or not. */
 TEST_F(hmm, hugetlb_read_only)
 {
 	char *mem = map_hugetlb(_metadata, 2, PROT_RW);
@@ -445,6 +481,7 @@ TEST_F(hmm, hugetlb_read_only)
 	EXPECT_EQ(HPAGE_PAGES, stamp_run(mem, HPAGE_PAGES, TAG_CPU));
 }
 
+/* A write of the device to a shared hugetlb page does not change the memory of the child. */
 TEST_F(hmm, hugetlb_cow_after_fork)
 {
 	char *mem = map_hugetlb(_metadata, 1, PROT_RW);
@@ -460,6 +497,7 @@ TEST_F(hmm, hugetlb_cow_after_fork)
 	EXPECT_TRUE(witness_saw_no_change(&child));
 }
 
+/* A hwpoisoned hugetlb page fails with -EFAULT, and the next page stays accessible. */
 TEST_F(hmm, hugetlb_poisoned)
 {
 	char *mem = map_hugetlb(_metadata, 2, PROT_RW);
@@ -481,6 +519,7 @@ TEST_F(hmm, hugetlb_poisoned)
 
 /* Files and shared memory */
 
+/* A device reads a file through a read-only private mapping and cannot write to it. */
 TEST_F(hmm, file_private_read_only)
 {
 	int fd = scratch_file(_metadata, NPAGES);
@@ -493,6 +532,7 @@ TEST_F(hmm, file_private_read_only)
 	EXPECT_EQ(NPAGES, file_run(fd, NPAGES, TAG_CPU));
 }
 
+/* A write of the device to a private mapping does not change the file. */
 TEST_F(hmm, file_private_cow)
 {
 	int fd = scratch_file(_metadata, NPAGES);
@@ -506,7 +546,7 @@ TEST_F(hmm, file_private_cow)
 	EXPECT_EQ(NPAGES, file_run(fd, NPAGES, TAG_CPU));
 }
 
-/* Dropped from the page cache, the file comes back from the disk. */
+/* A write of the device to a shared mapping reaches the disk. */
 TEST_F(hmm, file_shared)
 {
 	int fd = scratch_file(_metadata, NPAGES);
@@ -523,6 +563,7 @@ TEST_F(hmm, file_shared)
 	EXPECT_EQ(NPAGES, file_run(fd, NPAGES, TAG_DEVICE));
 }
 
+/* A device access after the end of a file fails with -EFAULT. */
 TEST_F(hmm, file_past_its_end)
 {
 	int fd = scratch_file(_metadata, 10);
@@ -534,6 +575,7 @@ TEST_F(hmm, file_past_its_end)
 	EXPECT_EQ(-EFAULT, dmirror_write(&self->dev, mem, 20));
 }
 
+/* After a truncation, the device can access only the pages that the file still has. */
 TEST_F(hmm, file_truncated_under_the_device)
 {
 	int fd = scratch_file(_metadata, 10);
@@ -546,6 +588,7 @@ TEST_F(hmm, file_truncated_under_the_device)
 	EXPECT_EQ(6, dmirror_sees(&self->dev, page_at(mem, 4), 6, SEEN_NONE));
 }
 
+/* A device can read and write shared anonymous memory. */
 TEST_F(hmm, shmem)
 {
 	char *mem = map_pages(_metadata, NPAGES, PROT_RW, SHARED_ANON, -1);
@@ -557,6 +600,7 @@ TEST_F(hmm, shmem)
 	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_DEVICE));
 }
 
+/* What a device writes through one mapping of a file is visible through the other. */
 TEST_F(hmm, memfd_mapped_twice)
 {
 	int fd = memfd_create("hmm-tests", MFD_CLOEXEC);
@@ -573,11 +617,13 @@ TEST_F(hmm, memfd_mapped_twice)
 	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, alias, NPAGES, TAG_DEVICE));
 }
 
-/* Memory that no device may have */
+/* Memory that devices cannot access */
 
 /*
- * In both secretmem tests nothing is read before the snapshot has been refused: these pages are
- * gone from the kernel's direct map, and a driver that got hold of one would oops.
+ * A device cannot access a secretmem page that is present.
+ *
+ * Both secretmem tests take a snapshot before they read: secretmem pages are not in the direct
+ * map of the kernel, so a driver that gets such a page oopses.
  */
 TEST_F(hmm, secretmem_present)
 {
@@ -591,6 +637,7 @@ TEST_F(hmm, secretmem_present)
 	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_CPU));
 }
 
+/* A device cannot fault in a secretmem page. */
 TEST_F(hmm, secretmem_hole)
 {
 	int fd = secret_file(_metadata, NPAGES);
@@ -601,6 +648,7 @@ TEST_F(hmm, secretmem_hole)
 	EXPECT_EQ(-EFAULT, dmirror_write(&self->dev, mem, NPAGES));
 }
 
+/* A device cannot access a PFN mapping of the kernel. */
 TEST_F(hmm, pfnmap_vvar)
 {
 	char *mem = find_vvar(_metadata);
@@ -610,6 +658,7 @@ TEST_F(hmm, pfnmap_vvar)
 	EXPECT_EQ(-EFAULT, dmirror_read(&self->dev, mem, 1));
 }
 
+/* A device cannot access a PCI BAR. */
 TEST_F(hmm, pfnmap_pci_bar)
 {
 	char *mem = map_any_bar(_metadata);
@@ -620,7 +669,10 @@ TEST_F(hmm, pfnmap_pci_bar)
 	EXPECT_EQ(-EFAULT, dmirror_write(&self->dev, mem, 1));
 }
 
-/* The device's own mmap inserts ordinary pages: a mixed map is not special by itself. */
+/*
+ * A device can access an ordinary page in a VM_MIXEDMAP mapping, here that of the driver's
+ * mmap().
+ */
 TEST_F(hmm, mixedmap_ordinary_page)
 {
 	char *mem = map_pages(_metadata, 4, PROT_RW, MAP_SHARED, self->dev.fd);
@@ -633,132 +685,14 @@ TEST_F(hmm, mixedmap_ordinary_page)
 	EXPECT_EQ(4, stamp_run(mem, 4, TAG_DEVICE));
 }
 
-/* userfaultfd */
-
-/* What is only looked at is not asked for; hmm-fault-tests has what is. */
-TEST_F(hmm, uffd_missing)
-{
-	char *mem = map_small(_metadata, 2 * NPAGES);
-	char *missing = page_at(mem, NPAGES);
-	int uffd = uffd_open(_metadata, 0, 0);
-
-	stamp_write(mem, NPAGES, TAG_CPU);
-	uffd_register(_metadata, uffd, mem, 2 * NPAGES, UFFDIO_REGISTER_MODE_MISSING);
-
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, missing, NPAGES, SEEN_NONE));
-	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_CPU));
-}
-
-TEST_F(hmm, uffd_missing_sigbus)
-{
-	char *mem = map_small(_metadata, NPAGES);
-	int uffd = uffd_open(_metadata, 0, UFFD_FEATURE_SIGBUS);
-
-	uffd_register(_metadata, uffd, mem, NPAGES, UFFDIO_REGISTER_MODE_MISSING);
-	EXPECT_EQ(-EFAULT, dmirror_read(&self->dev, mem, NPAGES));
-	EXPECT_EQ(-EFAULT, dmirror_write(&self->dev, mem, NPAGES));
-}
-
-TEST_F(hmm, uffd_missing_user_mode_only)
-{
-	char *mem = map_small(_metadata, NPAGES);
-	int uffd = uffd_open(_metadata, UFFD_USER_MODE_ONLY, 0);
-
-	uffd_register(_metadata, uffd, mem, NPAGES, UFFDIO_REGISTER_MODE_MISSING);
-	EXPECT_EQ(-EFAULT, dmirror_read(&self->dev, mem, NPAGES));
-	EXPECT_EQ(-EFAULT, dmirror_write(&self->dev, mem, NPAGES));
-}
-
-/* Pages that the file has and this mapping of it has not. */
-TEST_F(hmm, uffd_minor)
-{
-	int uffd = uffd_open(_metadata, 0, UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_SIGBUS);
-	int fd = memfd_create("hmm-tests", MFD_CLOEXEC);
-	char *mem, *alias;
-
-	ASSERT_EQ(0, ftruncate(fd, NPAGES * PAGE_SIZE));
-	mem = map_pages(_metadata, NPAGES, PROT_RW, MAP_SHARED, fd);
-	alias = map_pages(_metadata, NPAGES, PROT_RW, MAP_SHARED, fd);
-	stamp_write(alias, NPAGES, TAG_CPU);
-	uffd_register(_metadata, uffd, mem, NPAGES, UFFDIO_REGISTER_MODE_MINOR);
-
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_NONE));
-	EXPECT_EQ(-EFAULT, dmirror_read(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, alias, NPAGES, TAG_CPU));
-}
-
-TEST_F(hmm, uffd_wp_present)
-{
-	char *mem = map_small(_metadata, NPAGES);
-	int uffd = uffd_open(_metadata, 0,
-			     UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_SIGBUS);
-
-	stamp_write(mem, NPAGES, TAG_CPU);
-	uffd_register(_metadata, uffd, mem, NPAGES, UFFDIO_REGISTER_MODE_WP);
-	uffd_write_protect(_metadata, uffd, mem, NPAGES);
-
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_RO));
-	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_CPU));
-	EXPECT_EQ(-EFAULT, dmirror_write_stamps(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_CPU));
-}
-
-/* The marker stands in an empty page table of shared memory: a hole, not an error. */
-TEST_F(hmm, uffd_wp_marker)
-{
-	char *mem = map_pages(_metadata, NPAGES, PROT_RW, SHARED_ANON, -1);
-	int uffd = uffd_open(_metadata, 0, UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_SIGBUS |
-			     UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
-
-	uffd_register(_metadata, uffd, mem, NPAGES, UFFDIO_REGISTER_MODE_WP);
-	uffd_write_protect(_metadata, uffd, mem, NPAGES);
-	ASSERT_TRUE(is_uffd_wp(_metadata, mem));
-
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_NONE));
-	EXPECT_EQ(NPAGES, dmirror_read_zeros(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_RO));
-	EXPECT_EQ(-EFAULT, dmirror_write(&self->dev, mem, NPAGES));
-}
-
-TEST_F(hmm, uffd_wp_async)
-{
-	char *mem = map_pages(_metadata, NPAGES, PROT_RW, SHARED_ANON, -1);
-	int uffd = uffd_open(_metadata, 0, UFFD_FEATURE_PAGEFAULT_FLAG_WP |
-			     UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_WP_ASYNC);
-
-	uffd_register(_metadata, uffd, mem, NPAGES, UFFDIO_REGISTER_MODE_WP);
-	uffd_write_protect(_metadata, uffd, mem, NPAGES);
-	ASSERT_TRUE(is_uffd_wp(_metadata, mem));
-
-	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_RW));
-	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
-}
-
-TEST_F(hmm, uffd_poison_marker)
-{
-	char *mem = map_small(_metadata, 2 * NPAGES);
-	char *bad = page_at(mem, NPAGES);
-	int uffd = uffd_open(_metadata, 0, UFFD_FEATURE_POISON);
-
-	stamp_write(mem, NPAGES, TAG_CPU);
-	uffd_register(_metadata, uffd, mem, 2 * NPAGES, UFFDIO_REGISTER_MODE_MISSING);
-	uffd_poison(_metadata, uffd, bad, NPAGES);
-
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, bad, NPAGES, SEEN_ERROR));
-	EXPECT_EQ(-EFAULT, dmirror_read(&self->dev, bad, 1));
-	EXPECT_EQ(-EFAULT, dmirror_write(&self->dev, mem, 2 * NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_CPU));
-}
-
-/* A mapping that changes while the device works on it */
+/* Concurrent changes of the mapping */
 
 #define STORM_PAGES	32
 #define STORM_SECONDS	2
 
 /*
- * One byte tells who wrote a page and which page it was, and it alone is compared: a copy that
- * runs beside a store may tear a word.
+ * One byte identifies the writer and the page. The test compares only this byte, because a copy
+ * that runs concurrently with a store may tear a word.
  */
 enum storm_mark {
 	STORM_CPU = 0x40,
@@ -812,6 +746,10 @@ static bool storm_allows(long ret)
 	return ret == STORM_PAGES || ret == -EFAULT || ret == -EPERM || ret == -EBUSY;
 }
 
+/*
+ * While the mapping changes, an access succeeds with a content that was written there, or fails
+ * with an error that the change explains.
+ */
 TEST_F_TIMEOUT(hmm, mapping_changes_meanwhile, 120)
 {
 	struct storm storm = { .mem = map_small(_metadata, STORM_PAGES) };
@@ -841,309 +779,6 @@ TEST_F_TIMEOUT(hmm, mapping_changes_meanwhile, 120)
 	ASSERT_TRUE(storm_map(storm.mem));
 	stamp_write(storm.mem, STORM_PAGES, TAG_CPU);
 	EXPECT_EQ(STORM_PAGES, dmirror_read_stamps(&self->dev, storm.mem, STORM_PAGES, TAG_CPU));
-}
-
-/* Faults: one for each mapping installed */
-
-#define FAULTS_HUGE	32
-
-FIXTURE(hmm_faults)
-{
-	struct dmirror dev;
-};
-
-FIXTURE_VARIANT(hmm_faults)
-{
-	unsigned long request;
-	enum seen huge;
-};
-
-FIXTURE_VARIANT_ADD(hmm_faults, read)
-{
-	.request = HMM_DMIRROR_READ,
-	.huge = SEEN_HUGE_RO,
-};
-
-FIXTURE_VARIANT_ADD(hmm_faults, write)
-{
-	.request = HMM_DMIRROR_WRITE,
-	.huge = SEEN_HUGE_RW,
-};
-
-/* Text, stack and buffers are locked in memory: what is counted later is the device's alone. */
-FIXTURE_SETUP(hmm_faults)
-{
-	dmirror_open(_metadata, &self->dev, 0, FAULTS_HUGE * HPAGE_PAGES);
-	ASSERT_EQ(0, mlockall(MCL_CURRENT));
-}
-
-FIXTURE_TEARDOWN(hmm_faults)
-{
-	close(self->dev.fd);
-}
-
-/* The walk runs in the calling thread, which is charged for each fault handled in it. */
-static long faults_so_far(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_THREAD, &usage);
-	return usage.ru_minflt + usage.ru_majflt;
-}
-
-static long faults_of(struct dmirror *dev, unsigned long request, char *mem, long npages)
-{
-	long start = faults_so_far();
-	long ret = dmirror_ioctl(dev->fd, request, mem, npages, dev->buf);
-
-	return ret == npages ? faults_so_far() - start : ret;
-}
-
-TEST_F(hmm_faults, present)
-{
-	char *mem = map_small(_metadata, NPAGES);
-
-	stamp_write(mem, NPAGES, TAG_CPU);
-	EXPECT_EQ(0, faults_of(&self->dev, variant->request, mem, NPAGES));
-}
-
-TEST_F(hmm_faults, small_hole)
-{
-	char *mem = map_small(_metadata, NPAGES);
-
-	EXPECT_EQ(NPAGES, faults_of(&self->dev, variant->request, mem, NPAGES));
-}
-
-TEST_F(hmm_faults, holes_between_present_pages)
-{
-	char *mem = map_small(_metadata, NPAGES);
-
-	for (long i = 0; i < NPAGES; i += 2)
-		stamp_write(page_at(mem, i), 1, TAG_CPU);
-	EXPECT_EQ(NPAGES / 2, faults_of(&self->dev, variant->request, mem, NPAGES));
-}
-
-TEST_F_TIMEOUT(hmm_faults, thp_hole, 120)
-{
-	const long npages = FAULTS_HUGE * HPAGE_PAGES;
-	char *mem = map_thp(_metadata, FAULTS_HUGE);
-
-	EXPECT_EQ(FAULTS_HUGE, faults_of(&self->dev, variant->request, mem, npages));
-	EXPECT_EQ(npages, dmirror_sees(&self->dev, mem, npages, variant->huge));
-}
-
-TEST_F_TIMEOUT(hmm_faults, hugetlb_hole, 120)
-{
-	char *mem = map_hugetlb(_metadata, 4, PROT_RW);
-
-	EXPECT_EQ(4, faults_of(&self->dev, variant->request, mem, 4 * HPAGE_PAGES));
-	EXPECT_EQ(4 * HPAGE_PAGES,
-		  dmirror_sees(&self->dev, mem, 4 * HPAGE_PAGES, variant->huge));
-}
-
-/* Memory on the device, and memory kept for the device */
-
-FIXTURE(hmm_device)
-{
-	struct dmirror dev;
-	struct dmirror peer;
-};
-
-FIXTURE_VARIANT(hmm_device)
-{
-	int id;
-	int peer_id;
-	unsigned int local;	/* how the device sees its own memory */
-	unsigned int remote;	/* how its peer sees it */
-	unsigned int after;	/* how the device sees it once its peer has read it */
-	unsigned int exclusive;	/* how the walker sees what the device has for itself */
-};
-
-/* Only the owner can reach it: anybody else's access brings it back. */
-FIXTURE_VARIANT_ADD(hmm_device, private)
-{
-	.id = 0,
-	.peer_id = 1,
-	.local = HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL,
-	.remote = SEEN_NONE,
-	.after = SEEN_RW,
-	.exclusive = HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL | SEEN_RW,
-};
-
-/* The CPU and other devices reach it where it is. */
-FIXTURE_VARIANT_ADD(hmm_device, coherent)
-{
-	.id = 2,
-	.peer_id = 3,
-	.local = HMM_DMIRROR_PROT_DEV_COHERENT_LOCAL,
-	.remote = HMM_DMIRROR_PROT_DEV_COHERENT_REMOTE | HMM_DMIRROR_PROT_WRITE,
-	.after = HMM_DMIRROR_PROT_DEV_COHERENT_LOCAL | HMM_DMIRROR_PROT_WRITE,
-};
-
-FIXTURE_SETUP(hmm_device)
-{
-	dmirror_open(_metadata, &self->dev, variant->id, NPAGES);
-	dmirror_open(_metadata, &self->peer, variant->peer_id, NPAGES);
-}
-
-FIXTURE_TEARDOWN(hmm_device)
-{
-	close(self->peer.fd);
-	close(self->dev.fd);
-}
-
-/* Stamped pages that have moved to the device. */
-static char *map_on_device(struct __test_metadata *_metadata, struct dmirror *dev)
-{
-	char *mem = map_small(_metadata, NPAGES);
-
-	stamp_write(mem, NPAGES, TAG_CPU);
-	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(dev, mem, NPAGES));
-	ASSERT_EQ(NPAGES, stamp_run(dev->buf, NPAGES, TAG_CPU));
-	return mem;
-}
-
-TEST_F(hmm_device, migrated)
-{
-	char *mem = map_on_device(_metadata, &self->dev);
-
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, variant->local | SEEN_RW));
-	EXPECT_EQ(NPAGES, dmirror_migrate_to_sys(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_RW));
-	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_CPU));
-}
-
-TEST_F(hmm_device, hole_migrated)
-{
-	char *mem = map_small(_metadata, NPAGES);
-
-	ASSERT_EQ(NPAGES, dmirror_migrate_to_dev(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, variant->local | SEEN_RW));
-	EXPECT_EQ(NPAGES, dmirror_read_zeros(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, zero_run(mem, NPAGES));
-}
-
-TEST_F(hmm_device, access_in_place)
-{
-	char *mem = map_on_device(_metadata, &self->dev);
-
-	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->dev, mem, NPAGES, TAG_CPU));
-	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, variant->local | SEEN_RW));
-	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
-}
-
-TEST_F(hmm_device, seen_by_peer)
-{
-	char *mem = map_on_device(_metadata, &self->dev);
-
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->peer, mem, NPAGES, variant->remote));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, variant->local | SEEN_RW));
-	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->peer, mem, NPAGES, TAG_CPU));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, variant->after));
-}
-
-TEST_F(hmm_device, written_by_peer)
-{
-	char *mem = map_on_device(_metadata, &self->dev);
-
-	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->peer, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, variant->after));
-	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
-}
-
-/* The round trip leaves entries read-only in a mapping that may be written. */
-TEST_F(hmm_device, write_through_read_only_entry)
-{
-	char *mem = map_on_device(_metadata, &self->dev);
-
-	ASSERT_EQ(0, mprotect(mem, NPAGES * PAGE_SIZE, PROT_READ));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, variant->local | SEEN_RO));
-	ASSERT_EQ(0, mprotect(mem, NPAGES * PAGE_SIZE, PROT_RW));
-
-	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_sees_writable(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
-}
-
-TEST_F(hmm_device, write_to_read_only_vma)
-{
-	char *mem = map_on_device(_metadata, &self->dev);
-
-	ASSERT_EQ(0, mprotect(mem, NPAGES * PAGE_SIZE, PROT_READ));
-	EXPECT_EQ(-EPERM, dmirror_write_stamps(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_CPU));
-}
-
-/* Bringing the page back is not enough: it is still shared, and needs its COW broken as well. */
-TEST_F(hmm_device, cow_after_fork)
-{
-	char *mem = map_on_device(_metadata, &self->dev);
-	struct witness child = witness_fork(_metadata, mem, NPAGES, TAG_CPU);
-
-	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
-	EXPECT_TRUE(witness_saw_no_change(&child));
-}
-
-TEST_F(hmm_device, exclusive_read_by_peer)
-{
-	char *mem = map_small(_metadata, NPAGES);
-
-	stamp_write(mem, NPAGES, TAG_CPU);
-	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->peer, mem, NPAGES, SEEN_NONE));
-	EXPECT_EQ(-EPERM, dmirror_check_exclusive(&self->dev, mem, NPAGES));
-
-	EXPECT_EQ(NPAGES, dmirror_read_stamps(&self->peer, mem, NPAGES, TAG_CPU));
-	EXPECT_EQ(0, dmirror_check_exclusive(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_RW));
-}
-
-TEST_F(hmm_device, exclusive_then_written)
-{
-	char *mem = map_small(_metadata, NPAGES);
-
-	stamp_write(mem, NPAGES, TAG_CPU);
-	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_NONE));
-
-	/* It has them for itself: writing is no reason to give them back. */
-	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_NONE));
-	EXPECT_EQ(-EPERM, dmirror_check_exclusive(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_RW));
-	EXPECT_EQ(0, dmirror_check_exclusive(&self->dev, mem, NPAGES));
-}
-
-/* Private memory is writable where it is, and not exclusive: the device may share it. */
-TEST_F(hmm_device, exclusive_of_devices)
-{
-	char *mem = map_on_device(_metadata, &self->dev);
-	const long exclusive = variant->id == PRIVATE ? 0 : NPAGES;
-
-	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
-	EXPECT_EQ(exclusive, dmirror_has_exclusive(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_maps(&self->dev, mem, NPAGES, MAPS_RW));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, variant->exclusive));
-	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
-	EXPECT_EQ(0, dmirror_check_exclusive(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, variant->after));
-}
-
-/* Memory of another one comes to the system, if only so the CPU can lose it. */
-TEST_F(hmm_device, exclusive_of_peers)
-{
-	char *mem = map_on_device(_metadata, &self->peer);
-
-	ASSERT_EQ(NPAGES, dmirror_exclusive(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, stamp_run(self->dev.buf, NPAGES, TAG_CPU));
-	EXPECT_EQ(NPAGES, dmirror_has_exclusive(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, dmirror_sees(&self->dev, mem, NPAGES, SEEN_NONE));
-	EXPECT_EQ(NPAGES, dmirror_write_stamps(&self->dev, mem, NPAGES));
-	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
 }
 
 TEST_HARNESS_MAIN

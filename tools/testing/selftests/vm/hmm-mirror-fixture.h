@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What tests share of a device that has mirrored some memory: as much as goes into a THP, in small
- * pages unless it is said to be of another kind.
+ * A device, and memory of 2 MiB that it has mirrored. The memory consists of small pages unless
+ * a comment says otherwise.
  */
-#ifndef _SELFTESTS_VM_HMM_MIRROR_H
-#define _SELFTESTS_VM_HMM_MIRROR_H
+#ifndef _SELFTESTS_VM_HMM_MIRROR_FIXTURE_H
+#define _SELFTESTS_VM_HMM_MIRROR_FIXTURE_H
 
-#include "hmm-dmirror.h"
+#include "hmm-dmirror-expect.h"
+#include "hmm-memory.h"
+#include "hmm-page-state.h"
+#include "hmm-uffd.h"
+#include "hmm-witness.h"
 
 #define NPAGES		HPAGE_PAGES
 #define SIZE		HPAGE_SIZE
@@ -19,7 +23,7 @@ static inline char *map_shmem(struct __test_metadata *_metadata, int *fd)
 	return map_pages(_metadata, NPAGES, PROT_RW, MAP_SHARED, *fd);
 }
 
-/* Its pages are written back when the test says so, and not because some time has passed. */
+/* A file that the kernel writes back only when the test asks for it */
 static inline char *map_file(struct __test_metadata *_metadata, int *fd)
 {
 	ASSERT_TRUE(write_text("/proc/sys/vm/dirty_writeback_centisecs", "0"));
@@ -36,8 +40,6 @@ static inline void mirror_all(struct __test_metadata *_metadata, struct dmirror 
 	dmirror_forget(dev);
 }
 
-/* One device and its memory */
-
 FIXTURE(hmm_mirror)
 {
 	struct dmirror dev;
@@ -53,7 +55,7 @@ FIXTURE_TEARDOWN(hmm_mirror)
 	close(self->dev.fd);
 }
 
-/* Small anonymous memory, mirrored for writing */
+/* Small anonymous memory that the device has mirrored for writing */
 static inline char *mirrored(struct __test_metadata *_metadata, struct dmirror *dev)
 {
 	char *mem = map_small(_metadata, NPAGES);
@@ -67,4 +69,4 @@ static inline bool is_soft_dirty(struct __test_metadata *_metadata, char *addr)
 	return pagemap_of(_metadata, addr) & PM_SOFT_DIRTY;
 }
 
-#endif /* _SELFTESTS_VM_HMM_MIRROR_H */
+#endif /* _SELFTESTS_VM_HMM_MIRROR_FIXTURE_H */

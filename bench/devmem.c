@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Rows of memory that moves to a private device and back: by our test device, which uses
- * hmm_devmem_*(), and by that of 6.12, whose migration is written by hand (peer). One of the
- * two is loaded.
+ * Rows of memory that moves to a private device and back. Our test device (ours) uses
+ * hmm_devmem_*(). The test device of 6.12 (peer) has its own migration code. One of the two is
+ * loaded.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -15,9 +15,10 @@
 
 #include "hmm-dmirror-ioctl.h"
 #include "measure.h"
+#include "parts.h"
 #include "rows.h"
 
-/* What the test devices move in one call */
+/* Pages that the test devices move in one call */
 #define CALL_PAGES	HPAGE_PAGES
 
 #define THREADS_MAX	8
@@ -39,7 +40,7 @@ static void device_do(struct dmirror *dev, dmirror_verb *verb, char *mem)
 	int tries = 10;
 	long ret;
 
-	/* A page to which another task holds a short reference does not migrate. */
+	/* A page does not move while another task holds a reference to it: try again. */
 	while ((ret = verb(dev, mem, CALL_PAGES)) < 0) {
 		if (!--tries)
 			die("the device: %s", strerror(-ret));
@@ -52,7 +53,7 @@ static void to_device(struct dmirror *dev, struct memory m)
 		device_do(dev, dmirror_migrate_to_dev, m.mem + i * PAGE_SIZE);
 }
 
-/* Memory that is aligned, so that it can be of huge pages */
+/* Align the memory, so that it can consist of huge pages. */
 static struct memory aligned(struct memory m)
 {
 	const uintptr_t size = CALL_PAGES * PAGE_SIZE;
@@ -78,7 +79,7 @@ static void row_there(struct dmirror *dev, const char *name, const char *who, bo
 			device_do(dev, dmirror_read, m.mem);
 		device_do(dev, dmirror_migrate_to_dev, m.mem);
 		took[i] = now() - begin;
-		/* The call reads in the end, and the drivers do not read in the same way. */
+		/* The call ends with a read, which differs between the drivers: subtract it. */
 		begin = now();
 		device_do(dev, dmirror_read, m.mem);
 		took[i] = (took[i] - (now() - begin)) / m.pages;
@@ -112,12 +113,15 @@ void devmem_counted(const char *who)
 	row_there(&dev, "devmem/there/4K/less-read", who, true, MADV_NOHUGEPAGE, false);
 	row_there(&dev, "devmem/there/THP/less-read", who, true, MADV_HUGEPAGE, false);
 	row_back(&dev, who);
-	/* In one call that moves what was never touched; or faulted by the device, then moved */
+	/*
+	 * Ours moves untouched memory in one call. For the peer, the device faults it first, then
+	 * another call moves it.
+	 */
 	if (ours) {
-		row_there(&dev, "devmem/fault-and-move/less-read", "ours", false, MADV_NOHUGEPAGE,
-			  false);
-		row_there(&dev, "devmem/fault-and-move/less-read", "peer", false, MADV_NOHUGEPAGE,
-			  true);
+		const char *name = "devmem/fault-and-move/less-read";
+
+		row_there(&dev, name, "ours", false, MADV_NOHUGEPAGE, false);
+		row_there(&dev, name, "peer", false, MADV_NOHUGEPAGE, true);
 	}
 }
 
@@ -132,7 +136,7 @@ static void *touch_all(void *arg)
 	return NULL;
 }
 
-/* CPU faults for each page, when all threads touch the same pages in the same order */
+/* CPU faults for each page, if all threads touch the same pages in the same order */
 static double faults_per_page(struct dmirror *dev, struct memory m, int threads)
 {
 	pthread_t thread[THREADS_MAX];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Rows of faults that a device takes: of a driver that has a mirror (ours), and of one
- * that has none but an interval notifier of all the mm (peer). Alone, and beside
+ * Rows of the faults of a device. One driver has a mirror (ours). The other driver has no mirror
+ * but an interval notifier of the whole mm (peer). The faults run alone, and concurrently with
  * threads that change other memory of the process.
  */
 #include <errno.h>
@@ -13,18 +13,19 @@
 #include <sys/mman.h>
 
 #include "measure.h"
+#include "parts.h"
 #include "rows.h"
 
 #define MIB_PAGES	256UL
 
-/* How often, and what becomes of it */
+/* How often to measure, and which figure to report */
 struct rounds {
 	unsigned int rounds;
-	unsigned long least;	/* nanoseconds */
-	bool mean;		/* of all; or the shortest */
+	unsigned long least;	/* minimum time of all rounds, in nanoseconds */
+	bool mean;		/* report the mean of all rounds, not the shortest */
 };
 
-/* Long enough for others to come in between */
+/* Long enough for the other threads to run */
 static const struct rounds timed = { .rounds = 1, .least = 100000000, .mean = true };
 static const struct rounds counted = { .rounds = ROUNDS };
 static const struct rounds once = { .rounds = 1 };
@@ -43,22 +44,21 @@ static double figure(const struct hmm_bench_fault *fault, const struct rounds *r
 }
 
 /*
- * By turns on the same memory. They have to map the same. How often they had to begin
- * again is a row of its own, if that has a name.
+ * Call the drivers in turn on the same memory. Both must map the same pages. With @retries_name,
+ * a second row reports how often a driver had to restart a fault.
  */
 static void row_fault(const char *name, struct memory m, const struct rounds *r,
 		      const char *retries_name)
 {
 	unsigned long long retries[2] = {};
 	double took[2][PAIRS_MAX];
-	const char *of = unit;
 
 	for (int i = 0; i < pairs; i++) {
 		struct hmm_bench_fault peer = measure_rounds(HMM_BENCH_NO_MIRROR, m, r);
 		struct hmm_bench_fault ours = measure_rounds(HMM_BENCH_A_MIRROR, m, r);
 
 		if (peer.sum != ours.sum)
-			die("%s: they do not map the same", name);
+			die("%s: the drivers do not map the same pages", name);
 		took[0][i] = figure(&peer, r);
 		took[1][i] = figure(&ours, r);
 		retries[0] += peer.retries;
@@ -68,11 +68,9 @@ static void row_fault(const char *name, struct memory m, const struct rounds *r,
 	say(name, "ours", median(took[1], pairs));
 	if (!retries_name)
 		return;
-	/* All of them: none is to be hidden by a median. */
-	unit = "retries";
-	say(retries_name, "peer", retries[0]);
-	say(retries_name, "ours", retries[1]);
-	unit = of;
+	/* The sum, because a median would hide rare retries */
+	say_in("retries", retries_name, "peer", retries[0]);
+	say_in("retries", retries_name, "ours", retries[1]);
 }
 
 static void row_present(const char *name, unsigned long pages, int advice,
@@ -84,7 +82,7 @@ static void row_present(const char *name, unsigned long pages, int advice,
 	drop(m);
 }
 
-/* Memory that is not there yet, which the first to ask gets: once, nothing varies. */
+/* Memory that is not present: each driver faults new memory once, and the figure varies little. */
 static void row_missing(const char *name, unsigned long pages, int advice)
 {
 	const enum hmm_bench_drivers drivers[] = { HMM_BENCH_NO_MIRROR, HMM_BENCH_A_MIRROR };
@@ -98,7 +96,7 @@ static void row_missing(const char *name, unsigned long pages, int advice)
 	}
 }
 
-/* Threads that change memory which no device wants */
+/* Threads that change memory that no device uses */
 
 struct disturber {
 	pthread_t thread;
@@ -163,18 +161,19 @@ static void row_beside(const char *name, struct memory m, struct disturber *dist
 	pthread_barrier_destroy(&barrier);
 }
 
-/* A part of memory, behind the pages at @first */
+/* @pages pages of @m, from page @first */
 static struct memory part(struct memory m, unsigned long first, unsigned long pages)
 {
 	return (struct memory){ .mem = m.mem + first * PAGE_SIZE, .pages = pages };
 }
 
 /*
- * All in the same GiB, with holes between, so that no mapping is merged with another:
+ * All memory is in the same GiB, with holes that prevent a merge of the mappings:
  *
- *	  0 MiB  what the device faults, 16 MiB
- *	256 MiB  what one thread maps and unmaps, 64 KiB; and another one from 320 MiB on
- *	512 MiB  what a thread protects, 256 MiB
+ *	  0 MiB  the device faults 16 MiB
+ *	256 MiB  one thread maps and unmaps 64 KiB
+ *	320 MiB  another thread maps and unmaps 64 KiB
+ *	512 MiB  one thread protects 256 MiB
  */
 static void neighbours(void)
 {
@@ -208,7 +207,7 @@ void faults(void)
 void faults_counted(void)
 {
 	row_present("fault/2M/4K", HPAGE_PAGES, MADV_NOHUGEPAGE, &counted);
-	/* The first fault of a mirror, which has nothing then */
+	/* The first fault of a mirror, which has no page table yet */
 	row_present("fault/2M/4K/first", HPAGE_PAGES, MADV_NOHUGEPAGE, &once);
 	row_present("fault/2M/THP", HPAGE_PAGES, MADV_HUGEPAGE, &counted);
 	row_present("fault/1-page", 1, MADV_NOHUGEPAGE, &counted);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Measures range walkers, mirror page tables and the faults of devices by
- * /dev/hmm_bench, each figure on a line of its own:
+ * Measure range walkers, mirror page tables, the faults of a device (faults.c) and migration to
+ * a device (devmem.c). Print each figure on one line:
  *
  *	bench NAME UNIT WHO VALUE
  *
- * WHO is peer, ours, floor or gup. bench/report makes tables of that.
+ * WHO is peer, ours, floor or gup. bench/report makes tables from these lines.
+ *
+ *	hmm-bench.c  ->  faults.c, devmem.c  ->  measure.c, rows.c  ->  /dev/hmm_bench
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,32 +20,10 @@
 #include <unistd.h>
 
 #include "measure.h"
+#include "parts.h"
 #include "rows.h"
 
-const char *unit;
-int pairs;
-
-static const char *prefix = "";	/* of names */
-static unsigned long many;	/* pages of a row where nothing else is said */
-
-void say(const char *name, const char *by, double value)
-{
-	printf("bench %s%s %s %s %.4f\n", prefix, name, unit, by, value);
-	fflush(stdout);
-}
-
-static int by_value(const void *a, const void *b)
-{
-	const double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-double median(double *values, int count)
-{
-	qsort(values, count, sizeof(*values), by_value);
-	return values[count / 2];
-}
+static unsigned long many;	/* default number of pages of a row */
 
 static const struct request nothing = {};
 static const struct request read_mask0 = { .flags = REQ_FAULT };
@@ -51,7 +31,7 @@ static const struct request write_mask0 = { .flags = REQ_FAULT | REQ_WRITE };
 static const struct request read_mask1 = { .mask = ~0ULL, .input = REQ_FAULT };
 static const struct request write_mask1 = { .mask = ~0ULL, .input = REQ_FAULT | REQ_WRITE };
 
-/* Walkers in turn on memory that is there and stays: they have to agree. */
+/* Call the walkers in turn on memory that is present. Their results must agree. */
 static void compare(const char *name, enum hmm_bench_what peer, enum hmm_bench_what ours,
 		    struct memory m, unsigned long per_call, struct request req)
 {
@@ -103,13 +83,13 @@ static void present_4k(void)
 	drop(m);
 }
 
-/* Memory as it gets in time, where little is in a row */
+/* Fragmented memory, in which few pages are contiguous */
 static void present_4k_odd(void)
 {
 	struct memory m = anon_shuffled(many);
 
 	row("snapshot/4K/shuffled", m, many, nothing);
-	/* No pte is like the one before: every other page was not written to yet. */
+	/* MADV_FREE clears the dirty bit of every second pte, so adjacent ptes differ. */
 	for (unsigned long page = 0; page < m.pages; page += 2)
 		if (madvise(m.mem + page * PAGE_SIZE, PAGE_SIZE, MADV_FREE))
 			die("MADV_FREE: %s", strerror(errno));
@@ -117,7 +97,7 @@ static void present_4k_odd(void)
 	drop(m);
 }
 
-/* What our attributes cost, beside our walk without them */
+/* The cost of the attributes, compared with our walk without them */
 static void attributes(const char *name, struct memory m)
 {
 	compare(name, HMM_BENCH_OURS, HMM_BENCH_SNAPSHOT, m, many, nothing);
@@ -163,14 +143,14 @@ static void present_dax(void)
 	}
 }
 
-/* Memory that the walk itself brings in */
+/* Memory that the walk itself faults in */
 
 struct populate {
 	const char *name;
 	unsigned long pages;
 	int advice;
 	unsigned long per_call;
-	unsigned long present;	/* every so many pages are there before; 0: none */
+	unsigned long present;	/* one in this number of pages is present; 0: none */
 };
 
 static double populate_once(const struct populate *p, enum hmm_bench_what what)
@@ -199,9 +179,9 @@ static double touch_once(const struct populate *p)
 }
 
 /*
- * The floor is what the faults take without any walk. A second row leaves out the part
- * that is the same for all: that, or what it takes the CPU to touch each page, which
- * is more where it has to take an exception for each.
+ * The floor is the cost of the faults without a walk. A second row subtracts a cost that all
+ * walkers share: the floor, or the cost of the CPU to touch each page. The latter is higher if
+ * each page needs an exception.
  */
 static void row_populate(const struct populate *p, const char *less_name, bool less_touch)
 {
@@ -210,7 +190,7 @@ static void row_populate(const struct populate *p, const char *less_name, bool l
 	double less;
 
 	for (int i = 0; i < pairs; i++) {
-		/* By turns the first, because memory that was freed last is warm. */
+		/* Alternate the order, because memory that was freed last is in the cache. */
 		if (i % 2)
 			peer[i] = populate_once(p, HMM_BENCH_PEER) / missing;
 		ours[i] = populate_once(p, HMM_BENCH_OURS) / missing;
@@ -255,7 +235,7 @@ static void populates(void)
 	row_populate(&thp, "populate/THP/less-touch", true);
 }
 
-/* How cost grows with the size of a call */
+/* Cost by the size of a call */
 static void sizes(const char *kind, int advice)
 {
 	struct memory all = anon_touched(GIB_PAGES, advice);
@@ -270,7 +250,7 @@ static void sizes(const char *kind, int advice)
 	drop(all);
 }
 
-/* And with the number of threads, all of which walk the same memory */
+/* Cost by the number of threads, all of which walk the same memory */
 
 #define THREADS_MAX	8
 #define THREAD_ROUNDS	500
@@ -293,8 +273,8 @@ static void *work(void *arg)
 }
 
 /*
- * Return: nanoseconds for each page that each of the threads has walked. Without their
- * beginning and end, which need mmap_lock for writing.
+ * Return: nanoseconds for each page that each thread has walked. Start and exit of the threads
+ * are excluded, because they take mmap_lock for writing.
  */
 static double work_together(enum hmm_bench_what what, struct memory m, int threads)
 {
@@ -329,7 +309,7 @@ static void threads(void)
 		for (int i = 0; i < pairs; i++) {
 			peer[i] = work_together(HMM_BENCH_PEER, m, count);
 			ours[i] = work_together(HMM_BENCH_OURS, m, count);
-			/* Takes no lock: what it loses it loses to the machine. */
+			/* The floor takes no lock, so only the machine slows it down. */
 			floor[i] = work_together(HMM_BENCH_FLOOR, m, count);
 		}
 		snprintf(name, sizeof(name), "threads/4K/%d", count);
@@ -340,7 +320,7 @@ static void threads(void)
 	drop(m);
 }
 
-/* The mirror page table, beside an xarray */
+/* The mirror page table, compared with an xarray */
 
 static void say_pt(const char *what, const char *kind, const char *of, const char *by,
 		   double value)
@@ -348,8 +328,7 @@ static void say_pt(const char *what, const char *kind, const char *of, const cha
 	char name[64];
 
 	snprintf(name, sizeof(name), "pt/%s/%s", what, kind);
-	unit = of;
-	say(name, by, value);
+	say_in(of, name, by, value);
 }
 
 static void entries(const char *kind, enum hmm_bench_layout layout, const char *by,
@@ -411,7 +390,7 @@ static void tables(void)
 	bytes("4K", HMM_BENCH_SCATTERED, "ours", HMM_BENCH_PT, 1);
 	bytes("2M", HMM_BENCH_HUGE, "peer", HMM_BENCH_XARRAY, 1);
 	bytes("2M", HMM_BENCH_HUGE, "ours", HMM_BENCH_PT, 1);
-	/* One xarray for the pages, another one for the DMA addresses */
+	/* The peer needs one xarray for the pages and one for the DMA addresses. */
 	bytes("4K-dma", HMM_BENCH_SCATTERED, "peer", HMM_BENCH_XARRAY, 2);
 	bytes("4K-dma", HMM_BENCH_SCATTERED, "ours", HMM_BENCH_PT_DMA, 1);
 	bytes("2M-dma", HMM_BENCH_HUGE, "peer", HMM_BENCH_XARRAY, 2);
@@ -419,7 +398,7 @@ static void tables(void)
 	drop(m);
 }
 
-/* One page changes, and many listen: mirrors of other memory, or notifiers of all of it */
+/* mprotect() of one page with many listeners: mirrors of other memory, or notifiers of the mm */
 
 static void listeners(void)
 {
@@ -447,7 +426,7 @@ static void listeners(void)
 	drop(other);
 }
 
-/* For a profiler to watch: a second of each */
+/* For a profiler: one second of walks, one second of populating */
 static void profile(void)
 {
 	struct memory m = anon_touched(many, MADV_NOHUGEPAGE);
@@ -471,7 +450,7 @@ int main(int argc, char **argv)
 	if (!strcmp(mode, "instructions")) {
 		unit = "instructions/page";
 		many = 16 << 10;
-		/* Hardly anything varies. */
+		/* Instruction counts vary little. */
 		pairs = 3;
 		present_4k();
 		attributes("attributes/4K", anon_touched(many, MADV_NOHUGEPAGE));
@@ -513,10 +492,10 @@ int main(int argc, char **argv)
 		pairs = 31;
 		many = 64 << 10;
 		present_4k();
-		/* UML has to map what is scattered page by page. */
+		/* UML maps scattered memory page by page, which is slow. */
 		many = 16 << 10;
 		present_4k_odd();
-		/* Faults vary more than the walkers differ: little memory, often. */
+		/* The noise of faults exceeds the difference: use little memory, often. */
 		pairs = PAIRS_MAX;
 		many = HPAGE_PAGES;
 		all = populate_4k();
@@ -525,7 +504,7 @@ int main(int argc, char **argv)
 		many = 16 << 10;
 		profile();
 	} else {
-		die("what to measure? instructions, tables, threads, faults, faults-counted, "
+		die("name a part: instructions, tables, threads, faults, faults-counted, "
 		    "devmem, devmem-counted, native, profile");
 	}
 	puts("bench done");

@@ -47,7 +47,7 @@ static char *map_at(char *where, unsigned long pages, int flags, int fd)
 	return mem;
 }
 
-/* Aligned to 1 GiB, so that entries of every size fit */
+/* Aligned to 1 GiB, so that page table entries of each size fit */
 struct memory anon(unsigned long pages, int advice)
 {
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -58,7 +58,7 @@ struct memory anon(unsigned long pages, int advice)
 	munmap(area, (pages + GIB_PAGES) * PAGE_SIZE);
 	area = (char *)(((unsigned long)area + gib - 1) & -gib);
 	m.mem = map_at(area, pages, flags | MAP_FIXED, -1);
-	/* No such advice in a kernel without THP: then all pages are small. */
+	/* A kernel without THP rejects the advice. All of its pages are small. */
 	if (madvise(m.mem, pages * PAGE_SIZE, advice) && advice == MADV_HUGEPAGE)
 		die("no transparent huge pages: %s", strerror(errno));
 	return m;
@@ -90,8 +90,9 @@ struct memory anon_touched(unsigned long pages, int advice)
 }
 
 /*
- * One page after the other gets the next page of memory. They come in no order, the
- * same one each time: by a multiplier that is prime to their number, a power of two.
+ * Populate the pages one by one, in an order that scatters the pfns. The number of pages is a
+ * power of two and the multiplier is odd, so the order includes each page once. It is the same in
+ * each run.
  */
 struct memory anon_shuffled(unsigned long pages)
 {
@@ -156,7 +157,7 @@ struct hmm_bench measure(enum hmm_bench_what what, struct memory m, unsigned lon
 	return bench;
 }
 
-/* Nobody is fast who does not do it all. */
+/* The figure of a walker that skips work is meaningless. */
 void measure_check(const char *name, const struct hmm_bench *b, struct request req,
 		   unsigned long valid)
 {
@@ -187,7 +188,7 @@ struct hmm_bench_gap measure_gap(enum hmm_bench_holds holder, unsigned int round
 	struct hmm_bench_gap gap = { .holder = holder, .rounds = rounds };
 
 	if (ioctl(bench_fd, HMM_BENCH_GAP, &gap))
-		die("table %d, with nothing in it: %s", holder, strerror(errno));
+		die("table %d with an empty TiB: %s", holder, strerror(errno));
 	return gap;
 }
 
@@ -205,7 +206,7 @@ struct hmm_bench_fault measure_fault(enum hmm_bench_drivers driver, struct memor
 	if (ioctl(bench_fd, HMM_BENCH_FAULT, &fault))
 		die("fault of %lu pages, %d: %s", m.pages, driver, strerror(errno));
 	if (fault.writable != m.pages)
-		die("fault of %lu pages, %d: maps %llu", m.pages, driver, fault.writable);
+		die("fault of %lu pages, %d: it maps %llu", m.pages, driver, fault.writable);
 	return fault;
 }
 

@@ -1,25 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What rows are made with, wherever they are */
+/* The rows that the program prints: their unit, name and value */
 #ifndef HMM_BENCH_ROWS_H
 #define HMM_BENCH_ROWS_H
 
-/* Rounds of which the shortest counts */
+/* A measurement has this number of rounds, and the shortest round counts. */
 #define ROUNDS		5
 
 #define PAIRS_MAX	2001
 
-extern const char *unit;	/* what a nanosecond of this machine counts */
-extern int pairs;		/* measurements of which the median counts */
+/* main() sets these before it runs a part. */
+extern const char *prefix;	/* of the name of each row */
+extern const char *unit;	/* of the rows that say() prints */
+extern int pairs;		/* number of measurements, of which the median counts */
 
 void say(const char *name, const char *by, double value);
+void say_in(const char *other_unit, const char *name, const char *by, double value);
 double median(double *values, int count);
-
-/* faults.c: in time, and in instructions */
-void faults(void);
-void faults_counted(void);
-
-/* devmem.c: of the test device that is loaded, in faults, and in instructions */
-void devmem(const char *who);
-void devmem_counted(const char *who);
 
 #endif /* HMM_BENCH_ROWS_H */

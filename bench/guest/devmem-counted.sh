@@ -1,7 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# What it costs in instructions to move memory to a private device and back: see
-# instructions.sh for the CPU.
+# Instructions to move memory to a private device and back. instructions.sh describes the CPU.
 # boot: --icount --smp 1 --mem 4G --append no5lvl --append nokaslr --append clearcpuid=erms,fsrm --append memmap=512M%0x100000000-1+0xefffffff
 # timeout: 1200
 # shellcheck source=guest/lib.sh

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# How often threads fault on memory that they want back from a private device: 64 MiB of our
-# test device, and of the kernel's own. That stays, because its devices' names leak when it goes.
+# CPU faults of threads that touch 64 MiB on a private device, with our test device and then with
+# the test device of 6.12. The script does not unload the latter, because it leaks the names of
+# its devices on unload.
 # boot: --smp 4 --mem 4G --append no5lvl --append memmap=512M%0x100000000-1+0xefffffff
 # timeout: 1200
 # shellcheck source=guest/lib.sh

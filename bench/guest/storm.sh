@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The storm of hmm-storm-tests in which two threads discard and protect the very memory
-# that a device faults, as rows of what it has counted. A test that fails is a row as
-# well, so that bench/report tells what is not held.
+# The storm of hmm-storm-tests: two threads discard and protect the same memory that a device
+# faults. The rows are the counters of the test. The number of failed tests is also a row, so that
+# bench/report can compare it with its bound.
 # boot: --smp 2 --mem 4G --append no5lvl --append memmap=512M%0x100000000-1+0xefffffff --append HMM_STORM_SECONDS=60
 # timeout: 900
 # shellcheck source=guest/lib.sh
@@ -36,6 +36,6 @@ function row(what, unit, value)
 /^ok / { passed++ }
 END {
 	row("failed-tests", "count", 2 - passed)
-	# What was stopped has counted nothing.
+	# A test that was stopped prints no counters.
 	printf "%s%s", rows, count == 9 ? "bench done\n" : ""
 }'

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Rows that measure time, by threads on as many CPUs as there are here.
+# Rows that measure the time of concurrent threads. The number of CPUs is that of the build
+# machine.
 # boot: --smp 2 --mem 4G --append no5lvl
 # timeout: 1200
 exec /bin/hmm-bench threads

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A driver without mirrors, for fault.c to measure: what the base tree's test device
- * does, and drivers in a like manner.
+ * A driver without a mirror, which fault.c measures. It works like the test device of the base
+ * tree and similar drivers:
  *
- * - One interval notifier, which spans the mm.
- * - A fault is served in chunks of as many pages as there is room for on the stack. For
- *   each: begin to read, walk under mmap_lock, and unless somebody has changed anything
- *   meanwhile, anywhere in the mm, store the pages in an xarray.
- * - The xarray, by its normal API, stands for the page table of the device as well.
+ * - One interval notifier spans the mm.
+ * - The driver serves a fault in chunks, whose entries fit on the stack. For each chunk it begins
+ *   a read of the sequence and walks the range under mmap_lock. It stores the pages in an xarray,
+ *   unless an invalidation has changed any part of the mm in the meantime.
+ * - The xarray, by its normal API, also represents the device page table.
  */
 #include <linux/hmm.h>
 #include <linux/mmu_notifier.h>
@@ -21,17 +21,17 @@
 #include "hmm_bench.h"
 #include "peer.h"
 
-/* As many as lib/test_hmm.c of the base tree */
+/* The value of lib/test_hmm.c in the base tree */
 #define HMM_BENCH_CHUNK		64
 
 #define HMM_BENCH_TAG_WRITE	1
 
 /**
- * struct hmm_bench_device - one that such a driver has
- * @notifier: of all the mm
- * @lock: protects @pages, and is taken to find out whether somebody has changed anything
- * @pages: what the device may access
- * @retries: how often it was tried again
+ * struct hmm_bench_device - a device without a mirror
+ * @notifier: spans the mm
+ * @lock: protects @pages, and the test of the sequence against invalidations
+ * @pages: the pages that the device may access
+ * @retries: number of restarted chunks
  */
 struct hmm_bench_device {
 	struct mmu_interval_notifier notifier;
@@ -110,7 +110,7 @@ static int hmm_bench_device_store(struct hmm_bench_device *device,
 	return 0;
 }
 
-/* A chunk once. -EBUSY: again. */
+/* Try to map one chunk. Return: -EBUSY if the caller must try again. */
 static int hmm_bench_device_try(struct hmm_bench_device *device, struct hmm_range *range)
 {
 	struct mm_struct *mm = device->notifier.mm;

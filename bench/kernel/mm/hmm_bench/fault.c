@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * HMM_BENCH_FAULT: what it takes to serve a device that faults, for a driver that has a
- * mirror, and for one that has none (driver.c).
+ * HMM_BENCH_FAULT: the cost of the faults of a device, for a driver with a mirror, and for a
+ * driver without a mirror (driver.c).
  *
- * Before each fault but the first the device is told that all of the memory changes,
- * though none does: so there is nothing mapped on it, and all is present on the CPU.
+ * All rounds but the first begin with an MMU notifier invalidation of all of the memory, which
+ * does not change. So the device maps nothing, and the CPU page table maps all pages.
  */
 #include <linux/err.h>
 #include <linux/hmm.h>
@@ -20,11 +20,11 @@
 /**
  * struct hmm_bench_mirrored - a device that has a mirror
  * @mirror: the mirror
- * @told: what the driver was told to map, in the place of a device page table
+ * @mapped: a sum of the reported entries, in place of a device page table
  */
 struct hmm_bench_mirrored {
 	struct hmm_mirror mirror;
-	unsigned long told;
+	unsigned long mapped;
 };
 
 static int hmm_bench_mirrored_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
@@ -32,13 +32,13 @@ static int hmm_bench_mirrored_sync(struct hmm_mirror *mirror, const struct hmm_u
 	struct hmm_bench_mirrored *device =
 		container_of(mirror, struct hmm_bench_mirrored, mirror);
 	struct hmm_pt_iter iter;
-	unsigned long told = 0;
+	unsigned long mapped = 0;
 
 	if (update->event != HMM_UPDATE_DEVICE_WFAULT)
 		return 0;
 	hmm_pt_for_each(&iter, mirror, update->start, update->end)
-		told += iter.pte.pfn + iter.end - iter.addr;
-	WRITE_ONCE(device->told, told);
+		mapped += iter.pte.pfn + iter.end - iter.addr;
+	WRITE_ONCE(device->mapped, mapped);
 	return 0;
 }
 
@@ -106,7 +106,7 @@ static const struct hmm_bench_driver hmm_bench_mirrored = {
 	.look = hmm_bench_mirrored_look,
 };
 
-/* Have the device forget what it has mapped. */
+/* Invalidate all entries of the device page table. */
 static void hmm_bench_invalidate_all(const struct hmm_bench_fault *args)
 {
 	struct mmu_notifier_range range;

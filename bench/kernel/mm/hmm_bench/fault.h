@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What fault.c measures, by what it is done */
+/* Faults of a device: the drivers that fault.c measures */
 #ifndef _HMM_BENCH_FAULT_H
 #define _HMM_BENCH_FAULT_H
 
@@ -9,14 +9,14 @@ struct hmm_bench_fault;
 struct mm_struct;
 
 /**
- * struct hmm_bench_driver - of a device that faults
- * @probe: make a device that has nothing mapped of @mm; it or an ERR_PTR()
- * @remove: free it
- * @fault: have the device map the range for writing, all of it; 0 or an errno
- * @look: find out what it has mapped of the range: args->writable and args->sum, and
- *	args->retries
+ * struct hmm_bench_driver - the driver of a device that faults
+ * @probe: create a device that maps nothing of @mm; return it or an ERR_PTR()
+ * @remove: free the device
+ * @fault: map all of the range on the device for writing; return 0 or an errno
+ * @look: store what the device maps of the range in args->writable and args->sum, and the number
+ *	of restarted faults in args->retries
  *
- * Whatever is invalidated by an MMU notifier the device does not map any more.
+ * An MMU notifier invalidation removes the entries of its range from the device.
  */
 struct hmm_bench_driver {
 	void *(*probe)(struct mm_struct *mm);

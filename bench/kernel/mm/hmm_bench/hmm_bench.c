@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/hmm_bench: measures range walkers on the memory of the calling process; faults
- * of a device there, see fault.c; and mirror page tables on none, see table.c.
+ * /dev/hmm_bench measures range walkers on the memory of the calling process. fault.c measures
+ * the faults of a device on this memory. table.c measures mirror page tables without memory.
  *
- * Under QEMU's -icount each instruction takes a nanosecond of the guest's time,
- * so that one clock serves for both counts.
+ * Under QEMU's -icount each instruction takes one nanosecond of guest time. So the same clock
+ * measures time and counts instructions.
  */
 #include <linux/fs.h>
 #include <linux/hmm.h>
@@ -24,11 +24,11 @@
 #include "table.h"
 
 /**
- * struct hmm_bench_run - one measurement under way
- * @notifier: tells whether somebody has changed the range
- * @args: what to measure
- * @entries: one for each page
- * @source: what the loop without a walker reads, as large
+ * struct hmm_bench_run - one measurement in progress
+ * @notifier: reports changes of the range
+ * @args: the parameters, and later the results
+ * @entries: one entry for each page
+ * @source: input of hmm_bench_floor(), of the same size
  */
 struct hmm_bench_run {
 	struct mmu_interval_notifier notifier;
@@ -41,7 +41,7 @@ static bool hmm_bench_invalidate(struct mmu_interval_notifier *notifier,
 				 const struct mmu_notifier_range *range,
 				 unsigned long seq)
 {
-	/* What was measured is not used, so that no lock is needed. */
+	/* The entries are not used after the measurement, so this needs no lock. */
 	mmu_interval_set_seq(notifier, seq);
 	return true;
 }
@@ -96,14 +96,14 @@ static int hmm_bench_gup(struct hmm_bench_run *run)
 			put_page(pages[done + i]);
 		done += got;
 	}
-	/* So that they are not taken for entries */
+	/* hmm_bench_look() must not treat the page pointers as entries. */
 	memset(run->entries, 0, args->npages * sizeof(*run->entries));
 	return 0;
 }
 
 /*
- * Eight bytes in, eight bytes out, one page after the other. Aligned, because such a
- * loop takes twice as long when it crosses the wrong line.
+ * For each page, read eight bytes and write eight bytes. The function is aligned, because the
+ * loop takes twice as long if it crosses a cache line.
  */
 static noinline __aligned(64) void
 hmm_bench_floor(unsigned long *to, const unsigned long *from, unsigned long count)
@@ -114,7 +114,7 @@ hmm_bench_floor(unsigned long *to, const unsigned long *from, unsigned long coun
 		WRITE_ONCE(to[i], READ_ONCE(from[i]));
 }
 
-/* What each walker has to do for each page that is not there */
+/* The faults that each walker must take for pages that are not present */
 static int hmm_bench_faults(const struct hmm_bench *args)
 {
 	unsigned long addr = args->addr, end = addr + (args->npages << PAGE_SHIFT);
@@ -264,7 +264,7 @@ static long hmm_bench_ioctl(struct file *file, unsigned int cmd, unsigned long a
 	}
 }
 
-/* Nobody listens yet. */
+/* The file starts without listeners. */
 static int hmm_bench_open(struct inode *inode, struct file *file)
 {
 	file->private_data = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
-/* What /dev/hmm_bench measures: shared by the kernel and the program that asks. */
+/* The interface of /dev/hmm_bench, shared by the kernel and user space */
 #ifndef _HMM_BENCH_H
 #define _HMM_BENCH_H
 
@@ -11,24 +11,24 @@ enum hmm_bench_what {
 	HMM_BENCH_OURS,		/* our hmm_range_fault() */
 	HMM_BENCH_SNAPSHOT,	/* our hmm_range_snapshot() */
 	HMM_BENCH_FLOOR,	/* a loop that reads eight bytes a page and writes eight */
-	HMM_BENCH_FAULTS,	/* handle_mm_fault() for each page, and no look at it */
+	HMM_BENCH_FAULTS,	/* handle_mm_fault() for each page, without a walk */
 	HMM_BENCH_GUP,		/* get_user_pages_fast(), and put_page() on each page */
 };
 
 /**
  * struct hmm_bench - one measurement
  * @addr: in, first address, page aligned
- * @npages: in, number of pages from there
- * @per_call: in, pages that one call of the walker gets, a divisor of @npages
+ * @npages: in, number of pages from @addr
+ * @per_call: in, pages of one call of the walker, a divisor of @npages
  * @default_flags: in, of &struct hmm_range
  * @pfn_flags_mask: in, of &struct hmm_range
- * @input: in, every entry before each round
+ * @input: in, value of all entries before each round
  * @what: in, &enum hmm_bench_what
- * @rounds: in, how often to do the same
+ * @rounds: in, number of rounds
  * @best: out, nanoseconds of the shortest round
  * @valid: out, number of valid entries after the last round
- * @writable: out, and of writable ones
- * @sum: out, of all entries without their attributes
+ * @writable: out, number of writable entries after the last round
+ * @sum: out, checksum of all entries without their attributes
  */
 struct hmm_bench {
 	__u64 addr;
@@ -48,26 +48,26 @@ struct hmm_bench {
 enum hmm_bench_holds {
 	HMM_BENCH_XARRAY,
 	HMM_BENCH_PT,		/* the mirror page table, without DMA addresses */
-	HMM_BENCH_PT_DMA,	/* the same with them */
+	HMM_BENCH_PT_DMA,	/* the mirror page table, with DMA addresses */
 };
 
 enum hmm_bench_layout {
-	HMM_BENCH_CONTIGUOUS,	/* all pages follow on each other */
-	HMM_BENCH_FOLIOS,	/* 16 pages do, in a folio of 64 KiB */
-	HMM_BENCH_SCATTERED,	/* none does */
+	HMM_BENCH_CONTIGUOUS,	/* all pages are contiguous */
+	HMM_BENCH_FOLIOS,	/* folios of 16 contiguous pages, 64 KiB */
+	HMM_BENCH_SCATTERED,	/* no two pages are contiguous */
 	HMM_BENCH_HUGE,		/* entries of 2 MiB */
 };
 
 /**
- * struct hmm_bench_table - what it costs to hold an entry for each page of 1 GiB
+ * struct hmm_bench_table - the cost of a table with an entry for each page of 1 GiB
  * @holder: in, &enum hmm_bench_holds
  * @layout: in, &enum hmm_bench_layout
- * @rounds: in, how often to do the same
- * @entries: out, how many there are
- * @bytes: out, the memory that they take
- * @fill: out, nanoseconds of the shortest round to put all of them in
- * @iterate: out, to look at all of them
- * @clear: out, to take all of them out; not of entries of 2 MiB, nor is @iterate
+ * @rounds: in, number of rounds
+ * @entries: out, number of entries
+ * @bytes: out, memory of the table
+ * @fill: out, nanoseconds to store all entries, in the shortest round
+ * @iterate: out, nanoseconds to read all entries; not for entries of 2 MiB
+ * @clear: out, nanoseconds to remove all entries; not for entries of 2 MiB
  */
 struct hmm_bench_table {
 	__u32 holder;
@@ -83,12 +83,13 @@ struct hmm_bench_table {
 #define HMM_BENCH_GAP_CALLS	256
 
 /**
- * struct hmm_bench_gap - what 1 TiB costs that has nothing in it, between entries
+ * struct hmm_bench_gap - the cost of an empty TiB between entries
  * @holder: in, &enum hmm_bench_holds
- * @rounds: in, how often to do the same
- * @clear: out, nanoseconds of the shortest round of %HMM_BENCH_GAP_CALLS that take out
- *	all that there is
- * @occupied: out, and of those that ask whether there is anything
+ * @rounds: in, number of rounds
+ * @clear: out, nanoseconds of %HMM_BENCH_GAP_CALLS calls that clear the TiB, in the shortest
+ *	round
+ * @occupied: out, nanoseconds of %HMM_BENCH_GAP_CALLS calls that test whether the TiB is
+ *	occupied, in the shortest round
  */
 struct hmm_bench_gap {
 	__u64 holder;
@@ -103,10 +104,10 @@ enum hmm_bench_listeners {
 };
 
 /**
- * struct hmm_bench_listen - have others listen for changes, until the file is closed
+ * struct hmm_bench_listen - add listeners for changes, until the file is closed
  * @what: in, &enum hmm_bench_listeners
- * @count: in, how many more
- * @addr: in
+ * @count: in, number of listeners to add
+ * @addr: in, address of the page that each mirror mirrors
  */
 struct hmm_bench_listen {
 	__u64 what;
@@ -115,23 +116,23 @@ struct hmm_bench_listen {
 };
 
 enum hmm_bench_drivers {
-	HMM_BENCH_NO_MIRROR,	/* what a driver does without us */
-	HMM_BENCH_A_MIRROR,	/* a mirror, by hmm_mirror_fault() */
+	HMM_BENCH_NO_MIRROR,	/* a driver with an interval notifier and an xarray */
+	HMM_BENCH_A_MIRROR,	/* a driver with a mirror, by hmm_mirror_fault() */
 };
 
 /**
- * struct hmm_bench_fault - what it takes to serve a device that faults
+ * struct hmm_bench_fault - the cost of the faults of a device
  * @driver: in, &enum hmm_bench_drivers
- * @addr: in, where the device wants to write, page aligned
- * @npages: in, number of pages from there
- * @rounds: in, how often to do the same at least, each time with nothing in the device's
- *	tables; out, how often it was done
- * @least: in, nanoseconds that all rounds take at least
+ * @addr: in, first address that the device faults for writing, page aligned
+ * @npages: in, number of pages from @addr
+ * @rounds: in, minimum number of rounds, each of which starts with an empty device page table;
+ *	out, actual number of rounds
+ * @least: in, minimum time of all rounds in nanoseconds
  * @best: out, nanoseconds of the shortest round
- * @total: out, of all rounds
- * @retries: out, how often the driver had to begin again, in all rounds
- * @writable: out, pages that the device may write in the end
- * @sum: out, of their pfns
+ * @total: out, nanoseconds of all rounds
+ * @retries: out, number of restarted faults in all rounds
+ * @writable: out, number of pages that the device may write after the last round
+ * @sum: out, sum of the pfns of these pages
  */
 struct hmm_bench_fault {
 	__u64 driver;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * HMM_BENCH_LISTEN: have many listen for what is changed in the mm of the task: mirrors,
- * each with one page mirrored, or notifiers of all the mm. They are gone when the file
- * is closed.
+ * HMM_BENCH_LISTEN: add listeners for the changes of the current mm. A listener is a mirror of
+ * one page, or a notifier of the whole mm. close() of the file removes all its listeners.
  */
 #include <linux/hmm.h>
 #include <linux/mmu_notifier.h>
@@ -14,11 +13,11 @@
 #include "listen.h"
 
 /**
- * struct hmm_bench_listener - one that listens
- * @next: another one of the same file
- * @what: which of the two it is
- * @mirror: if a mirror
- * @notifier: if a notifier
+ * struct hmm_bench_listener - a listener for changes
+ * @next: next listener of the same file
+ * @what: which of the two members below is in use
+ * @mirror: for HMM_BENCH_MIRRORS
+ * @notifier: for HMM_BENCH_NOTIFIERS
  */
 struct hmm_bench_listener {
 	struct hmm_bench_listener *next;

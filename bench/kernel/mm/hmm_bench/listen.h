@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What listen.c does for the device */
+/* Listeners for changes of an mm */
 #ifndef _HMM_BENCH_LISTEN_H
 #define _HMM_BENCH_LISTEN_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The mirror page table, for table.c to measure.
+ * The mirror page table, which table.c measures.
  */
 #include <linux/dma-mapping.h>
 #include <linux/hmm.h>
@@ -13,12 +13,12 @@
 #include "table.h"
 
 /**
- * struct hmm_bench_mirror - what of a mirror its page table needs
- * @lock: the lock
+ * struct hmm_bench_mirror - the part of a mirror that its page table needs
+ * @lock: the lock of the mirror
  * @pt: the page table
- * @stage: what is about to be published
- * @device: has DMA addresses; NULL if there are none
- * @maps: for the DMA mappings of the stage
+ * @stage: the entries that hmm_pt_publish() will commit
+ * @device: the device of the DMA addresses, or NULL without DMA addresses
+ * @maps: the DMA mappings of the stage
  */
 struct hmm_bench_mirror {
 	struct rw_semaphore lock;
@@ -28,7 +28,7 @@ struct hmm_bench_mirror {
 	dma_addr_t *maps;
 };
 
-/* A device that no IOMMU is before, and that reaches all memory */
+/* A device without an IOMMU that can address all memory */
 static int hmm_bench_pt_dma_init(struct hmm_bench_mirror *mirror, unsigned long npages)
 {
 	int ret;
@@ -91,7 +91,7 @@ static int hmm_bench_pt_prepare(struct hmm_bench_range *range)
 	return hmm_pt_prepare(&mirror->pt, &mirror->stage);
 }
 
-/* No table is left where there is no entry, so that the next fill has to put them in. */
+/* Free all empty tables, so that the next fill must link tables again. */
 static void hmm_bench_pt_unprepare(struct hmm_bench_range *range)
 {
 	struct hmm_bench_mirror *mirror = range->table;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * HMM_BENCH_TABLE and HMM_BENCH_GAP: what it costs to hold an entry for each page, in
- * a mirror page table or in an xarray.
+ * HMM_BENCH_TABLE and HMM_BENCH_GAP: the cost of a table with an entry for each page. The table
+ * is a mirror page table or an xarray.
  *
- * No memory is behind the entries: none of what is measured looks at it.
+ * The entries refer to no real memory, because the measured code does not access the pages.
  */
 #include <linux/hmm.h>
 #include <linux/mm.h>
@@ -17,7 +17,7 @@
 
 #define HMM_BENCH_GIB		BIT(30)
 #define HMM_BENCH_GAP_SIZE	BIT(40)
-/* Where processes have their memory, and where entries of every size fit */
+/* An address as in a process, aligned for entries of each size */
 #define HMM_BENCH_BASE		0x7f0000000000
 #define HMM_BENCH_PFN		BIT(20)
 #define HMM_BENCH_FOLIO_ORDER	4
@@ -35,7 +35,7 @@ static const struct hmm_bench_holder *hmm_bench_holder(unsigned int who)
 	}
 }
 
-/* The page behind the page of a range, and how it is mapped */
+/* The entry of page number @page of a range */
 static unsigned long hmm_bench_word(unsigned int layout, unsigned long page)
 {
 	unsigned long word = HMM_PTE_VALID | HMM_PTE_WRITE | HMM_BENCH_PFN;
@@ -43,7 +43,7 @@ static unsigned long hmm_bench_word(unsigned int layout, unsigned long page)
 
 	switch (layout) {
 	case HMM_BENCH_FOLIOS:
-		/* With a hole behind each */
+		/* A hole follows each folio. */
 		order = HMM_BENCH_FOLIO_ORDER;
 		page += round_down(page, BIT(order));
 		break;
@@ -69,7 +69,7 @@ static int hmm_bench_range_init(struct hmm_bench_range *range, unsigned int layo
 	return 0;
 }
 
-/* Is every page of the range held, or none? */
+/* Check that the table holds all pages of the range (@held), or none of them. */
 static int hmm_bench_range_check(const struct hmm_bench_holder *holder,
 				 struct hmm_bench_range *range, bool held)
 {
@@ -182,7 +182,7 @@ long hmm_bench_table(void __user *arg)
 	return ret;
 }
 
-/* A page that is held */
+/* Store an entry for the page at @addr, next to the gap. */
 static int hmm_bench_gap_neighbour(const struct hmm_bench_holder *holder,
 				   struct hmm_bench_range *range, unsigned long addr)
 {
@@ -225,9 +225,9 @@ static int hmm_bench_gap_rounds(const struct hmm_bench_holder *holder,
 }
 
 /*
- * With five levels it costs most where 1 TiB begins in one table of slots of 512 GiB,
- * goes on in the next, and both its ends are in the midst of a group of slots at each
- * level below. Beside both ends something is held at each level, in the same group.
+ * Make the most expensive gap of 1 TiB for a table of five levels. The gap spans two adjacent
+ * tables of 512 GiB slots. At each lower level, both ends of the gap are in the middle of a group
+ * of slots, and the same group holds an entry outside of the gap.
  */
 static int hmm_bench_gap_make(const struct hmm_bench_holder *holder,
 			      struct hmm_bench_range *range)
@@ -248,17 +248,17 @@ static int hmm_bench_gap_make(const struct hmm_bench_holder *holder,
 	return ret;
 }
 
-/* Are the two pages beside the gap still held? */
+/* Check that the table still holds the two pages next to the gap. */
 static int hmm_bench_gap_check(const struct hmm_bench_holder *holder,
 			       struct hmm_bench_range *range)
 {
-	struct hmm_bench_range before = *range, behind = *range;
+	struct hmm_bench_range before = *range, after = *range;
 
 	before.start -= PAGE_SIZE;
-	behind.start = hmm_bench_range_end(range);
+	after.start = hmm_bench_range_end(range);
 	before.npages = 1;
-	behind.npages = 1;
-	return holder->occupied(&before) && holder->occupied(&behind) ? 0 : -EIO;
+	after.npages = 1;
+	return holder->occupied(&before) && holder->occupied(&after) ? 0 : -EIO;
 }
 
 long hmm_bench_gap(void __user *arg)

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What table.c measures, by what it is done, and on what */
+/* Tables with an entry for each page: the operations that table.c measures */
 #ifndef _HMM_BENCH_TABLE_H
 #define _HMM_BENCH_TABLE_H
 
 #include <linux/types.h>
 
 /**
- * struct hmm_bench_range - what is held, and where
- * @table: holds it; of the holder that is measured
- * @dma: with DMA addresses, where a holder can do with them and without
+ * struct hmm_bench_range - a range, and the table that holds its entries
+ * @table: private to the &struct hmm_bench_holder
+ * @dma: the table also holds DMA addresses
  * @start: address of the first page
- * @npages: how many pages there are
- * @order: log2 of the pages of an entry, where it is one entry for several
- * @words: one for each page, as hmm_pt_stage() wants them
- * @sum: of what the last walk saw
+ * @npages: number of pages
+ * @order: log2 of the pages of an entry
+ * @words: one word for each page, in the format of hmm_pt_stage()
+ * @sum: sum of the entries in the last walk
  */
 struct hmm_bench_range {
 	void *table;
@@ -31,21 +31,21 @@ static inline unsigned long hmm_bench_range_end(const struct hmm_bench_range *ra
 }
 
 /**
- * struct hmm_bench_holder - something that holds an entry for each page
- * @init: make range->table; 0 or an errno
- * @exit: free it
- * @prepare: get all that @fill will need: it may not allocate; 0 or an errno
- * @unprepare: free what was got and is not needed
- * @lock: taken once for any number of those below
- * @unlock: and given back
- * @fill: have all of the range held; 0 or an errno
- * @iterate: look at all that is held, where @order is 0; return the number of pages
- * @clear: have nothing of the range held, alike; 0
- * @occupied: is anything of the range held? 0 or 1
- * @holds: is what it should be held for this page?
- * @bytes: the memory that it takes
+ * struct hmm_bench_holder - a kind of table with an entry for each page
+ * @init: create range->table; return 0 or an errno
+ * @exit: free range->table
+ * @prepare: allocate all that @fill needs, because @fill must not allocate; return 0 or an errno
+ * @unprepare: free the allocations that @fill did not use
+ * @lock: lock the table once for any number of the operations below
+ * @unlock: unlock the table
+ * @fill: store all entries of the range; return 0 or an errno
+ * @iterate: read all entries, only if the order is 0; return the number of pages
+ * @clear: remove all entries, only if the order is 0; return 0
+ * @occupied: return 1 if the range has an entry, otherwise 0
+ * @holds: return whether the table holds the correct entry for a page
+ * @bytes: return the memory that the table uses
  *
- * None is called but for a whole range, except @holds, which is not measured.
+ * All operations apply to a whole range, except @holds, which is not measured.
  */
 struct hmm_bench_holder {
 	int (*init)(struct hmm_bench_range *range);

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * An xarray that holds what a mirror page table does, for table.c to measure: as a
- * driver would have it without one, with as little to do as can be.
+ * An xarray with the same entries as a mirror page table, which table.c measures. It is the
+ * cheapest way in which a driver without a mirror page table can store them:
  *
- * - The advanced API, whose state stays where it is from one page to the next. The
- *   lock is taken once, so that no entry has to be tried again.
- * - What is about to be filled is reserved (XA_ZERO_ENTRY), and what is cleared is
- *   reserved again: nodes come before and go after what is measured. It is also what
- *   costs least, some 155 instructions for an entry that comes or goes. To store where
- *   there is nothing takes 169, and to store NULL 261, because nodes count what is in
- *   them.
- * - Entries look like pointers, because nodes count values as well: 13 instructions.
- * - From a page to the next by xas_next() takes 25 instructions, by xas_for_each() 36.
- * - Nobody asks whether an entry that is cleared was dirty.
+ * - It uses the advanced API, whose state moves from one page to the next. It takes the lock once,
+ *   so no entry needs a retry.
+ * - A reserved entry (XA_ZERO_ENTRY) precedes each fill and replaces each cleared entry, so nodes
+ *   are allocated before the measurement and freed after it. This is also the cheapest way: an
+ *   entry costs about 155 instructions to store or to clear. A store to an empty slot costs 169
+ *   instructions, and a store of NULL costs 261, because nodes count their entries.
+ * - The entries have the format of pointers. Nodes also count value entries, which costs 13
+ *   instructions.
+ * - xas_next() costs 25 instructions a page, xas_for_each() costs 36.
+ * - Clearing does not test whether an entry was dirty.
  *
- * To store NULL as one entry of 1 GiB clears all that is below for 14 instructions a
- * page. No driver could: it would not learn what had been there.
+ * A store of NULL as one entry of 1 GiB clears all entries below it for 14 instructions a page. A
+ * driver cannot use this, because it needs the old entries.
  */
 #include <linux/hmm.h>
 #include <linux/slab.h>
@@ -23,7 +23,7 @@
 
 #include "table.h"
 
-/* The address of a page, and what may be done there: not in the two lowest bits. */
+/* The address of a page and its permission. The xarray reserves the two lowest bits. */
 static void *hmm_bench_xa_entry(const struct hmm_bench_range *range, unsigned long page)
 {
 	unsigned long word = range->words[page];
@@ -33,9 +33,9 @@ static void *hmm_bench_xa_entry(const struct hmm_bench_range *range, unsigned lo
 }
 
 /**
- * struct hmm_bench_xa - an xarray, and what is about to be stored
+ * struct hmm_bench_xa - an xarray, and the entries to store
  * @xa: the xarray
- * @entries: one for each page, so that to make them is not measured
+ * @entries: one for each page, made before the measurement
  */
 struct hmm_bench_xa {
 	struct xarray xa;
@@ -211,7 +211,7 @@ static unsigned long hmm_bench_xa_nodes(const struct xarray *xa, const void *ent
 	return nodes;
 }
 
-/* What the slab allocator loses between the nodes is not counted. */
+/* This does not count the space that the slab allocator wastes between nodes. */
 static unsigned long hmm_bench_xa_bytes(struct hmm_bench_range *range)
 {
 	const struct hmm_bench_xa *table = range->table;

@@ -109,7 +109,7 @@ static void hmm_bench_xa_unlock(struct hmm_bench_range *range)
 	xa_unlock(&table->xa);
 }
 
-/* Each for several pages */
+/* Entries that map several pages each */
 static int hmm_bench_xa_fill_blocks(struct hmm_bench_range *range)
 {
 	struct hmm_bench_xa *table = range->table;
@@ -141,7 +141,7 @@ static int hmm_bench_xa_fill(struct hmm_bench_range *range)
 	return xas_error(&xas);
 }
 
-/* The entry behind the one at hand, which is the next page's more often than not */
+/* Move to the next entry. In most cases it is the entry of the next page. */
 static __always_inline void *hmm_bench_xa_next(struct xa_state *xas, unsigned long last)
 {
 	void *entry;

@@ -187,6 +187,66 @@ scripts_overlay_on_top()
 	by_hand 1 "mm/hmm.c is there twice" "$fake/scripts/overlay" "$fake/tree" "$fake/more"
 }
 
+# A document that names one test of each kind
+fake_tests()
+{
+	local vm
+
+	fake_project
+	vm=$fake/tools/testing/selftests/vm
+	mkdir -p "$fake/mm/tests" "$vm"
+	printf '%s\n' 'static struct kunit_case fake_cases[] = {' '	KUNIT_CASE(works),' \
+		'	/* KUNIT_CASE(commented), */' \
+		'	KUNIT_CASE_PARAM(event, event_gen_params),' '	{}' '};' \
+		'static struct kunit_suite fake_suite = {' '	.name = "fake",' \
+		'	.test_cases = fake_cases,' '};' 'const char *rows[] = { "fork" };' \
+		>"$fake/mm/tests/fake.c"
+	printf '%s\n' '#include "fake.h"' 'FIXTURE_VARIANT_ADD(memory, thp)' \
+		'TEST_F_TIMEOUT(memory, written, 60)' 'TEST(alone)' >"$vm/fake-tests.c"
+	echo 'TEST_F(memory, read)' >"$vm/fake.h"
+	echo 'TEST_GEN_PROGS := fake-tests' >"$vm/Makefile"
+	cat >"$fake/mm/tests/README.rst" <<-'EOF'
+		Failure 1: It fails
+		-------------------
+
+		It is bad.
+
+		Tests: ``fake.works``, ``fake.event.fork``,
+		``fake-tests: memory.thp.written``, ``fake-tests: memory.read``,
+		``fake-tests: global.alone``
+	EOF
+}
+
+scripts_test_names()
+{
+	local readme wrong old new why
+	# What is replaced, by what, and what is said then
+	local cases=(
+		'fake.works|fake.worked|no test .worked. in the KUnit suite .fake.'
+		'fake.works|fake.commented|no test .commented. in the KUnit suite .fake.'
+		'fake.works|faked.works|no KUnit suite .faked. '
+		'event.fork|event.exec|no row .exec. of fake.event '
+		'memory.read|memory.copied|no test .memory.copied. in fake-tests'
+		'memory.thp|memory.hugetlb|no variant .hugetlb. of the fixture .memory. '
+		'tests: global|test: global|no program .fake-test. '
+		'fake.works|fake|is not the name of a test'
+		'Failure 1|Failure 2|failure 2 follows failure 0'
+		'Tests:|Test:|failure 1 names no test'
+	)
+
+	by_hand 2 "no arguments, please" "$ROOT/scripts/test-names" vm
+	fake_tests
+	readme=$fake/mm/tests/README.rst
+	by_hand 0 '' "$fake/scripts/test-names"
+	[ ! -s "$said" ] || fail "it complains about names that exist"
+	cp "$readme" "$scratch/README.rst"
+	for wrong in "${cases[@]}"; do
+		IFS='|' read -r old new why <<<"$wrong"
+		sed "s/$old/$new/" "$scratch/README.rst" >"$readme"
+		by_hand 1 "^mm/tests/README.rst.*$why" "$fake/scripts/test-names"
+	done
+}
+
 # Rows as the guest prints them: is each bound looked at?
 scripts_bench_report()
 {

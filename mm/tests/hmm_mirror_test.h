@@ -1,44 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Helpers that the KUnit tests of the mirror share: a driver without a device, which logs
- * its callbacks, and functions that change the mm that it mirrors
+ * Shared by the KUnit tests of the mirror: a driver without a device, which logs its callbacks,
+ * and functions that change the mm that it mirrors.
  *
- * Each number is a failure that earlier designs had, as the design document lists them.
- * The suite.test after it is the test against that failure. hmm_range tests the walker;
- * lockdep on the debug kernel also checks 13 and 20.
- *
- *  1, 16 hmm_mirror_life_race.released_once_in_race, hmm_mirror_life.exit_then_unregister
- *  2	hmm_mirror_life_race.released_once_in_race
- *  3	hmm_mirror_life_race.released_once_in_race, hmm_mirror_life.freed_after_unregister
- *  4	hmm_mirror_life.unregister_before_exit
- *  5	hmm_mirror_inval.refused_by_driver, .refused_by_lock, .refused_repeatedly
- *  6	hmm_mirror_inval.refused_by_driver, .refused_in_second_window
- *  7	hmm_mirror_inval.nested
- *  8	hmm_mirror_inval.half_open_range
- *  9	hmm_range_pagemap.hmm_range_pagemap_fault, .hmm_range_pagemap_wait
- *  10	hmm_mirror_fault.dying_pagemap
- *  11	hmm_mirror_fault.unmirrorable_memory_fails
- *  12	hmm_mirror_fault.present_skips_holes
- *  13	hmm_range, all tests
- *  14	hmm_range.hmm_range_cell "private_foreign"
- *  15	hmm_range.hmm_range_cell "devmap"
- *  17	hmm_mirror_life_race.released_once_in_race, hmm_mirror_inval.gc_races_with_fault
- *  18	hmm_mirror_fault.folio_orders
- *  19	hmm_mirror_inval.waits_for_active
- *  20	hmm_range.hmm_range_cell "hole_hugetlb"
- *  21	hmm_mirror_fault.invalidation_marks_dirty
- *  22	hmm_mirror_event.event "pagemap_scan"
- *  23	hmm_mirror_fault.read_breaks_no_cow
- *  24	hmm_mirror_inval.invalidated_elsewhere
- *  25	hmm_fault.swapped_out of the suite mirror (a kselftest)
- *  26	hmm_mirror_event.event "migrate_vma"
- *  27	hmm_mirror_event.event "hugetlb_unshare"
- *  28	hmm_mirror_inval.new_window, .nested
- *
- * KUnit cannot cause these events: swap-out (no swap device exists before init;
- * try_to_unmap() sends the event, as in event "rmap"), KSM (only sysfs starts it; the
- * events are those of "rmap" and of COW), the OOM reaper (needs a victim; tests send its
- * non-blockable invalidation themselves) and UFFDIO_MOVE. The suite vm covers them.
+ * README.rst lists the failures of earlier generations, the tests that cover each of them, and
+ * the events that KUnit tests do not produce.
  */
 #ifndef _MM_TESTS_HMM_MIRROR_TEST_H
 #define _MM_TESTS_HMM_MIRROR_TEST_H

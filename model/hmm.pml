@@ -1259,7 +1259,7 @@ inline hmm_range_renew(f, set)
 
 /* --------------------------------------------------------------------- mm/hmm_fault.c */
 
-inline hmm_fault_remember_write(f)
+inline hmm_fault_remember(f)
 {
 #ifndef MUTATE_NO_REMEMBER_WRITE
 	keep = ((mpt[0] & WRITE) | ((mpt[1] & WRITE) << 1)) & range[f]
@@ -1285,7 +1285,7 @@ inline hmm_fault_begin(f)
 			keep = 0;
 			fits = (set == range[f]);
 			if
-			:: fits -> hmm_fault_remember_write(f)
+			:: fits -> hmm_fault_remember(f)
 			:: else
 			fi;
 			lock_read--
@@ -1570,7 +1570,7 @@ inline hmm_range_fault_entries(f)
 /* ------------------------------------------------------------- and on with mm/hmm_fault.c */
 
 /* Gives up after a while. How long that is matters only to when it ends. */
-inline hmm_fault_in_vain()
+inline hmm_fault_fruitless()
 {
 	atomic {
 		if
@@ -1589,7 +1589,7 @@ inline hmm_fault_walk(f)
 	hmm_range_fault_entries(f);
 	if
 	:: ret == BUSY && collided[f] -> ret = AGAIN
-	:: ret == BUSY && !collided[f] -> hmm_fault_in_vain()
+	:: ret == BUSY && !collided[f] -> hmm_fault_fruitless()
 	:: else
 	fi
 }
@@ -1954,7 +1954,7 @@ inline hmm_fault_look(f, q)
 			seen(f, 1) = pte[1];
 #endif
 			if
-			:: seen(f, q) -> hmm_fault_remember_write(f)
+			:: seen(f, q) -> hmm_fault_remember(f)
 			:: else
 			fi;
 			lock_read--
@@ -2261,7 +2261,7 @@ inline hmm_fault_progress(f)
 			folio_next[first_page] = false;
 #ifndef MUTATE_PROGRESS_NEVER_FRUITLESS
 			if
-			:: vain && !collided[f] -> hmm_fault_in_vain()
+			:: vain && !collided[f] -> hmm_fault_fruitless()
 			:: else
 			fi;
 #endif

@@ -10,7 +10,7 @@
 #
 # In their headers: "run: here" is a suite that runs on this machine, to be judged
 # like those of scripts/suites; "pack: no" is not put into the initramfs.
-# tests: 56
+# tests: 57
 # timeout: 1800
 # budget: 150
 # shellcheck disable=SC2317 # run_case calls what shellcheck takes for unreachable

@@ -170,6 +170,7 @@ for file in $(programs python3); do
 	add_test "pyflakes $file" pyflakes3 "$file"
 done
 add_test "tests named in mm/tests/README.rst" scripts/test-names
+add_test "names of the code in model/hmm.pml" scripts/model-names "$LINUX"
 add_test "documents" scripts/docs
 add_test "spelling" spelling
 add_test "no stale line in $allow" stale

@@ -247,6 +247,36 @@ scripts_test_names()
 	done
 }
 
+scripts_model_names()
+{
+	local model
+
+	by_hand 2 "only argument is a kernel tree" "$ROOT/scripts/model-names" /nonexistent
+	fake_project
+	mkdir -p "$fake"/{include,model,tree/include/linux}
+	model=$fake/model/hmm.pml
+	printf '%s\n' 'struct hmm_mirror { int users; };' '/* hmm_commented */' >"$fake/mm/hmm.c"
+	echo 'void mmu_insert(void) { schedule(); }' >"$fake/tree/mm/mmu_notifier.c"
+	printf '%s\n' '# A comment' 'hmm_stand_in : two functions of the code' \
+		>"$fake/model/hmm.names"
+	printf '%s\n' '/* mm/hmm.c: mirror->users of hmm_mirror, mmu_insert(), schedule() */' \
+		'inline hmm_stand_in() { skip }' >"$model"
+	by_hand 0 '' "$fake/scripts/model-names"
+	by_hand 0 '' "$fake/scripts/model-names" "$fake/tree"
+	[ ! -s "$said" ] || fail "it complains about names that exist"
+	printf '%s\n' '/* hmm_commented, mm/hmm_gone.c,' 'mirror->user, mmu_remove(), sleep() */' \
+		'inline hmm_other() { skip }' >>"$model"
+	by_hand 1 "^model/hmm.pml:5: no identifier 'hmm_other'" "$fake/scripts/model-names"
+	by_hand 1 "^model/hmm.pml:3: no file 'mm/hmm_gone.c'" "$fake/scripts/model-names"
+	by_hand 1 "^model/hmm.pml:3: no identifier 'hmm_commented'" "$fake/scripts/model-names"
+	by_hand 1 "^model/hmm.pml:4: no member 'user'" "$fake/scripts/model-names" "$fake/tree"
+	by_hand 1 "^model/hmm.pml:4: no identifier 'mmu_remove'" \
+		"$fake/scripts/model-names" "$fake/tree"
+	by_hand 1 "^model/hmm.pml:4: no function 'sleep'" "$fake/scripts/model-names" "$fake/tree"
+	sed -i '/hmm_stand_in/d' "$model"
+	by_hand 1 "lists 'hmm_stand_in', which the model does not have" "$fake/scripts/model-names"
+}
+
 # Rows as the guest prints them: is each bound looked at?
 scripts_bench_report()
 {

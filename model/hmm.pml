@@ -17,7 +17,7 @@
  *    a later call by the same task; the flag of the task that ends its wait for user space;
  *  - mm/hmm_fault.c: the fault loop, for reading or for writing; what a fault publishes, the
  *    callback of the driver for it, and how the entries are revoked when the driver fails; blocks
- *    of the mirror page table, which are not cut; the progress path, after COLLISIONS_MAX
+ *    of the mirror page table, which are not cut; the slow path, after COLLISIONS_MAX
  *    collisions;
  *  - mm/hmm_exclusive.c: a fault that takes its page sends an invalidation, which collides with all
  *    ranges except its own. It holds the lock of the folio until the commit;
@@ -35,7 +35,7 @@
  * every_fault_ends says: when no thread invalidates any more, every fault ends, and with LIFE
  * hmm_mirror_unregister() and release() end, too, although user space may never answer. With the
  * knob STORM it says so for storms that never end, for pages that are in memory; for truncation,
- * which the progress path does not keep out, only when the truncation has ended.
+ * which the slow path does not keep out, only when the truncation has ended.
  *
  * Two pages are enough: each case with a third page has two pages that are alike. A window is one
  * page or both, and so is a block. A pte is present or not, writable or not. The page that it maps
@@ -63,7 +63,7 @@
  *    tables that it frees make hmm_pt_publish() return -EAGAIN: one more reason to begin again;
  *  - errors that end a fault before or after its walk (no memory, a signal, a page that DMA does
  *    not reach), what is allocated while no folio is locked, chunks that change their size, and
- *    runs: a fault has one chunk, which is one stage. After the progress path the chunk is the
+ *    runs: a fault has one chunk, which is one stage. After the slow path the chunk is the
  *    first page; the rest would be another fault;
  *  - HMM_FAULT_PRESENT;
  *  - the walk's own locks below mmap_lock, and the pagemap: no task waits with them held;
@@ -75,7 +75,7 @@
  *    like hmm_mirror_cancel(). A process that exits without unregistration closes its userfaultfd;
  *  - memory that is not resident. A CPU fault that would have to wait for it, so that the progress
  *    path goes back to the usual path, is modelled (MAYFAIL, UFFD). That the reference of the
- *    progress path keeps the folio in memory until then is not;
+ *    slow path keeps the folio in memory until then is not;
  *  - threads that change VMAs: without them one lock stands for those of all VMAs, and only faults
  *    hold mmap_lock for writing.
  *
@@ -84,7 +84,7 @@
  * writer that waits for the lock of the VMA keeps readers out. Without STORM each waiter may be
  * overtaken forever, which is the wider model for safety. For folios STORM assumes more than
  * hand-off: a walk that finds a migration entry goes on before the next migration starts; and when
- * the progress path looks at a page whose folio it has not locked, or finds none mapped, migrations
+ * the slow path looks at a page whose folio it has not locked, or finds none mapped, migrations
  * pause until it has a reference on the folio, or its lock, even migrations of another folio at the
  * same address. No code enforces this. If a migration falls into that interval each time, the fault
  * begins again, as it does with truncation, for which the interval lasts until the commit; or the
@@ -112,7 +112,7 @@
 #ifndef FAULTS
 #define FAULTS	1
 #endif
-/* What the faults are for. Of two, one reads and one writes. */
+/* The pages that the faults are for. If there are two faults, one reads and one writes. */
 #ifndef FIRST
 #define FIRST	BOTH
 #endif
@@ -130,7 +130,7 @@
 #ifdef MUTATE_ONE_STEP_LESS
 #define ALONE_MAX	5
 #else
-#define ALONE_MAX	6	/* HMM_FAULT_ALONE_MAX: the smallest by which the storms end */
+#define ALONE_MAX	6	/* HMM_FAULT_ALONE_MAX: the least with which the storms end */
 #endif
 #ifdef LIFE
 #define WALKS_MAX	1	/* of a driver with its own tables, until it begins again */
@@ -139,12 +139,12 @@
 #endif
 #define NAMED		0	/* the fault that hmm_mirror_cancel() names */
 
-/* Has someone else an interval notifier on all of this mm? Then insertions are deferred. */
+/* Does another subscriber have an interval notifier on all of this mm? It defers insertions. */
 #ifndef OTHERS
 #define OTHERS	false
 #endif
 
-/* Are the windows there from the beginning? */
+/* Do the windows exist from the beginning? */
 #ifndef SUBSCRIBED
 #define SUBSCRIBED	false
 #endif
@@ -154,7 +154,7 @@
 #define CALLS
 #endif
 
-/* Who invalidates, by what is held from start to end */
+/* Kinds of invalidating threads, by the lock that they hold from start to end */
 #define NOBODY	0
 #define MMAP	1		/* mmap_lock for reading: MADV_DONTNEED, COW, OOM reaper */
 #define RMAP	2		/* the folio's lock: migration */
@@ -195,11 +195,11 @@ byte pte[PAGES], mpt[PAGES], dev[PAGES];
 /* pfns[] and words[] of a fault, by fault and page; STALE as soon as that page is freed */
 byte walked[FAULTS * PAGES];
 #define seen(f, p)	walked[(f) * PAGES + (p)]
-/* What is prepared for the page that a fault begins with, likewise */
+/* What a fault has prepared for its first page, likewise */
 byte prepared[FAULTS];
 bool block;			/* the mirror has both pages in one block */
 byte changing;			/* the pages of the change that is announced */
-byte in_use[PAGES];		/* what it has taken from the entries of pages that it still uses */
+byte in_use[PAGES];		/* removed entries whose pages it still uses */
 #define covered(e, p)	(!((e) & STALE) && (!((e) & WRITE) || (pte[p] & WRITE)))
 
 /* struct mmu_notifier_subscriptions */
@@ -224,10 +224,10 @@ bool same_seq[WINDOWS + 1];	/* interval_sub->invalidate_seq == invalidate_seq */
 /* Waiters: the faults, registration, unregistration */
 #define REGISTER	FAULTS
 #define UNREGISTER	(FAULTS + 1)
-bool wait_seq[FAULTS + 2];	/* the sequence is still what it was when I looked */
-byte wait_active[FAULTS];	/* ranges that were active when I looked and still are, by slot */
+bool wait_seq[FAULTS + 2];	/* the sequence has not changed since the waiter read it */
+byte wait_active[FAULTS];	/* ranges that were active at the read and still are, by slot */
 
-/* Locks; those called next have been promised to a fault, beside a storm */
+/* Locks. With a storm, a lock with the suffix _next is promised to a fault. */
 bool lock_write;				/* mirror->lock */
 byte lock_read;					/* its readers */
 bool window_mutex;
@@ -236,9 +236,9 @@ bool vma_write, vma_next;
 byte mmap_read, vma_read;
 bool folio[PAGES], folio_next[PAGES];
 /*
- * What fault->held has to do with the page that the fault begins with: nothing, it is another
- * folio, it is that of the page (which is mapped, or will be by the next CPU fault), and the fault
- * has locked it, too.
+ * Relation of fault->held to the first page of the fault: none; another folio; the folio of the
+ * page (which is mapped, or which the next CPU fault maps); that folio, and the fault has locked
+ * it.
  */
 #define OTHER	1
 #define SAME	2
@@ -272,9 +272,9 @@ inline take_lock(free, lock, value)
 #define down_write()	take_lock(lock_free, lock_write, true)
 #define down_read()	take_lock(!lock_write, lock_read, lock_read + 1)
 /*
- * Reading entries under it is one step: they change only with the lock held for writing. But
- * hmm_range_retry() and the look at pages that follows are two steps. Between them can come an
- * invalidation whose callback does not take the lock.
+ * A read of entries under the lock is one step: they change only with the lock held for writing.
+ * But hmm_range_retry() and the read of the pages that follows are two steps. An invalidation
+ * whose callback does not take the lock can come between them.
  */
 
 /* struct hmm_mirror */
@@ -286,12 +286,12 @@ bool have_window[WINDOWS] = SUBSCRIBED;
 byte range[FAULTS];		/* the list of ranges: the pages of each */
 bool collided[FAULTS], committed[FAULTS];
 #ifdef OWN_TABLES
-/* range[] is begun_start and begun_end; these are start and end, which the driver writes. */
+/* range[] is begun_start and begun_end. part[] is start and end, which the driver writes. */
 byte part[FAULTS];
 byte read_pages[FAULTS];	/* seen_start and seen_end: what walks of the range have read */
 #endif
-bool faulting[FAULTS];		/* its own task is in a CPU fault of the walk, which */
-byte unseen[FAULTS];		/* has looked neither at this page nor behind it */
+bool faulting[FAULTS];		/* its own task is in a CPU fault of the walk */
+byte unseen[FAULTS];		/* the walk has read neither this page nor any page after it */
 #ifdef TAKES
 bool taking[FAULTS];		/* its own task is in make_device_exclusive_range() */
 #endif
@@ -310,15 +310,15 @@ bool in_haste, uffd_closed;
 
 byte mm_users = 1;
 byte ended;			/* faults that returned */
-byte telling;			/* faults that published what the driver has not answered */
-/* Those who still invalidate, and may end */
+byte telling;			/* faults that have published, and wait for the driver */
+/* Threads that still invalidate, and may end */
 #ifdef STORM
 byte storms = (WHO0 == IMMAP) + (WHO1 == IMMAP);
 #else
 byte storms = (WHO0 != NOBODY) + (WHO1 != NOBODY);
 #endif
 
-/* What functions return: 0 or */
+/* Return values of functions: 0 or */
 #define AGAIN		1	/* -EAGAIN */
 #define FAILED		2	/* any other errno */
 #define BUSY		3	/* -EBUSY */
@@ -326,7 +326,7 @@ byte storms = (WHO0 != NOBODY) + (WHO1 != NOBODY);
 #define DYING		5	/* -ESRCH, by which a call is cancelled */
 #define CANCELED	6	/* -ECANCELED */
 
-/* Who does something, as the local variable me: a fault by its number, or */
+/* The acting process, in the local variable me: the number of a fault, or */
 #define NO_FAULT	FAULTS
 
 /*
@@ -352,7 +352,7 @@ inline check_read_only(p)
 	assert(no_use_after_free || !(in_use[p] & WRITE))
 }
 
-/* Whenever mirror->lock is no longer held for writing: what the device has the table has, too. */
+/* Whenever mirror->lock is not held for writing: the table has all that the device has. */
 inline check_within()
 {
 	assert(device_within_table || !((dev[0] & ~mpt[0]) | (dev[1] & ~mpt[1])));
@@ -434,7 +434,7 @@ inline mmu_interval_notifier_insert(w)
 	}
 }
 
-/* Its first half, and the condition that it waits for is !wait_seq[who]. */
+/* The first half of the function. It waits until !wait_seq[who]. */
 inline mmu_interval_read_begin(who, w)
 {
 	wait_seq[who] = same_seq[w]
@@ -453,8 +453,8 @@ inline mmu_interval_notifier_remove(w)
 }
 
 /*
- * The ranges that are active now and overlap. Who waits for those that come later, too, may wait
- * for ever without a single collision.
+ * The ranges that are active now and overlap. A wait for later ranges, too, may go on forever
+ * without a single collision.
  */
 inline mn_itree_is_active(f, set)
 {
@@ -499,12 +499,12 @@ inline mmu_interval_wait_active(f, set)
 	((has(set, 0) && mpt[0] & WRITE) || (has(set, 1) && mpt[1] & WRITE))
 #define hmm_pt_occupied(set)	((has(set, 0) && mpt[0]) || (has(set, 1) && mpt[1]))
 
-/* Does an event take away anything of the set? */
+/* Does an event revoke anything of the set? */
 #define hmm_pt_has(set, event)	\
 	(((event) == PROTECT && hmm_pt_writable(set)) || \
 	 ((event) != PROTECT && hmm_pt_occupied(set)))
 
-/* One step, because it is done under change_lock */
+/* One step, because the function holds change_lock */
 #if defined(MUTATE_QUICK_WITHOUT_CHANGE) || defined(MUTATE_QUICK_IN_TWO_STEPS)
 #define hmm_pt_has_none(set, event)	(!hmm_pt_has(set, event))
 #else
@@ -516,7 +516,7 @@ inline hmm_pt_begin_change(set)
 	changing = set
 }
 
-/* Until then the change uses the pages: it marks them dirty, and undoes DMA mappings. */
+/* Until then the change uses the pages: it marks them dirty, and removes DMA mappings. */
 inline hmm_pt_end_change()
 {
 	in_use[0] = 0;
@@ -588,7 +588,7 @@ inline hmm_pt_publish(f)
 #define hits(f, set, event)	((begun(f) & (set)) && !hmm_range_invalidates(f, set) && \
 				 !hmm_range_takes(f, event))
 
-/* In the code it returns any_committed(). Both are one step, under range_lock. */
+/* In the code this returns any_committed(). Both are one step, under range_lock. */
 inline hmm_mirror_collide(set, event)
 {
 #ifndef MUTATE_NO_COLLISION
@@ -624,7 +624,7 @@ inline hmm_mirror_collide(set, event)
 #define hmm_mirror_unconcerned(set, event)	hmm_pt_has_none(set, event)
 #endif
 
-/* What a driver does for an invalidation */
+/* The callback of a driver for an invalidation */
 inline hmm_mirror_sync(set, event)
 {
 	assert(no_call_after_release || !released);
@@ -706,9 +706,9 @@ inline hmm_window_collide(w, set, event)
 }
 
 /*
- * The look without the lock and the attempt to take the lock are one step. Whatever comes between
- * them could as well come before the look. If the callback needs no lock then, it would change
- * nothing with the lock, either.
+ * The read without the lock and the attempt to take the lock are one step. A step between them
+ * could as well come before the read. If the callback needs no lock then, it would change nothing
+ * with the lock, either.
  */
 inline hmm_window_invalidate(event)
 {
@@ -723,7 +723,7 @@ inline hmm_window_invalidate(event)
 #endif
 	if
 	:: atomic { is_quick(event) -> touch(); hit = 0 }
-	/* Another task has the lock, or has it for what is one step here. */
+	/* Another task has the lock, or had it for a part of the code that is one step here. */
 	:: atomic { !is_quick(event) && !blockable ->
 			touch();
 #ifndef MUTATE_TRYLOCK_SUCCEEDS
@@ -775,7 +775,7 @@ inline hmm_call_cancel(c, error)
 	fi
 }
 
-/* Each function here is one step, because all of it is done under range_lock, a spinlock. */
+/* Each function here is one step, because all of it runs under range_lock, a spinlock. */
 inline hmm_mirror_set_dying()
 {
 #ifdef LIFE
@@ -816,7 +816,7 @@ inline hmm_mirror_cancel(f)
 	}
 }
 
-/* ------------------------------------------------------- and on with mm/hmm_mirror.c */
+/* ------------------------------------------------------------ mm/hmm_mirror.c, continued */
 
 /*
  * The driver's release() is called once, after all callbacks. It may wait there until the driver's
@@ -866,7 +866,10 @@ inline hmm_sentinel_invalidate(event)
 	fi
 }
 
-/* Ranges can begin between the steps. From the last on callbacks do nothing, no fault publishes. */
+/*
+ * Ranges can begin between the steps. After the last one callbacks do nothing, and no fault
+ * publishes.
+ */
 inline hmm_mirror_kill()
 {
 	down_write();
@@ -906,7 +909,7 @@ inline hmm_mirror_kill()
 	was_dead = false
 }
 
-/* ------------------------------------------------------------------ who invalidates */
+/* ------------------------------------------------------------ invalidating threads */
 
 #define in_tree_at(w, set)	(in_tree[w] && (pages_of(w) & (set)))
 
@@ -956,8 +959,8 @@ inline mn_itree_invalidate(slot, set, event)
 }
 
 /*
- * What has been read is out of date in any case. A folio that somebody has a reference on cannot be
- * migrated, and what is reclaimed stays in its cache: the same is mapped here again.
+ * What has been read is out of date in any case. A folio with a reference cannot be migrated, and
+ * a reclaimed folio stays in its cache: the same folio is mapped here again.
  */
 inline page_freed(q, stays)
 {
@@ -967,7 +970,7 @@ inline page_freed(q, stays)
 		:: q != held_at(j) || (stays && held[j] >= SAME)
 		:: else ->
 			prepared[j] = (prepared[j] -> prepared[j] | STALE : 0);
-			/* What is locked is no longer the page here. */
+			/* The locked folio is not that of the page any more. */
 			folio[q] = folio[q] && held[j] != LOCKED;
 			held[j] = (held[j] -> OTHER : 0)
 		fi
@@ -976,8 +979,8 @@ inline page_freed(q, stays)
 }
 
 /*
- * The CPU's entry changes between start and end, and the page behind it is freed: zap_pte_range(),
- * wp_page_copy(), try_to_migrate_one(), change_protection().
+ * The CPU's entry changes between start and end, and the page that it maps is freed:
+ * zap_pte_range(), wp_page_copy(), try_to_migrate_one(), change_protection().
  */
 inline change(q, event)
 {
@@ -985,7 +988,7 @@ inline change(q, event)
 		if
 		:: !pte[q] && (who == RMAP || event == PROTECT)
 		:: !pte[q] && who != RMAP && event != PROTECT ->
-			page_freed(q, false)	/* what was in a cache */
+			page_freed(q, false)	/* the folio was in a cache */
 		:: else ->
 			if
 			:: event == PROTECT ->
@@ -1005,7 +1008,7 @@ inline change(q, event)
 }
 
 /*
- * By who: zap_page_range_single(), mprotect_fixup(), wp_page_copy() or __oom_reap_task_mm();
+ * By kind: zap_page_range_single(), mprotect_fixup(), wp_page_copy() or __oom_reap_task_mm();
  * try_to_migrate(); unmap_mapping_range(); wp_page_copy()
  */
 proctype invalidator(byte who, slot)
@@ -1016,7 +1019,7 @@ proctype invalidator(byte who, slot)
 again:
 	atomic {
 #ifdef STORM
-		/* On the page that the progress path is about, or migration of the other one */
+		/* Of the page that the slow path serves, or migration of the other page */
 		set = 1;
 		if
 		:: true
@@ -1039,7 +1042,7 @@ again:
 		:: who == MMAP -> atomic { mmap_free -> mmap_read++ }
 		:: who == CPU -> atomic { vma_free -> vma_read++ }
 		:: who == RMAP ->
-			/* Of set == BOTH: hugetlb, whose ranges are wider than the folio */
+			/* If set == BOTH: hugetlb, whose ranges are wider than the folio */
 			if
 			:: set != 2 -> atomic { folio_free(0) -> folio[0] = true }
 			:: else -> atomic { folio_free(1) -> folio[1] = true }
@@ -1099,16 +1102,16 @@ again:
 		:: who == IMMAP -> goto again
 		:: who == IMMAP -> storms--
 #else
-		/* The slot of a range that never ended is not used again. */
+		/* The slot of a range that never ends is not used again. */
 		:: !active_ranges[slot] && !active_ranges[slot + 1] -> goto again
-		/* For ever only as long as it likes: who waits then has nobody left. */
+		/* A storm may stop at any time. No thread keeps a waiter waiting then. */
 		:: storms--
 #endif
 		fi
 	}
 }
 
-/* --------------------------------------------- ranges and windows of mm/hmm_mirror.c */
+/* ------------------------------------------------- mm/hmm_mirror.c, ranges and windows */
 
 inline mmap_write_lock()
 {
@@ -1120,8 +1123,9 @@ inline mmap_write_lock()
 }
 
 /*
- * Until the window is in the tree, and what invalidated when it was inserted, unseen by it, is
- * over. With mmap_lock held, because this wait is for the whole mm.
+ * Waits until the window is in the tree, and until the invalidations have ended that were active
+ * at its insertion and that it has not seen. mmap_lock is held, because this wait is for the
+ * whole mm.
  */
 inline hmm_window_subscribe(f, w)
 {
@@ -1219,7 +1223,7 @@ inline hmm_range_begin_alive(f, set)
 	fi
 }
 
-/* With locks held. What was seen before, and what has collided with it, does not count. */
+/* With locks held. What the range has read before, and its collisions, do not count any more. */
 inline hmm_range_renew(f, set)
 {
 #if defined(MUTATE_RENEW_WITHOUT_WAIT)
@@ -1249,7 +1253,7 @@ inline hmm_range_renew(f, set)
 #define hmm_range_retry(f)	(collided[f] || seen_dead)
 #endif
 
-/* What hmm_range_retry() also does when it returns false: one step, under range_lock */
+/* hmm_range_retry() also does this when it returns false: one step, under range_lock */
 #define hmm_range_commit(f)	committed[f] = true
 #ifndef MUTATE_READER_WITHOUT_COMMIT
 #define hmm_range_commit_reader(f)	hmm_range_commit(f)
@@ -1268,7 +1272,7 @@ inline hmm_fault_remember(f)
 #endif
 }
 
-/* The range is that of the piece, and of the block that it cuts. */
+/* The range has the chunk, and the block that it cuts. */
 inline hmm_fault_begin(f)
 {
 	set = piece;
@@ -1308,12 +1312,12 @@ inline handle_mm_fault(q)
 {
 	touch_mm();
 	pte[q] = (served(q) -> pte[q] : PRESENT | WRITE);
-	folio_next[q] = folio_next[q] && mmap_write	/* the progress path keeps it */
+	folio_next[q] = folio_next[q] && mmap_write	/* the slow path keeps it */
 }
 
 /*
- * What CPU faults of the walk invalidate themselves: wp_page_copy(), or migrate_to_ram() of a
- * driver, who fails, which leaves the page where no CPU reaches it, or does not.
+ * Invalidations by CPU faults of the walk: wp_page_copy(), or migrate_to_ram() of a driver. The
+ * latter may fail and leave the page where no CPU reaches it.
  */
 inline invalidate_self(q)
 {
@@ -1348,7 +1352,7 @@ inline invalidate_self(q)
 #define first_unseen(f, q)	(q)
 #endif
 
-/* Without SELF no CPU fault invalidates, so that nobody asks who is in one. */
+/* Without SELF no CPU fault invalidates, and the model does not record which task is in one. */
 inline hmm_range_cpu_fault(f, q)
 {
 	atomic {
@@ -1418,7 +1422,7 @@ inline hmm_range_handle_fault(f, q)
 	hmm_range_check(f)
 }
 
-/* Others than who locks it for writing can be the reason that the VMA's cannot be had. */
+/* The lock of a VMA can be unavailable without a task that holds it for writing. */
 inline hmm_range_lock()
 {
 	atomic {
@@ -1438,8 +1442,8 @@ inline hmm_range_unlock()
 }
 
 /*
- * A fault that has to wait, or that wants mmap_lock: VM_FAULT_RETRY. What is stored stays. (What
- * VM_FAULT_COMPLETED does is less: it may lose the lock, and has brought the page.)
+ * A fault that has to wait, or that needs mmap_lock: VM_FAULT_RETRY. What is stored stays.
+ * (VM_FAULT_COMPLETED is a subset: the lock may be lost, and the page is present.)
  */
 inline hmm_range_lost_lock(f)
 {
@@ -1459,7 +1463,7 @@ inline hmm_range_lost_lock(f)
 }
 
 #ifdef UFFD
-/* Of what was there before, another fault may have the folio. */
+/* Another fault may hold the folio of the previous page. */
 inline uffdio_copy(q)
 {
 	if
@@ -1519,8 +1523,8 @@ inline hmm_range_wait_for_user_space(f, q)
 #define walk_end(f)	(has(range[f], 1) -> 2 : 1)
 
 /*
- * Walk on, until there is nothing left or the lock is lost. The walk can fail at any page for
- * good; and because somebody holds the page, so that CPU faults bring nothing.
+ * Walk until the end, or until the lock is lost. At any page the walk can fail for good, or
+ * because another task holds the page, so that CPU faults make no progress.
  */
 inline hmm_range_walk_some(f)
 {
@@ -1567,9 +1571,9 @@ inline hmm_range_fault_entries(f)
 	atomic { at = 0; path = 0; waited = false; tried = false }
 }
 
-/* ------------------------------------------------------------- and on with mm/hmm_fault.c */
+/* ------------------------------------------------------------- mm/hmm_fault.c, continued */
 
-/* Gives up after a while. How long that is matters only to when it ends. */
+/* Gives up after a while. The length of this time only matters for when the fault ends. */
 inline hmm_fault_fruitless()
 {
 	atomic {
@@ -1594,10 +1598,10 @@ inline hmm_fault_walk(f)
 	fi
 }
 
-/* Do not write what neither is to be written nor may be already. */
+/* A page is writable only if that is requested, or if it is writable already. */
 #define word_of(f, q)	(wants_write(q) || has(keep, q) -> seen(f, q) : seen(f, q) & ~WRITE)
 
-/* While the lock is held, folios of what did not collide can be looked at. */
+/* While the lock is held, the folios of a range that has not collided can be read. */
 inline hmm_fault_make_entries(f)
 {
 	atomic { down_read(); d_step {
@@ -1625,7 +1629,10 @@ inline hmm_fault_make_entries(f)
 	fi
 }
 
-/* Others may have published the same meanwhile, and been told so: it is taken from them, too. */
+/*
+ * Other faults may have published the same pages meanwhile, and their drivers were called. The
+ * pages are revoked from them, too.
+ */
 inline hmm_fault_take_back(f, set)
 {
 #ifdef MUTATE_TAKE_BACK_WITHOUT_DRIVER
@@ -1692,7 +1699,7 @@ inline hmm_fault_sync(f)
 	}
 }
 
-/* After a change, if something was taken back */
+/* After a change, if something was revoked */
 inline hmm_fault_unlock(f)
 {
 	d_step {
@@ -1744,7 +1751,7 @@ inline hmm_fault_commit_stage(f)
 	fi
 }
 
-/* And hmm_fault_commit(), for faults that are not alone */
+/* And hmm_fault_commit(), for faults outside the slow path */
 inline hmm_fault_commit_runs(f)
 {
 	hmm_fault_make_entries(f);
@@ -1760,8 +1767,9 @@ inline hmm_fault_commit_runs(f)
 #define takes(f)	has(TAKES, f)
 
 /*
- * The CPU's entry becomes one that faults. The CPU gets the page back by an invalidation under the
- * folio's lock, as for a migration. What other faults have read from the old entry is out of date.
+ * The CPU's entry is replaced by one that faults. The CPU gets the page back by an invalidation
+ * under the folio's lock, as for a migration. What other faults have read from the old entry is
+ * out of date.
  */
 inline page_make_device_exclusive(f, q)
 {
@@ -1859,9 +1867,9 @@ inline hmm_fault_take(f, q)
 #define takes(f)	false
 #endif
 
-/* ------------------------------------------------------------- and on with mm/hmm_fault.c */
+/* ------------------------------------------------------------- mm/hmm_fault.c, continued */
 
-/* Of the piece, and whether the walk got as far, hmm_fault_walked() */
+/* Of the chunk, and whether the walk has reached it: hmm_fault_walked() */
 #define first_page		(has(piece, 0) -> 0 : 1)
 #define served_all_before(f)	(has(piece, 0) || !has(range[f], 0) || seen(f, 0))
 
@@ -1871,7 +1879,7 @@ inline hmm_fault_try(f)
 	if
 	:: ret
 	:: !ret && failed && !served_all_before(f) ->
-		/* What is beside the piece, before it, must not make it fail. */
+		/* Pages before the chunk must not make it fail. */
 		atomic { down_write(); d_step {
 			set = range[f];
 #ifndef MUTATE_BLOCK_STAYS
@@ -1916,11 +1924,11 @@ inline hmm_fault_round(f)
 	fi
 }
 
-/* ------------------------------------------------------ the progress path of mm/hmm_fault.c */
+/* ------------------------------------------------------ mm/hmm_fault.c, the slow path */
 
 /*
- * What is not mapped may be in a cache; or what is there is another folio than that which will be
- * mapped, as when a page of a file is copied; or there is none.
+ * A page that is not mapped may be in a cache. Or the cache has another folio than the one that
+ * the next CPU fault maps, as when a page of a file is copied. Or the cache has none.
  */
 inline hmm_fault_hold(f, q)
 {
@@ -1945,8 +1953,9 @@ inline hmm_fault_look(f, q)
 	:: !cancelled(f) && collided[f] -> ret = AGAIN
 	:: else ->
 		/*
-		 * And what is mirrored: as one step, because what is published between would as
-		 * well be there before, and what is revoked between is a collision.
+		 * And the read of the mirror page table: one step, because what is published
+		 * between the two could as well have been published before, and what is revoked
+		 * between them is a collision.
 		 */
 		atomic { down_read(); d_step {
 			seen(f, q) = (served(q) -> pte[q] : 0);
@@ -1967,8 +1976,8 @@ inline hmm_fault_look(f, q)
 }
 
 /*
- * A CPU fault that would have to wait returns: hmm_range_lost_lock(). Only for a migration, which
- * needs none of the locks that are held, it waits nevertheless.
+ * A CPU fault that would have to wait returns: hmm_range_lost_lock(). It does wait for a
+ * migration, which needs none of the locks that are held.
  */
 inline hmm_range_fault_locked(f, q)
 {
@@ -1992,7 +2001,7 @@ inline hmm_range_fault_locked(f, q)
 	tried = false
 }
 
-/* What it has brought is looked at again, whether that has collided or not. */
+/* The page is read again after the CPU fault, whether the range has collided or not. */
 inline hmm_fault_bring(f, q)
 {
 	hmm_range_fault_locked(f, q);
@@ -2007,7 +2016,7 @@ inline hmm_fault_bring(f, q)
 	}
 }
 
-/* And whether what is prepared is for the same entry */
+/* And is what was prepared for the same entry? */
 inline hmm_fault_is_alone(f, q)
 {
 	atomic { down_read(); d_step {
@@ -2035,7 +2044,10 @@ inline hmm_fault_is_alone(f, q)
 			ready = (is_alone && prepared[f]);
 #endif
 			lock_read--;
-			/* The folio is, or is taken for, locked: nothing more is assumed. */
+			/*
+			 * The folio is locked, or is assumed to be. From here on nothing more is
+			 * assumed.
+			 */
 			folio_next[q] = folio_next[q] && !is_alone
 		}
 	fi
@@ -2069,7 +2081,7 @@ inline hmm_fault_keep(f, q)
 	fi
 }
 
-/* Of the folio that is held, even if the page has been unmapped meanwhile */
+/* The lock of the folio that is held, even if the page has been unmapped meanwhile */
 inline hmm_fault_prepare(f, q)
 {
 	d_step {
@@ -2078,7 +2090,7 @@ inline hmm_fault_prepare(f, q)
 	}
 }
 
-/* What is assumed beside a storm, by those who look and have not locked the folio: see above */
+/* With a storm: the assumption for a read of the page without the folio lock, see above */
 #ifdef STORM
 #define migrations_paused(q)	!folio[q]
 #define migrations_pause(f, q)	folio_next[q] = folio_next[q] || (!ret && !seen(f, q))
@@ -2088,8 +2100,8 @@ inline hmm_fault_prepare(f, q)
 #endif
 
 /*
- * Of another folio the lock has no trace here: nobody has that for ever. What was taken away may be
- * mapped here again.
+ * The lock of another folio is not modelled: no task holds it forever. A page that was unmapped
+ * may be mapped here again.
  */
 inline folio_lock_killable(f, q)
 {
@@ -2149,7 +2161,7 @@ inline hmm_fault_finish(f, q)
 	fi
 }
 
-/* Those who hold it have come to their end; who is about to take it waits. */
+/* The holders have released it. A task that is about to take it waits. */
 inline vma_start_write()
 {
 #ifndef MUTATE_PROGRESS_WITHOUT_VMA
@@ -2188,8 +2200,9 @@ inline hmm_fault_try_alone(f, q)
 #endif
 
 /*
- * How many steps these are matters only to when it ends, and only a storm takes the page away again
- * and again: beside those who may end, for safety any number will do, and for liveness no end.
+ * The number of steps only matters for when the fault ends, and only a storm revokes the page
+ * again and again. Without a storm any number of steps is right for safety, and no limit is
+ * necessary for liveness.
  */
 #ifdef STORM
 #define more_steps	(tries < ALONE_MAX - 1)
@@ -2230,8 +2243,8 @@ inline hmm_fault_progress_locked(f, q)
 		}
 	od;
 	/*
-	 * hmm_fault_let_go() comes later. Until then the reference keeps the folio in memory only:
-	 * hmm_fault_hold() finds it again, or another one.
+	 * hmm_fault_let_go() comes later. Until then the reference only keeps the folio in
+	 * memory: hmm_fault_hold() finds it again, or finds another one.
 	 */
 	atomic {
 		alone = false;
@@ -2313,7 +2326,7 @@ inline hmm_call_end(f)
 		ret = (call_error[f] -> call_error[f] : ret);
 		assert(only_named_is_cancelled || (ret == CANCELED) == named[f]);
 		assert(only_named_is_cancelled || ret != INTERRUPTED);
-		call_error[f] = 0;		/* is on the stack of the call */
+		call_error[f] = 0;		/* the call has it on its stack */
 #ifndef MUTATE_CALL_LEAVES_FLAG
 		notify[f] = false;
 #endif
@@ -2340,8 +2353,8 @@ proctype hmm_mirror_fault(byte f, piece; bool write)
 #ifdef LIFE
 end_without_mirror:
 	/*
-	 * The driver calls nothing after hmm_mirror_unregister() has returned. But a call may
-	 * have begun before, and not have its reference yet: it must not get one any more.
+	 * The driver calls nothing after hmm_mirror_unregister() has returned. But a call that
+	 * began before may not have its reference yet: it must not get one any more.
 	 */
 	atomic { registered -> working++ }
 	atomic {			/* hmm_mirror_get() */
@@ -2415,10 +2428,10 @@ proctype canceller()
 }
 #endif
 
-/* ------------------------------- a driver with tables of its own, HMM_MIRROR_OWN_TABLES */
+/* ---------------------- a driver with its own page tables, HMM_MIRROR_OWN_TABLES */
 
 #ifdef OWN_TABLES
-/* What other walks have read counts, unless this walk reads all of it again. */
+/* Pages that other walks have read count, unless this walk reads all of them again. */
 inline hmm_range_walk_begin(f)
 {
 	d_step {
@@ -2583,7 +2596,7 @@ end_without_mirror:
 }
 #endif
 
-/* ---------------------------------- registration of mm/hmm_mirror.c, exit of the mm */
+/* --------------------------------- mm/hmm_mirror.c, registration; exit of the mm */
 
 #ifdef LIFE
 proctype lifetime()

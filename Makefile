@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# "make help" says what there is to make. Each target installs what it lacks and
-# does the whole job; the work is done by scripts/, one verb each.
+# "make help" lists the targets. Each target installs the packages that it needs and
+# does the whole job. The scripts in scripts/ do the work, one verb each.
 
 VARIANT ?=
 SUITE ?=
@@ -13,24 +13,24 @@ V ?= 0
 export KSRC V
 
 .DEFAULT_GOAL := help
-# They share build/; what takes long is parallel inside.
+# The targets share build/. Long steps are parallel inside.
 .NOTPARALLEL:
 .PHONY: help run check soak bench model docs kernel shell apply clean
 
 help:
 	@echo "make run                            build, boot, show the device at work"
-	@echo "make check [SUITE=a,b] [VARIANT=x]  run the tests; all of CI's by default"
-	@echo "make soak MINUTES=N [VARIANT=x]     CPU and devices on memory that changes, for longer"
-	@echo "make bench [PART=a,b]               our walker, page table, faults beside what 6.12 has"
-	@echo "make model                          search the model of the protocol, and break it"
-	@echo "make docs                           HTML of the document for authors of drivers"
+	@echo "make check [SUITE=a,b] [VARIANT=x]  run the tests; by default all that CI runs"
+	@echo "make soak MINUTES=N [VARIANT=x]     run the suite coherence for N minutes"
+	@echo "make bench [PART=a,b]               compare walker, page table and faults with 6.12"
+	@echo "make model                          search the model of the protocol, and its mutations"
+	@echo "make docs                           HTML of the documents"
 	@echo "make kernel [VARIANT=x]             build a kernel and its initramfs"
 	@echo "make shell [VARIANT=x]              a shell in the guest (Ctrl-a x leaves)"
-	@echo "make apply KDIR=TREE                put our files onto your own 6.12 tree"
+	@echo "make apply KDIR=TREE                install our files into your own 6.12 tree"
 	@echo "make clean                          remove build/"
 	@echo
-	@echo "Variants: release (fast; what run, kernel and shell take by default), debug,"
-	@echo "peer (release with 6.12's own walker beside ours, for bench)."
+	@echo "Variants: release (fast; the default of run, kernel and shell), debug,"
+	@echo "peer (release with 6.12's own walker in addition to ours, for bench)."
 	@echo "KSRC=TREE builds from another clean 6.12.y tree; V=1 shows all output."
 
 run:

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# Sourced by the suites of scripts/suites, which run on this machine: their tests
-# as KTAP on standard output, and objects of the kernel made one by one. Whatever
-# else is printed goes to standard error.
+# Sourced by the suites of scripts/suites, which run on the host. The functions print
+# the results as KTAP on standard output, and compile single objects of the kernel. All
+# other output goes to standard error.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 exec 3>&1 >&2
 
 suite=$(basename "$0" .sh)
 # O= directory of base.config with the drivers
-# shellcheck disable=SC2034 # for those who source this
+# shellcheck disable=SC2034 # for the scripts that source this
 DRIVERS=$BUILD/clients/drivers
 names=() commands=()
 
-# A command that prints nothing but complaints, and fails when it has some
+# Add a test. The command prints only complaints, and fails if there are any.
 add_test()	# NAME COMMAND [ARGUMENT]...
 {
 	names+=("$1")
@@ -30,7 +30,7 @@ run_test()	# NUMBER NAME COMMAND
 		echo "ok $1 - $2" >&3
 		return
 	fi
-	# Without the makes that report how they failed, each in turn
+	# Without the error messages of nested makes
 	said=$(grep -vE '^make(\[[0-9]+\])?: |^$' "$log" | head -n 20 || true
 		echo "status $status; all of it is in ${log#"$ROOT"/}")
 	said="# ${said//$'\n'/$'\n# '}"$'\n'"not ok $1 - $2"
@@ -53,7 +53,7 @@ run_tests()
 	return "$failed"
 }
 
-# The tree with our files on it, and no object in build/clients of another one
+# Prepare build/linux with our files, and remove objects of another tree from build/clients.
 prepare_tree()
 {
 	lock_build
@@ -74,20 +74,20 @@ configure_drivers()
 	"$ROOT/scripts/config" --into "$DRIVERS" "$ROOT"/configs/{base,clients}.config
 }
 
-# What it says names files as they are named here, not as seen from the objects.
+# Run make, and print paths relative to the tree instead of the object directory.
 quiet_make()	# DIRECTORY MAKE-ARGUMENT...
 {
 	local dir=$1
 
 	shift
-	# scripts/config leaves it when all went well.
-	[ -f "$dir/.config.from" ] || { echo "there is no valid $dir/.config"; return 1; }
+	# scripts/config creates this file when it succeeds.
+	[ -f "$dir/.config.from" ] || { echo "$dir/.config is missing or not valid"; return 1; }
 	make -s -C "$LINUX" O="$dir" -j"$(nproc)" "$@" 2>&1 |
 		sed "s,$LINUX/,,g; s,\(\.\./\)\+linux/,,g"
 }
 
-# Anything that is said is a complaint. Without the old object, because what has
-# been warned about once would not be compiled again.
+# Compile an object. Any output is a complaint. The old object is removed first, because
+# make would not compile it again and so would not repeat its warnings.
 compile()	# DIRECTORY OBJECT [MAKE-ARGUMENT]...
 {
 	local said status=0

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# Sourced by the other scripts: places, messages, and how long work is run.
+# Sourced by the other scripts: paths, messages, and functions that run long commands.
 
 set -euo pipefail
-# Neither cd's habits nor the options of the make that called us are for the
+# Neither CDPATH nor the options of the make that called this script apply to the
 # makes that build the kernel.
 unset CDPATH MAKEFLAGS MFLAGS
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$ROOT/build
-# shellcheck disable=SC2034 # for those who source this
+# shellcheck disable=SC2034 # for the scripts that source this
 LINUX=$BUILD/linux
-# The suites that a guest runs, those that run right here, and where what they
-# print goes. The suite "harness" sets two of these, to have suites of its own.
+# The suites that run in a guest, the suites that run on the host, and the directory
+# of their results. The suite "harness" sets two of these, because it has its own suites.
 GUEST_SUITES=${HMM_GUEST_SUITES:-$ROOT/guest/suites}
 HOST_SUITES=$ROOT/scripts/suites
-# shellcheck disable=SC2034 # for those who source this
+# shellcheck disable=SC2034 # for the scripts that source this
 RESULTS=${HMM_RESULTS:-$BUILD/results}
 
 die()
@@ -32,7 +32,7 @@ usage()
 
 bad_usage()
 {
-	printf '%s: %s\n%s\n%s --help tells more\n' "$(basename "$0")" "$1" \
+	printf '%s: %s\n%s\nSee %s --help\n' "$(basename "$0")" "$1" \
 		"$(usage | head -n 1)" "$0" >&2
 	exit 2
 }
@@ -48,7 +48,7 @@ variants()
 
 	for f in "$ROOT"/configs/*.config; do
 		f=$(basename "$f" .config)
-		# Those are no kernels to boot.
+		# These two are no variants.
 		[ "$f" = base ] || [ "$f" = clients ] || echo "$f"
 	done
 }
@@ -64,18 +64,18 @@ check_variant()
 	esac
 }
 
-# One at a time in build/, which all steps share. Scripts called under the lock
-# run under it.
+# Only one script at a time uses build/. A script that is called with the lock held
+# does not take it again.
 lock_build()
 {
 	case $ROOT in
-	*[[:space:],:\']*) die "the kernel does not build below '$ROOT': white space," \
-		"commas, colons and quotes in a path are too much for its makefiles" ;;
+	*[[:space:],:\']*) die "the kernel does not build below '$ROOT': its makefiles do not support" \
+		"white space, commas, colons and quotes in a path" ;;
 	esac
 	[ -z "${HMM_LOCKED:-}" ] || return 0
 	mkdir -p "$BUILD"
 	exec 9>"$BUILD/lock"
-	flock -n 9 || die "another make is at work in $BUILD"
+	flock -n 9 || die "another make uses $BUILD"
 	export HMM_LOCKED=1
 }
 
@@ -85,8 +85,9 @@ is_6_12()	# TREE
 		grep -qx 'PATCHLEVEL = 12' "$1/Makefile"
 }
 
-# logged LABEL LOG COMMAND...: run it with its output in a file and a count of
-# the lines on the terminal (V=1: the output itself); on failure show the end.
+# logged LABEL LOG COMMAND...: run the command, write its output to a file, and show
+# the number of lines on the terminal (with V=1: the output). If the command fails, show
+# the end of the output.
 logged()
 {
 	local label=$1 log=$2 status=0
@@ -106,7 +107,7 @@ logged()
 	die "$label failed; all of its output is in $log"
 }
 
-# A "# KEY: value" line at the head of a suite's script
+# Print the value of a "# KEY: value" line in the header of a suite
 suite_header()	# SUITE KEY
 {
 	local file=$GUEST_SUITES/$1.sh
@@ -115,7 +116,7 @@ suite_header()	# SUITE KEY
 	sed -n "s/^# $2: //p" "$file" | head -n 1
 }
 
-# Boot a guest that runs one suite, with what the suite's header asks for.
+# Boot a guest that runs one suite, with the options in the suite's header.
 boot_suite()	# SUITE VARIANT RESULTS-FILE CONSOLE-LOG [OPTION OF scripts/boot]...
 {
 	local suite=$1 variant=$2 results=$3 console=$4 opts out

@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/suites/clients.sh
-# Compile the drivers in the tree that call hmm_range_fault(), unmodified, and our
-# mm/hmm*.c for other machines and configurations, all without a warning.
+# Compile the drivers of the tree that call hmm_range_fault(), unmodified, and our
+# mm/hmm*.c for other architectures and configurations. No warning is allowed.
 # tests: 15
 # timeout: 600
 # budget: 150
 . "$(dirname "$0")/../host.sh"
 
-case ${1:-} in '') ;; -h | --help) usage; exit ;; *) bad_usage "no arguments, please" ;; esac
+case ${1:-} in '') ;; -h | --help) usage; exit ;; *) bad_usage "this takes no arguments" ;; esac
 
 parts=(hmm.o hmm_access.o hmm_cancel.o hmm_dma.o hmm_fault.o hmm_mirror.o hmm_pt.o hmm_resident.o
 	hmm_stats.o tests/hmm_range_mainline.o)
-# Only where CONFIG_HMM_DEVMEM is set
+# Only if CONFIG_HMM_DEVMEM is set
 devmem=hmm_devmem.o
 
-# By the names that kbuild gives them
+# The names that kbuild uses
 clients=(
 	drivers/gpu/drm/amd/amdgpu/amdgpu_hmm.o
 	drivers/gpu/drm/amd/amdgpu/../amdkfd/kfd_svm.o
@@ -24,14 +24,14 @@ clients=(
 	drivers/infiniband/core/umem_odp.o
 )
 
-# Neither edits/ nor a file of ours has changed anything around them.
+# Neither edits/ nor one of our files changes the directories of the drivers.
 unmodified()
 {
 	local touched
 
 	touched=$(cd "$LINUX/.hmm-overlay/installed" && find . -type f \
 		\( -path './drivers/gpu/*' -o -path './drivers/infiniband/*' \)) || return
-	[ -z "$touched" ] || echo "not as the kernel has it: $touched"
+	[ -z "$touched" ] || echo "changed by us: $touched"
 	[ -z "$touched" ]
 }
 
@@ -40,14 +40,14 @@ client()	# OBJECT
 	compile "$DRIVERS" "$1" W=e
 }
 
-# RDMA is what selects HMM_MIRROR with the least around it. Huge pages need sysfs.
+# RDMA is the smallest subsystem that selects HMM_MIRROR. Huge pages need sysfs.
 walker=(EXPERT NET INET INFINIBAND INFINIBAND_USER_ACCESS INFINIBAND_ON_DEMAND_PAGING
 	MMU_NOTIFIER HMM_MIRROR SYSFS SHMEM BLOCK SWAP MIGRATION USERFAULTFD)
 huge=(TRANSPARENT_HUGEPAGE HUGETLBFS)
 device=(SPARSEMEM_VMEMMAP MEMORY_HOTPLUG MEMORY_HOTREMOVE ZONE_DEVICE)
 x86_64=("${walker[@]}" 64BIT SECRETMEM MEMORY_FAILURE X86_MCE PCI)
 
-# A subshell, for the sake of what is exported
+# A subshell, because of the exported variables
 walker()	# DIRECTORY ARCH OPTION|-OPTION...
 (
 	dir=$BUILD/clients/$1
@@ -67,22 +67,22 @@ walker()	# DIRECTORY ARCH OPTION|-OPTION...
 	for part in "${parts[@]}" $devmem; do
 		compile "$dir" "mm/$part" W=1e || exit
 	done
-	# What it was compiled with, word for word: a "not set" of an option that
-	# does not exist, or that cannot be set anyway, would prove nothing.
+	# The configuration must have each line of the fragment: a "not set" of an option
+	# that does not exist, or that cannot be set, would not prove anything.
 	if grep -vxFf "$dir/.config" "$dir/fragment"; then
-		echo "this is not in $dir/.config"
+		echo "these lines are not in $dir/.config"
 		exit 1
 	fi
 )
 
-# Pinning costs nothing where there is nothing to pin.
+# Without ZONE_DEVICE, the walker has no code that pins pagemaps.
 no_pagemap()
 {
 	local objects=$BUILD/clients symbols='pagemap|pgmap|percpu_ref'
 
-	# What would find nothing anywhere would prove nothing.
+	# The search must find something in an object with ZONE_DEVICE.
 	nm "$objects/no-thp/mm/hmm.o" | grep -E "$symbols" >/dev/null ||
-		{ echo "mm/hmm.o with ZONE_DEVICE names no pagemap"; return 1; }
+		{ echo "mm/hmm.o with ZONE_DEVICE uses no pagemap"; return 1; }
 	if nm "$objects/no-zone-device/mm/hmm.o" | grep -E "$symbols"; then
 		return 1
 	fi

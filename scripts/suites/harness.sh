@@ -1,26 +1,25 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/suite harness host
-# Does the harness give each kind of guest the verdict it deserves? Each of
-# harness/*.sh is the suite of a guest that is bad in one way (or good), with the
-# verdict that belongs to it in its header; harness/deserves compares. Then: does
-# scripts/summary count them, and do the scripts refuse what they should
-# (harness/scripts.bash)?
-# HARNESS_ONLY="hang panic scripts_help" runs only those.
+# Test the verdicts of the harness. Each of harness/*.sh is the suite of a guest that is
+# bad in one way, or good. Its header has the verdict that it deserves, and
+# harness/deserves compares. Then test that scripts/summary counts the results, and that
+# the scripts refuse wrong input (harness/scripts.bash).
+# HARNESS_ONLY="hang panic scripts_help" runs only the named tests.
 #
-# In their headers: "run: here" is a suite that runs on this machine, to be judged
-# like those of scripts/suites; "pack: no" is not put into the initramfs.
+# In the headers, "run: here" is a suite that runs on the host and is judged like those
+# of scripts/suites. A suite with "pack: no" is not packed into the initramfs.
 # tests: 57
 # timeout: 1800
 # budget: 150
-# shellcheck disable=SC2317 # run_case calls what shellcheck takes for unreachable
+# shellcheck disable=SC2317 # run_case calls functions that shellcheck reports as unreachable
 . "$(dirname "$0")/../lib.sh"
 
 case ${1:-} in -h | --help) usage; exit ;; esac
-# It boots five times as fast as the debug kernel, and is built by scripts/check.
+# This kernel boots five times as fast as the debug kernel. scripts/check builds it.
 variant=release
 
-# bench/report makes plots, there is a model to be searched, and kselftest installs by rsync.
+# bench/report creates plots, a test searches a model, and kselftest installs with rsync.
 "$ROOT/scripts/need" bench model harness >&2
 
 export HMM_GUEST_SUITES=$HOST_SUITES/harness HMM_RESULTS=$RESULTS/harness
@@ -31,7 +30,7 @@ rm -rf "$HMM_RESULTS"
 mkdir -p "$HMM_RESULTS"
 . "$HOST_SUITES/harness/scripts.bash"
 
-# What people get who install our tests on a machine of theirs
+# Install our tests as a user does on another machine.
 install_kselftest()
 {
 	make -s -C "$LINUX/tools/testing/selftests" TARGETS=vm OUTPUT="$scratch/kselftest-built" \
@@ -41,8 +40,8 @@ install_kselftest()
 		find "$PWD" -type f -printf 'file /kselftest/%P %p %m 0 0\n')
 }
 
-# The bad guests' scripts in an archive of their own, behind the kernel's usual one:
-# it unpacks one after the other.
+# The scripts of these guests are in a second archive after the usual initramfs. The
+# kernel unpacks both.
 pack()
 {
 	local file
@@ -57,7 +56,7 @@ pack()
 		cat "$BUILD/initramfs-$variant.cpio.gz" - >"$scratch/initrd"
 }
 
-# As scripts/suite does with the suites of scripts/suites
+# Run a suite as scripts/suite runs those of scripts/suites.
 run_on_host()	# NAME
 {
 	local base=$HMM_RESULTS/$1-host status=0
@@ -79,7 +78,7 @@ guest()	# NAME
 	"$GUEST_SUITES/deserves" "$GUEST_SUITES/$1.sh" "$HMM_RESULTS/$1-$on.json" "$status"
 }
 
-# Guests run side by side, and are reported in their order.
+# Guests run concurrently. The results are printed in order.
 in_advance()	# NAME
 {
 	local status=0
@@ -95,7 +94,7 @@ as_found()	# NAME
 	return "$(cat "$scratch/$1.status")"
 }
 
-# What the figures in the guests' headers add up to
+# The sums of the figures in the headers of the guests
 expected_sums()
 {
 	local name
@@ -112,7 +111,7 @@ summary_of_all()
 
 	demand 1 "^$(expected_sums)\$" "$ROOT/scripts/summary"
 	cmp "$said" "$HMM_RESULTS/summary.txt" || fail "summary.txt is not what it prints"
-	tail -n 1 "$said" | grep -q ' passed, ' || fail "the figures are not the last line"
+	tail -n 1 "$said" | grep -q ' passed, ' || fail "the last line has no figures"
 	for name in "${guests[@]}"; do
 		while read -r regex; do
 			grep -qE "^$name on [a-z]+: $regex" "$said" || fail "it has no '$name ... $regex'"
@@ -132,7 +131,7 @@ summary_of_good_ones()
 	HMM_RESULTS=$alone demand 0 '^3 passed, 0 failed, 0 skipped$' "$ROOT/scripts/summary"
 	HMM_RESULTS=$alone "$ROOT/scripts/judge" --not-run hang "$variant"
 	HMM_RESULTS=$alone demand 1 '^3 passed, 1 failed, 0 skipped$' "$ROOT/scripts/summary"
-	grep -q "^hang on $variant: did not run" "$said" || fail "it does not say what did not run"
+	grep -q "^hang on $variant: did not run" "$said" || fail "it does not name the suite that did not run"
 }
 
 number=0 bad=0
@@ -175,7 +174,7 @@ wait
 for name in "${guests[@]}"; do
 	run_case "guest $name" as_found "$name"
 done
-# Those of the summary need the guests' results.
+# The tests of the summary need the results of the guests.
 for name in "${cases[@]}"; do
 	run_case "${name//_/ }" "$name"
 done

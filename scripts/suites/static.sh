@@ -1,19 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/suites/static.sh
-# What can be said about our files without running them: compiler warnings, sparse,
-# checkpatch, kernel-doc, whether documents can be made of them, and checkers of shell,
-# Python and spelling. static.allow lists complaints that are let pass, each with its
-# reason:
+# Check our files without running them: compiler warnings, sparse, checkpatch, kernel-doc,
+# the build of the documents, the names in tests and model, shell and Python scripts, and
+# spelling. static.allow lists the complaints that are allowed, each with its reason:
 #
-#    CHECK FILE: HOW THE COMPLAINT BEGINS : REASON
+#    CHECK FILE: BEGINNING OF THE COMPLAINT : REASON
 #
 # tests: 100
 # timeout: 600
 # budget: 200
 . "$(dirname "$0")/../host.sh"
 
-case ${1:-} in '') ;; -h | --help) usage; exit ;; *) bad_usage "no arguments, please" ;; esac
+case ${1:-} in '') ;; -h | --help) usage; exit ;; *) bad_usage "this takes no arguments" ;; esac
 
 cd "$ROOT"
 allow=scripts/suites/static.allow
@@ -21,7 +20,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 touch "$tmp/used"
 
-# In the directories that scripts/overlay puts onto the tree
+# Files in the directories that scripts/overlay installs
 kernel_files()	# FIND-ARGUMENT...
 {
 	local dir
@@ -31,7 +30,7 @@ kernel_files()	# FIND-ARGUMENT...
 	done | sort
 }
 
-# By their first lines, because few have a suffix
+# Find programs by their first lines, because few have a suffix.
 programs()	# INTERPRETER
 {
 	find . \( -path ./build -o -path ./.git \) -prune -o -type f -size -200k \
@@ -40,8 +39,8 @@ programs()	# INTERPRETER
 			$0 ~ what { print substr(FILENAME, 3); nextfile }' {} + | sort
 }
 
-# Print those of the complaints on standard input that are not allowed: what is
-# allowed has no line numbers.
+# Print the complaints on standard input that are not allowed. The list of allowed
+# complaints has no line numbers.
 complaints()	# CHECK
 {
 	local line text what bad=0
@@ -65,14 +64,14 @@ sparse_check()	# C-FILE
 {
 	local said status=0
 
-	[ -f "$DRIVERS/${1%.c}.o" ] || { echo "it does not compile: see W=1 $1"; return 1; }
-	# With W=1e, because other options would have the object made anew. sparse's
-	# own status is 0 whatever it finds, so that one other than 0 is make's.
+	[ -f "$DRIVERS/${1%.c}.o" ] || { echo "it does not compile, see W=1 $1"; return 1; }
+	# With W=1e, because with other options make would compile the object again. The
+	# status of sparse is always 0, so another status is that of make.
 	said=$(quiet_make "$DRIVERS" W=1e C=2 CHECK=sparse "${1%.c}.o") || status=$?
 	[ -z "$said" ] || complaints sparse <<<"$said" && [ "$status" = 0 ]
 }
 
-# As the mail that it will be, with three dashes behind the changelog
+# The patch in the form of a mail, with three dashes after the changelog
 as_mail()	# PATCH
 {
 	sed -z 's,\n\n--- a/,\n---\n--- a/,' "$1"
@@ -84,12 +83,12 @@ checkpatch()	# FILE
 
 	case $1 in
 	*.patch)
-		# Who sends it signs it off.
+		# The sender adds the sign-off.
 		said=$(as_mail "$1" | perl "$LINUX/scripts/checkpatch.pl" "${options[@]}" \
 			--no-signoff - 2>&1 | sed "s,^-:,$1:,") || status=$?
 		;;
 	*)
-		# Those of bench/ are not in the tree.
+		# The files of bench/ are not in the tree.
 		[ -f "$LINUX/$1" ] || dir=$ROOT/
 		said=$(cd "$LINUX" && perl scripts/checkpatch.pl "${options[@]}" -f "$dir$1" 2>&1) ||
 			status=$?
@@ -102,7 +101,7 @@ checkpatch()	# FILE
 	fi
 }
 
-# Exported functions, and those that a public header defines
+# Exported functions, and functions that a public header defines
 public_functions()	# FILE
 {
 	sed -nE 's/^EXPORT_SYMBOL(_GPL)?\(([A-Za-z0-9_]+)\);.*/\2/p' "$1"
@@ -145,9 +144,9 @@ stale()
 	local bad=0
 
 	grep -nE '^[^#]' "$allow" | grep -vE '^[0-9]+:[a-z-]+ [^ :]+: .* : .+' &&
-		{ echo "these lines are not CHECK FILE: COMPLAINT : REASON"; bad=1; }
+		{ echo "these lines do not have the form CHECK FILE: COMPLAINT : REASON"; bad=1; }
 	grep -nE '^[^#]' "$allow" | grep -vFf "$tmp/used" &&
-		{ echo "nothing says this, unless its check failed above"; bad=1; }
+		{ echo "no check complains about this, unless the check failed above"; bad=1; }
 	return "$bad"
 }
 

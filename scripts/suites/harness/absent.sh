@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# A suite whose script did not get into the guest
+# The script of the suite is not in the guest.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100

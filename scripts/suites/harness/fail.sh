@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# One test of two fails, and says why among what every test says.
+# One test of two fails. Its reason is among the lines that every test prints.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100

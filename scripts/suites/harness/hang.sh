@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Never ends, though its results are good. Long enough for a busy machine to boot.
+# Never ends, though its results are good. The timeout lets a busy machine boot.
 # boot: --mem 512M
 # tests: 2
 # timeout: 25

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# On this machine, all is well.
+# On the host, all tests pass.
 # run: here
 # tests: 2
 # figures: 2 0 0 0

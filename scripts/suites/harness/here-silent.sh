@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# On this machine, prints nothing.
+# On the host, prints nothing.
 # run: here
 # tests: 2
 # verdict: no plan:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# On this machine, says that all is well and exits as if it were not.
+# On the host, prints good results and exits with an error.
 # run: here
 # tests: 2
 # verdict: exit status 3, though the results are good;

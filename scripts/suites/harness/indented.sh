@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Indents the head of its KTAP: the parser cuts as much off each line, "not " here.
+# Indents the head of its KTAP: the parser cuts the same width off each line, here "not ".
 # run: here
 # tests: 1
 # verdict: no plan:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Dies by a signal in the middle of a line.
+# A signal kills it in the middle of a line.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100

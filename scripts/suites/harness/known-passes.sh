@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Passes where its list of known failures says otherwise: no complaint, but a note.
+# A test passes that is listed as a known failure: no complaint, but a note.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100
-# note: second passes: take it off the known failures in .*known-passes.expect$
+# note: second passes: remove it from the known failures in .*known-passes.expect$
 # figures: 2 0 0 0
 
 cat <<END

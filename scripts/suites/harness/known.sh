@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Fails as its list of known failures says, and the whole suite with it.
+# A test fails that is listed as a known failure, so the whole suite fails.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Our tests as kselftest installs and runs them, of which one program is enough.
+# Our tests as kselftest installs and runs them. One program is enough.
 # boot: --mem 4G --append no5lvl --append memmap=512M%0x100000000-1+0xefffffff
 # tests: 1
 # timeout: 300

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# kmemleak has a record: a file in its place, over which init writes "scan".
+# kmemleak reports a leak: a file takes its place, which init overwrites with "scan".
 # boot: --mem 512M
 # tests: 2
 # timeout: 100

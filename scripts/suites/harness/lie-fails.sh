@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Fails, and says otherwise on the console.
+# Fails, and prints success on the console.
 # boot: --mem 512M
 # tests: 1
 # timeout: 100

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Prints its good results where they do not count.
+# Prints good results, but not on the results channel.
 # boot: --mem 512M
 # tests: 1
 # timeout: 100

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Prints all of init's marks, on all that it can open, and is gone. With a known failure
-# init reports no success anyhow: the marks are all that judges the boot.
+# Prints all of init's marks to every port that it can open, and ends the guest. With a
+# known failure init does not report success: only the marks decide about the boot.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Prints init's mark of the end, so that what follows would not be a result.
+# Prints init's mark of the end, so that later lines would not be results.
 # boot: --mem 512M
 # tests: 1
 # timeout: 100

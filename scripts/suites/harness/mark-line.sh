@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The same behind a character that ends a line for Python, not for KTAP.
+# The same after a character that ends a line for Python, but not for KTAP.
 # boot: --mem 512M
 # tests: 1
 # timeout: 100

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Loses count.
+# The numbers of the tests are not consecutive.
 # run: here
 # tests: 2
 # verdict: malformed KTAP: .*Expected test number 2 but found 3

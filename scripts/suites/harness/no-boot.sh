@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# QEMU refuses to start: more CPUs than its machine can have
+# QEMU does not start: more CPUs than its machine supports
 # boot: --mem 512M --smp 9999
 # tests: 2
 # timeout: 100

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# A suite of tests fails by itself, and none of those in it does.
+# A suite of tests fails, although none of its tests does.
 # run: here
 # tests: 1
 # verdict: failed: outer itself, not the tests in it;

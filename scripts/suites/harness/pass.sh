@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# All is well: the one guest without a complaint, beside those that are allowed theirs
+# All tests pass, and there is no complaint.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154,SC2317 # harness.sh sets and calls them
-# What the scripts promise on bad input. Sourced by ../harness.sh, which runs
-# each function named scripts_*.
+# Tests of the scripts with wrong input. Sourced by ../harness.sh, which runs each
+# function named scripts_*.
 
 said=$scratch/said
 
 fail()
 {
 	printf '%s\n' "$*"
-	[ ! -s "$said" ] || sed 's/^/	it said: /' "$said"
+	[ ! -s "$said" ] || sed 's/^/	output: /' "$said"
 	exit 1
 }
 
-# demand STATUS REGEX COMMAND...: it ends soon, with this status and a line like that
+# demand STATUS REGEX COMMAND...: the command must end soon, with this status and with a
+# line that matches the regular expression
 demand()
 {
 	local wanted=$1 regex=$2 status=0
@@ -23,8 +24,8 @@ demand()
 	[ -z "$regex" ] || grep -qE -- "$regex" "$said" || fail "no line like '$regex': $*"
 }
 
-# As from the command line: with the real suites, and without our caller's lock, so
-# that what should refuse and does not meets the lock and goes no further.
+# Run a command as from the command line: with the real suites, and without the lock of
+# the caller. A command that should fail and does not is stopped by the lock.
 by_hand()
 {
 	demand "$1" "$2" env -u HMM_GUEST_SUITES -u HMM_LOCKED HMM_RESULTS="$scratch/none" "${@:3}"
@@ -49,13 +50,13 @@ scripts_unknown_suite()
 	by_hand 2 "no suite 'nosuch' for '$variant'; there are: .*kunit" \
 		"$ROOT/scripts/suite" nosuch "$variant"
 	by_hand 2 "no suite 'kunit' for 'host'; there are: .*harness" "$ROOT/scripts/suite" kunit host
-	[ ! -e "$scratch/none" ] || fail "it left results of a suite that there is not"
+	[ ! -e "$scratch/none" ] || fail "it left results of a suite that does not exist"
 }
 
 scripts_soak_minutes()
 {
-	by_hand 2 "MINUTES wants a number, not ''" "$ROOT/scripts/soak"
-	by_hand 2 "MINUTES wants a number, not '1h'" env MINUTES=1h "$ROOT/scripts/soak"
+	by_hand 2 "MINUTES must be a number, not ''" "$ROOT/scripts/soak"
+	by_hand 2 "MINUTES must be a number, not '1h'" env MINUTES=1h "$ROOT/scripts/soak"
 	by_hand 2 "no variant 'nosuch'; " env MINUTES=1 VARIANT=nosuch "$ROOT/scripts/soak"
 }
 
@@ -69,7 +70,7 @@ scripts_unknown_variant()
 	by_hand 2 "$there" "$ROOT/scripts/initramfs" nosuch
 	by_hand 2 "$there" "$ROOT/scripts/boot" nosuch
 	by_hand 2 "no variant 'base'; " "$ROOT/scripts/kernel" base
-	[ ! -e "$scratch/none" ] || fail "it left results on a kernel that there is not"
+	[ ! -e "$scratch/none" ] || fail "it left results of a variant that does not exist"
 }
 
 scripts_unknown_target()
@@ -84,17 +85,17 @@ scripts_boot_options()
 
 	by_hand 2 "name a variant: debug peer release" "${boot[0]}"
 	by_hand 2 "variant comes first" "${boot[0]}" --mem 4G
-	by_hand 2 "--mem wants a size like 512M or 4G, not '4X'" "${boot[@]}" --mem 4X
-	by_hand 2 "--mem wants a size" "${boot[@]}" --mem ''
-	by_hand 2 "--mem wants a value" "${boot[@]}" --mem
-	by_hand 2 "--smp wants a number, not '0'" "${boot[@]}" --smp 0
-	by_hand 2 "--icount wants --smp 1" "${boot[@]}" --icount
-	by_hand 2 "--timeout wants seconds, not '1h'" "${boot[@]}" --timeout 1h
+	by_hand 2 "--mem needs a size like 512M or 4G, not '4X'" "${boot[@]}" --mem 4X
+	by_hand 2 "--mem needs a size" "${boot[@]}" --mem ''
+	by_hand 2 "--mem needs a value" "${boot[@]}" --mem
+	by_hand 2 "--smp needs a number, not '0'" "${boot[@]}" --smp 0
+	by_hand 2 "--icount needs --smp 1" "${boot[@]}" --icount
+	by_hand 2 "--timeout needs seconds, not '1h'" "${boot[@]}" --timeout 1h
 	by_hand 2 "--initrd /nonexistent: no such file" "${boot[@]}" --initrd /nonexistent
 	by_hand 2 "unknown option '--nosuch'" "${boot[@]}" --nosuch
 }
 
-# A project with nothing of ours but the scripts
+# A project that has only our scripts
 fake_project()
 {
 	fake=$(mktemp -d "$scratch/project.XXXXXX")
@@ -107,18 +108,18 @@ fake_project()
 scripts_boot_without_kernel()
 {
 	fake_project
-	by_hand 1 "bzImage is not there; make it with: make kernel VARIANT=small" \
+	by_hand 1 "bzImage does not exist; build it with: make kernel VARIANT=small" \
 		"$fake/scripts/boot" small
 }
 
 scripts_docs()
 {
-	by_hand 2 "no arguments, please" "$ROOT/scripts/docs" vm
+	by_hand 2 "this takes no arguments" "$ROOT/scripts/docs" vm
 	fake_project
 	by_hand 1 "no documents in " "$fake/scripts/docs"
 }
 
-# The kernel's Kconfig answers, so it takes a few seconds.
+# This runs the kernel's Kconfig, so it takes a few seconds.
 scripts_config_lost_line()
 {
 	local line
@@ -134,14 +135,14 @@ scripts_config_lost_line()
 	for line in CONFIG_KASAN_VMALLOC=y '# CONFIG_X86 is not set'; do
 		grep -qx "  $line" "$said" || fail "it does not name $line"
 	done
-	! grep -qE '^  .*(64BIT|PRINTK)' "$said" || fail "it names a line that is there"
+	! grep -qE '^  .*(64BIT|PRINTK)' "$said" || fail "it names a line that is not lost"
 	[ ! -e "$fake/build/small/.config" ] || fail "it leaves a .config"
 
 	echo 'CONFIG_PRINTK y' >"$fake/configs/small.config"
 	by_hand 1 "small.config:1:CONFIG_PRINTK y$" "$fake/scripts/config" small
 }
 
-# One file of ours, and one line changed in one that is not
+# One file of ours, and an edit of one line in a file of the kernel
 fake_overlay()
 {
 	fake_project
@@ -158,18 +159,18 @@ scripts_overlay()
 
 	fake_overlay
 	by_hand 0 "2 files installed" "$fake/scripts/overlay" "$fake/tree"
-	grep -qx TWO "$fake/tree/mm/Makefile" || fail "the edit is not there"
-	cmp "$fake/mm/hmm.c" "$fake/tree/mm/hmm.c" || fail "our file is not there"
+	grep -qx TWO "$fake/tree/mm/Makefile" || fail "the edit is missing"
+	cmp "$fake/mm/hmm.c" "$fake/tree/mm/hmm.c" || fail "our file is missing"
 	stamps=$(stat -c '%n %y' "$fake"/tree/mm/*)
 	by_hand 0 '' "$fake/scripts/overlay" "$fake/tree"
-	[ "$stamps" = "$(stat -c '%n %y' "$fake"/tree/mm/*)" ] || fail "the second time touches files"
+	[ "$stamps" = "$(stat -c '%n %y' "$fake"/tree/mm/*)" ] || fail "the second call touches files"
 	rm "$fake/mm/hmm.c" "$fake/edits/0001-two.patch"
 	by_hand 0 "2 files" "$fake/scripts/overlay" "$fake/tree"
-	[ ! -e "$fake/tree/mm/hmm.c" ] || fail "a file that we have no longer stays"
-	grep -qx two "$fake/tree/mm/Makefile" || fail "the original does not come back"
+	[ ! -e "$fake/tree/mm/hmm.c" ] || fail "a file that we removed is still there"
+	grep -qx two "$fake/tree/mm/Makefile" || fail "the original was not restored"
 }
 
-# With more on top, and without it again
+# With a second directory, and then without it
 scripts_overlay_on_top()
 {
 	fake_overlay
@@ -179,12 +180,12 @@ scripts_overlay_on_top()
 		' one' ' TWO' ' three' '+four' >"$fake/more/edits/0001-four.patch"
 	by_hand 0 "3 files installed" "$fake/scripts/overlay" "$fake/tree" "$fake/more"
 	[ "$(xargs <"$fake/tree/mm/Makefile")" = "one TWO three four" ] || fail "not both edits"
-	cmp "$fake/more/mm/extra/extra.c" "$fake/tree/mm/extra/extra.c" || fail "no extra file"
+	cmp "$fake/more/mm/extra/extra.c" "$fake/tree/mm/extra/extra.c" || fail "the extra file is missing"
 	by_hand 0 "2 files installed" "$fake/scripts/overlay" "$fake/tree"
-	[ "$(xargs <"$fake/tree/mm/Makefile")" = "one TWO three" ] || fail "the edit stays"
-	[ ! -e "$fake/tree/mm/extra/extra.c" ] || fail "the extra file stays"
+	[ "$(xargs <"$fake/tree/mm/Makefile")" = "one TWO three" ] || fail "the edit is still there"
+	[ ! -e "$fake/tree/mm/extra/extra.c" ] || fail "the extra file is still there"
 	echo twice >"$fake/more/mm/hmm.c"
-	by_hand 1 "mm/hmm.c is there twice" "$fake/scripts/overlay" "$fake/tree" "$fake/more"
+	by_hand 1 "mm/hmm.c exists twice" "$fake/scripts/overlay" "$fake/tree" "$fake/more"
 }
 
 # A document that names one test of each kind
@@ -220,7 +221,7 @@ fake_tests()
 scripts_test_names()
 {
 	local readme wrong old new why
-	# What is replaced, by what, and what is said then
+	# OLD|NEW|REGEX: with NEW in place of OLD, the script prints this
 	local cases=(
 		'fake.works|fake.worked|no test .worked. in the KUnit suite .fake.'
 		'fake.works|fake.commented|no test .commented. in the KUnit suite .fake.'
@@ -234,7 +235,7 @@ scripts_test_names()
 		'Tests:|Test:|failure 1 names no test'
 	)
 
-	by_hand 2 "no arguments, please" "$ROOT/scripts/test-names" vm
+	by_hand 2 "this takes no arguments" "$ROOT/scripts/test-names" vm
 	fake_tests
 	readme=$fake/mm/tests/README.rst
 	by_hand 0 '' "$fake/scripts/test-names"
@@ -343,7 +344,7 @@ scripts_overlay_changed_by_hand()
 	by_hand 0 "2 files installed" "$fake/scripts/overlay" "$fake/tree"
 	echo "by hand" >>"$fake/tree/mm/hmm.c"
 	echo "newer" >>"$fake/mm/hmm.c"
-	by_hand 1 "tree/mm/hmm.c was changed since it was put there" "$fake/scripts/overlay" "$fake/tree"
+	by_hand 1 "tree/mm/hmm.c was changed since it was installed" "$fake/scripts/overlay" "$fake/tree"
 	grep -qx "by hand" "$fake/tree/mm/hmm.c" || fail "the change is lost"
 }
 
@@ -352,7 +353,7 @@ scripts_overlay_edit_does_not_apply()
 	fake_overlay
 	sed -i s/two/2/ "$fake/tree/mm/Makefile"
 	by_hand 1 "edits/0001-two.patch does not apply to " "$fake/scripts/overlay" "$fake/tree"
-	[ ! -e "$fake/tree/mm/hmm.c" ] || fail "half of the overlay is there"
+	[ ! -e "$fake/tree/mm/hmm.c" ] || fail "a part of the overlay was installed"
 	[ "$(xargs <"$fake/tree/mm/Makefile")" = "one 2 three" ] || fail "it changed the file"
 }
 
@@ -363,10 +364,10 @@ scripts_overlay_other_tree()
 	by_hand 1 "is not a 6.12.y kernel tree" "$fake/scripts/overlay" "$fake/tree"
 	by_hand 1 "is not a 6.12.y kernel tree" "$fake/scripts/overlay" /nonexistent
 	by_hand 2 "name the kernel tree" "$fake/scripts/overlay"
-	[ ! -e "$fake/tree/.hmm-overlay" ] || fail "it began its work"
+	[ ! -e "$fake/tree/.hmm-overlay" ] || fail "it changed the tree"
 }
 
-# The smallest model that has all kinds of properties, with these lines as its hmm.runs
+# A small model with all kinds of properties. The arguments are the lines of its hmm.runs.
 tiny_model()	# LINE...
 {
 	mkdir -p "$scratch/model"
@@ -417,15 +418,15 @@ scripts_model()
 	demand 1 "does not list MUTATE_NOTHING" "${run[@]}"
 	echo "mutation NOTHING short" >>"$scratch/model/hmm.runs"
 	demand 1 "^2 of 3 mutations caught$" "${run[@]}"
-	grep -q "mutation NOTHING: NOT caught" "$said" || fail "it does not say which"
+	grep -q "mutation NOTHING: NOT caught" "$said" || fail "it does not name the mutation"
 
 	tiny_model "mutation SYNTAX short" "mutation NOTHING short"
 	demand 1 "MUTATE_SYNTAX does not compile" "${run[@]}"
-	# Too deep, at each place where it may say so
+	# The search is too deep
 	tiny_model "mutation SYNTAX short" "mutation NOTHING short"
 	sed -i 's/^search short/& -m10/' "$scratch/model/hmm.runs"
 	demand 1 "search was not exhaustive" "${run[@]}"
-	# A model that fails by itself
+	# The model has an error without a mutation
 	tiny_model "mutation SYNTAX short" "mutation NOTHING short"
 	sed -i 's/ifdef MUTATE_\(STOPS\|SYNTAX\|NOTHING\)/ifdef MUTATE_GOES_ON/
 		s/:: n = = 41/:: n == 41/; s/n == 40 -> break/n == 41 -> break/

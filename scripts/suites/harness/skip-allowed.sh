@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Skips a test, as its list allows.
+# Skips a test that is listed as an allowed skip.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100

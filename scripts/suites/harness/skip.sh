@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Skips a test, and nobody has allowed it.
+# Skips a test that is not listed as an allowed skip.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Says that all is well and exits as if it were not.
+# Prints good results and exits with an error.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The kernel is tainted as by a warning, and nothing on the console says why.
+# The kernel is tainted as by a warning, and the console does not show why.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100
-# verdict: tainted: the kernel says 512,
+# verdict: tainted: the taint mask is 512,
 # status: 1
 # figures: 2 1 0 0
 

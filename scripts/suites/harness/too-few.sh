@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Ends before its plan does.
+# Prints fewer results than planned.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Goes on after its plan.
+# Prints more results than planned.
 # boot: --mem 512M
 # tests: 1
 # timeout: 100

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Does less than its header says, and calls it a plan.
+# Plans fewer tests than its header says.
 # boot: --mem 512M
 # tests: 3
 # timeout: 100

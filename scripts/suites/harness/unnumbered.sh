@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Prints a failure that is no KTAP: the parser takes it for a remark.
+# Prints a failure that is no KTAP: the parser treats it as a comment.
 # run: here
 # tests: 1
 # verdict: too many results: 2, and 1 were planned;

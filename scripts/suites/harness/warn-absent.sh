@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# A warning that a test asks for does not come, and another one does.
+# A warning that a test provokes is missing, and another warning appears.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100
 # verdict: splat: .*WARNING: CPU: 0 PID: 1 at mm/nowhere.c:1 .*, 2 such lines.*; with source lines in
-# verdict: no warning: 'somebody does what must not be done' has to come, by the test that does so
+# verdict: no warning: 'a caller violates a rule' must appear, by the test that does so
 # status: 1
 # figures: 2 2 0 0
 

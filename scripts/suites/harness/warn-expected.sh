@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The kernel warns of what a test does on purpose, and is tainted by it.
+# A test provokes a warning of the kernel, which is tainted by it.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100
 # status: 1
 # figures: 2 0 0 0
 
-echo '<4>somebody does what must not be done' >/dev/kmsg
+echo '<4>a caller violates a rule' >/dev/kmsg
 echo '<4>WARNING: CPU: 0 PID: 1 at mm/nowhere.c:1 nothing+0x0/0x10' >/dev/kmsg
 echo '<4>Call Trace:' >/dev/kmsg
 echo '<4> </TASK>' >/dev/kmsg

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The kernel warns, and is tainted as it is by a real warning. One complaint, not two.
+# The kernel prints a warning and is tainted by it. This is one complaint, not two.
 # boot: --mem 512M
 # tests: 2
 # timeout: 100

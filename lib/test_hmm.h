@@ -5,7 +5,8 @@
 #ifndef _LIB_TEST_HMM_H
 #define _LIB_TEST_HMM_H
 
-#include <linux/hmm.h>
+#include <linux/hmm_devmem.h>
+#include <linux/hmm_mirror.h>
 #include <linux/list.h>
 #include <linux/memremap.h>
 #include <linux/mutex.h>

@@ -310,7 +310,7 @@ int dmirror_stats(struct dmirror *dm, void *arg)
 		.collisions = mirror.collisions,
 		.vma_lock = mirror.vma_lock,
 		.mmap_lock = mirror.mmap_lock,
-		.progress = mirror.progress,
+		.slow_path = mirror.slow_path,
 		.callbacks = mirror.callbacks,
 		.callbacks_skipped = mirror.callbacks_skipped,
 		.holders = atomic_read(&dm->holders),

@@ -265,7 +265,7 @@ struct hmm_dmirror_invalidate {
  * @collisions: invalidations that overlapped a fault in flight
  * @vma_lock: chunks of faults that took only VMA locks
  * @mmap_lock: chunks that took mmap_lock for reading
- * @progress: chunks that took mmap_lock for writing
+ * @slow_path: chunks that took mmap_lock for writing
  * @callbacks: callbacks of the driver for an invalidation
  * @callbacks_skipped: invalidations without a callback
  * @events: callbacks that were logged
@@ -282,7 +282,7 @@ struct hmm_dmirror_stats {
 	__u64		collisions;
 	__u64		vma_lock;
 	__u64		mmap_lock;
-	__u64		progress;
+	__u64		slow_path;
 	__u64		callbacks;
 	__u64		callbacks_skipped;
 	__u64		events;

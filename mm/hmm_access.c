@@ -34,12 +34,12 @@
  * access_lock is taken with interrupts disabled. It is taken inside mirror->lock. Only the
  * lock of the wait queue is taken inside it.
  */
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/memremap.h>
 #include <linux/sched/coredump.h>
 #include <linux/wait.h>
 
-#include "hmm_internal.h"
+#include "hmm_mirror.h"
 
 /**
  * struct hmm_access_barrier - a range in which no access begins
@@ -308,7 +308,7 @@ long hmm_access_try(struct hmm_access *access, struct hmm_mirror *mirror,
 
 	if (!hmm_mirror_get(mirror))
 		return -ESRCH;
-	if (!hmm_fault_bad_flags(mirror, flags) &&
+	if (!hmm_mirror_bad_flags(mirror, flags) &&
 	    !(flags & (HMM_FAULT_PRESENT | HMM_FAULT_MAY_WRITE)) &&
 	    !mirror->reg.own_tables && !hmm_mirror_bad_range(mirror, start, end)) {
 		guard(rwsem_read)(&mirror->lock);

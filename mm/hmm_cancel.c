@@ -33,11 +33,11 @@
  * written. So whichever of the two critical sections comes first, the call ends. A driver
  * that has cancelled a job can wait for its work item, without a race of its own.
  */
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/sched/signal.h>
 #include <linux/task_work.h>
 
-#include "hmm_internal.h"
+#include "hmm_mirror.h"
 
 /**
  * hmm_call_begin() - let a call of hmm_mirror_fault() be found

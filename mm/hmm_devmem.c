@@ -21,7 +21,8 @@
  * So migrate_device_range() takes the page lock and leaves out pages that are not mapped. It
  * keeps the anon_vma, because eviction holds no mmap_lock: the process can exit meanwhile.
  */
-#include <linux/hmm.h>
+#include <linux/hmm_devmem.h>
+#include <linux/hmm_mirror.h>
 #include <linux/dax.h>
 #include <linux/hugetlb.h>
 #include <linux/migrate.h>
@@ -30,7 +31,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 
-#include "hmm_internal.h"
+#include "hmm_mirror.h"
 
 /* The most that moves under one hold of mmap_lock: on most machines a huge page */
 #define HMM_DEVMEM_WINDOW	(SZ_2M / PAGE_SIZE)

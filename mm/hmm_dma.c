@@ -16,7 +16,7 @@
 #include <linux/iommu.h>
 #include <linux/iommu-dma.h>
 
-#include "hmm_internal.h"
+#include "hmm_dma.h"
 
 /* Whoever would have to sync is refused. Failure is told by an errno, not in the log. */
 #define HMM_DMA_ATTRS	(DMA_ATTR_SKIP_CPU_SYNC | DMA_ATTR_NO_WARN)

@@ -4,7 +4,7 @@
  *
  * make_device_exclusive_range() gives the CPU an entry that faults, and the fault sends
  * MMU_NOTIFY_EXCLUSIVE before it puts the old one back. So an entry of the mirror page
- * table with HMM_PTE_EXCLUSIVE is taken away like any other, and what is to be seen to
+ * table with HMM_PTE_EXCLUSIVE is excl away like any other, and what is to be seen to
  * here is how it gets there:
  *
  *	fault					CPU
@@ -36,11 +36,11 @@
  *
  * The page stays mapped by the entry that faults. Reclaim, migration and memory failure
  * find it by the rmap: they lock the folio, and send MMU_NOTIFY_CLEAR before they replace
- * the entry. So they come before the page is taken, or after it was published.
+ * the entry. So they come before the page is excl, or after it was published.
  *
  * Nobody waits with these locks held: neither for an invalidation (UFFDIO_MOVE locks a
  * folio in the middle of its own) nor for another folio, unless it is found swapped out
- * when it is taken: folios are locked by ascending addresses of the one mm that maps them.
+ * when it is excl: folios are locked by ascending addresses of the one mm that maps them.
  * After many collisions mmap_lock is held for writing (see mm/hmm_fault.c), which keeps
  * those out who change the entry without the lock of the folio. With that alone, a folio
  * may be waited for.
@@ -49,7 +49,7 @@
  * for writing instead: the CPU cannot access it, but other mirrors of the same device can,
  * and nothing in the CPU page table would tell them that one of them has it exclusively.
  */
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/huge_mm.h>
 #include <linux/hugetlb.h>
 #include <linux/memremap.h>
@@ -57,7 +57,7 @@
 #include <linux/rmap.h>
 #include <linux/sched/mm.h>
 
-#include "hmm_internal.h"
+#include "hmm_fault.h"
 
 /**
  * struct hmm_exclusive_large - large folios that are to be split
@@ -76,7 +76,7 @@ static unsigned long *hmm_exclusive_entry(const struct hmm_range *range, unsigne
 	return &range->hmm_pfns[(addr - range->start) >> PAGE_SHIFT];
 }
 
-/* Is there nothing that can be taken from the CPU? */
+/* Is there nothing that can be excl from the CPU? */
 static bool hmm_exclusive_already(unsigned long entry)
 {
 	return entry & (HMM_PTE_EXCLUSIVE | HMM_PTE_UNADDRESSABLE);
@@ -101,7 +101,7 @@ static struct folio *hmm_exclusive_folio(unsigned long entry)
 }
 
 /*
- * Find out what can be taken from @start on. Pages stay what the walk has found while
+ * Find out what can be excl from @start on. Pages stay what the walk has found while
  * the lock is held and the range has not collided: so their folios can be looked at.
  */
 static int hmm_exclusive_survey(struct hmm_range *range, unsigned long start,
@@ -167,35 +167,35 @@ static int hmm_exclusive_split_all(const struct hmm_exclusive_large *large,
 	return ret ?: -EAGAIN;
 }
 
-/* Take pages of which none is taken already. Return where those end that were got. */
-static unsigned long hmm_exclusive_take_run(struct hmm_exclusive *taken,
+/* Take pages of which none is excl already. Return where those end that were got. */
+static unsigned long hmm_exclusive_make_run(struct hmm_exclusive *excl,
 					    struct hmm_range *range, unsigned long start,
 					    unsigned long end, int *error)
 {
-	struct page **pages = taken->pages + taken->count;
+	struct page **pages = excl->pages + excl->count;
 	unsigned long *entry = hmm_exclusive_entry(range, start);
 	int i, npages;
 
-	npages = make_device_exclusive_range(taken->mm, start, end, pages,
+	npages = make_device_exclusive_range(excl->mm, start, end, pages,
 					     range->mirror->reg.owner);
 	if (npages < 0) {
 		*error = npages;
 		return start;
 	}
-	taken->count += npages;
+	excl->count += npages;
 	for (i = 0; i < npages && pages[i]; i++, entry++)
 		*entry = page_to_pfn(pages[i]) | HMM_PTE_VALID | HMM_PTE_WRITE |
 			 HMM_PTE_EXCLUSIVE | (*entry & HMM_PTE_DEVICE);
 	return start + ((unsigned long)i << PAGE_SHIFT);
 }
 
-static unsigned long hmm_exclusive_take_all(struct hmm_exclusive *taken,
+static unsigned long hmm_exclusive_make_all(struct hmm_exclusive *excl,
 					    struct hmm_range *range, unsigned long start,
 					    unsigned long end, int *error)
 {
 	unsigned long addr = start, next;
 
-	WRITE_ONCE(range->taking, current);
+	hmm_inside_enter(&range->inside, HMM_INSIDE_MAKE_EXCLUSIVE);
 	while (addr < end) {
 		for (next = addr; next < end; next += PAGE_SIZE) {
 			if (hmm_exclusive_already(*hmm_exclusive_entry(range, next)))
@@ -205,11 +205,11 @@ static unsigned long hmm_exclusive_take_all(struct hmm_exclusive *taken,
 			addr += PAGE_SIZE;
 			continue;
 		}
-		addr = hmm_exclusive_take_run(taken, range, addr, next, error);
+		addr = hmm_exclusive_make_run(excl, range, addr, next, error);
 		if (addr != next)
 			break;
 	}
-	WRITE_ONCE(range->taking, NULL);
+	hmm_inside_leave(&range->inside);
 	return addr;
 }
 
@@ -238,26 +238,26 @@ static int hmm_exclusive_wait(struct hmm_range *range, unsigned long addr)
 }
 
 /**
- * hmm_exclusive_take() - take pages from the CPU
- * @taken: to be filled in, for hmm_exclusive_let_go()
+ * hmm_exclusive_make() - take pages from the CPU
+ * @excl: to be filled in, for hmm_exclusive_release()
  * @range: of the mirror, begun, and walked for writing
  * @start: address of the first page
  * @end: first address behind the last page, at most %HMM_EXCLUSIVE_MAX pages later, all
- *	of which the walk has found so; out: behind the last that was taken or, if -EAGAIN,
+ *	of which the walk has found so; out: behind the last that was excl or, if -EAGAIN,
  *	is to be asked for again
  * @locked: the caller holds mmap_lock for writing
  *
  * The entries of the range become what is to be published. Its state is not looked at:
- * that is for who publishes, and until then for hmm_exclusive_let_go().
+ * that is for who publishes, and until then for hmm_exclusive_release().
  *
  * Context: Process context, with no lock held but mmap_lock if @locked; of the mirror, the
  * users of its mm are. Sleeps. Takes the locks of folios, and mmap_lock for reading unless
- * @locked, which stay until hmm_exclusive_let_go() if it returns 0.
+ * @locked, which stay until hmm_exclusive_release() if it returns 0.
  * Return: 0; -EAGAIN if the range is to be begun again; -EBUSY the same, but not for ever,
  * because somebody else has a reference; -EOPNOTSUPP if the page at @start is not of a
- * kind that can be taken; -EINTR; or what taking a reference returned for it.
+ * kind that can be excl; -EINTR; or what taking a reference returned for it.
  */
-int hmm_exclusive_take(struct hmm_exclusive *taken, struct hmm_range *range,
+int hmm_exclusive_make(struct hmm_exclusive *excl, struct hmm_range *range,
 		       unsigned long start, unsigned long *end, bool locked)
 {
 	struct hmm_exclusive_large large;
@@ -270,42 +270,42 @@ int hmm_exclusive_take(struct hmm_exclusive *taken, struct hmm_range *range,
 	if (ret)
 		return ret;
 
-	taken->mm = range->mirror->mm;
-	taken->locked = locked;
-	taken->count = 0;
-	if (!locked && mmap_read_lock_killable(taken->mm))
+	excl->mm = range->mirror->mm;
+	excl->locked = locked;
+	excl->count = 0;
+	if (!locked && mmap_read_lock_killable(excl->mm))
 		return -EINTR;
 	/* Others wait for the folios. */
-	taken->nofs = memalloc_nofs_save();
-	got = hmm_exclusive_take_all(taken, range, start, *end, &error);
+	excl->nofs = memalloc_nofs_save();
+	got = hmm_exclusive_make_all(excl, range, start, *end, &error);
 	if (got != start) {
 		*end = got;
 		return 0;
 	}
 
-	hmm_exclusive_let_go(taken);
+	hmm_exclusive_release(excl);
 	return error ?: hmm_exclusive_wait(range, start);
 }
 
 /**
- * hmm_exclusive_let_go() - let the CPU have pages back when it wants them
- * @taken: of hmm_exclusive_take() that returned 0
+ * hmm_exclusive_release() - let the CPU have pages back when it wants them
+ * @excl: of hmm_exclusive_make() that returned 0
  *
  * Context: After they were published, with the lock of the mirror not held.
  */
-void hmm_exclusive_let_go(struct hmm_exclusive *taken)
+void hmm_exclusive_release(struct hmm_exclusive *excl)
 {
 	unsigned int i;
 
-	for (i = 0; i < taken->count; i++) {
-		if (!taken->pages[i])
+	for (i = 0; i < excl->count; i++) {
+		if (!excl->pages[i])
 			continue;
-		unlock_page(taken->pages[i]);
-		put_page(taken->pages[i]);
+		unlock_page(excl->pages[i]);
+		put_page(excl->pages[i]);
 	}
-	memalloc_nofs_restore(taken->nofs);
-	if (!taken->locked)
-		mmap_read_unlock(taken->mm);
+	memalloc_nofs_restore(excl->nofs);
+	if (!excl->locked)
+		mmap_read_unlock(excl->mm);
 }
 
 /**
@@ -345,10 +345,10 @@ int hmm_range_make_exclusive(struct hmm_range *range, unsigned long start,
 	if (start >= end || !PAGE_ALIGNED(start | end) || start < range->begun_start ||
 	    end > range->begun_end || !mirror->reg.owner)
 		return -EINVAL;
-	WRITE_ONCE(range->taking, current);
+	hmm_inside_enter(&range->inside, HMM_INSIDE_MAKE_EXCLUSIVE);
 	npages = make_device_exclusive_range(mirror->mm, start, end, pages,
 					     mirror->reg.owner);
-	WRITE_ONCE(range->taking, NULL);
+	hmm_inside_leave(&range->inside);
 	if (npages > 0)
 		hmm_range_saw(range, start, end);
 	return npages;

@@ -15,7 +15,7 @@
  * has a reference on it, by which it cannot be reclaimed. Truncation still can take it.
  * Whatever else changes the entry is kept out by mmap_lock.
  */
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/hugetlb.h>
 #include <linux/pagemap.h>
 #include <linux/pagewalk.h>
@@ -23,7 +23,7 @@
 #include <linux/swap.h>
 #include <linux/swapops.h>
 
-#include "hmm_internal.h"
+#include "hmm_walk.h"
 #include "internal.h"
 #include "swap.h"
 
@@ -136,7 +136,7 @@ static pte_t hmm_read_pte(struct vm_area_struct *vma, unsigned long addr, bool *
 }
 
 /**
- * hmm_fault_needs_no_io() - can a CPU fault be served from memory alone?
+ * hmm_resident_fault_needs_no_io() - can a CPU fault be served from memory alone?
  * @vma: VMA
  * @addr: address in @vma
  * @write: the fault is for writing
@@ -147,8 +147,8 @@ static pte_t hmm_read_pte(struct vm_area_struct *vma, unsigned long addr, bool *
  * Return: true if the fault starts no I/O and waits for none, as far as can be told now;
  * false if it may, or may wait for user space.
  */
-bool hmm_fault_needs_no_io(struct vm_area_struct *vma, unsigned long addr, bool write,
-			   struct folio **folio)
+bool hmm_resident_fault_needs_no_io(struct vm_area_struct *vma, unsigned long addr, bool write,
+				    struct folio **folio)
 {
 	bool huge;
 	pte_t pte;

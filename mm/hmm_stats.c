@@ -4,11 +4,11 @@
  * a file hmm/PID-N: PID of the process that registered it, N counts all mirrors.
  */
 #include <linux/debugfs.h>
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 
-#include "hmm_internal.h"
+#include "hmm_mirror.h"
 
 static struct dentry *hmm_stats_dir;
 
@@ -31,7 +31,7 @@ void hmm_mirror_get_stats(struct hmm_mirror *mirror, struct hmm_mirror_stats *st
 	stats->collisions = hmm_stats_count(mirror, HMM_COUNT_COLLISIONS);
 	stats->vma_lock = hmm_stats_count(mirror, HMM_COUNT_VMA_LOCK);
 	stats->mmap_lock = hmm_stats_count(mirror, HMM_COUNT_MMAP_LOCK);
-	stats->progress = hmm_stats_count(mirror, HMM_COUNT_PROGRESS);
+	stats->slow_path = hmm_stats_count(mirror, HMM_COUNT_SLOW_PATH);
 	stats->callbacks = hmm_stats_count(mirror, HMM_COUNT_CALLBACKS);
 	stats->callbacks_skipped = hmm_stats_count(mirror, HMM_COUNT_SKIPPED);
 	stats->refused = hmm_stats_count(mirror, HMM_COUNT_REFUSED);
@@ -46,8 +46,8 @@ static int hmm_stats_show(struct seq_file *seq, void *unused)
 	hmm_mirror_get_stats(mirror, &stats);
 	seq_printf(seq, "faults %lu\npages %lu\ncollisions %lu\n", stats.faults,
 		   stats.pages, stats.collisions);
-	seq_printf(seq, "vma-lock %lu\nmmap-lock %lu\nprogress %lu\n", stats.vma_lock,
-		   stats.mmap_lock, stats.progress);
+	seq_printf(seq, "vma-lock %lu\nmmap-lock %lu\nslow-path %lu\n", stats.vma_lock,
+		   stats.mmap_lock, stats.slow_path);
 	seq_printf(seq, "callbacks %lu\ncallbacks-skipped %lu\nrefused %lu\n",
 		   stats.callbacks, stats.callbacks_skipped, stats.refused);
 	seq_printf(seq, "table-bytes %ld\n", atomic_long_read(&mirror->pt.bytes));

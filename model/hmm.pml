@@ -51,14 +51,14 @@
  *    of the wait queues included, or it is read again under a lock. Between TIF_NOTIFY_SIGNAL and
  *    the state of the task, schedule() and wake_up_state() do that. hmm_pt_publish() writes
  *    entries under mirror->lock, and hmm_pt_has_none() reads them under change_lock. range_lock
- *    orders the two: the callback finds the range committed, or hmm_range_delist() came before.
+ *    orders the two: the callback finds the range committed, or hmm_range_del() came before.
  *    hmm_pt_clear() marks a page dirty before it takes the entry away; the model has these steps
  *    in the other order, because only change_lock orders them for hmm_pt_has_none();
  *  - tables, and hmm_pt_reclaim(), which announces a change of all addresses when it frees tables;
- *  - accesses of a device under way, mm/hmm_access.c: hmm_mirror_settle() waits for their end, with
+ *  - accesses of a device under way, mm/hmm_access.c: hmm_mirror_wait_accesses() waits for their end, with
  *    mirror->lock dropped, before a change is announced, and hmm_fault_settle() does before
  *    hmm_range_retry();
- *  - empty windows that go away, hmm_mirror_reap(): a range holds a reference on its windows, so
+ *  - empty windows that go away, hmm_window_gc(): a range holds a reference on its windows, so
  *    that this is mmu_interval_notifier_remove() without a range, which unregistration shows. The
  *    tables that it frees make hmm_pt_publish() return -EAGAIN: one more reason to begin again;
  *  - errors that end a fault before or after its walk (no memory, a signal, a page that DMA does
@@ -70,7 +70,7 @@
  *  - exclusive entries as such: the pte and the entry stay as they are, only what other faults have
  *    read becomes out of date. An entry that is exclusive already, large folios that are split, and
  *    a second mirror are not modelled; nor is hmm_range_make_exclusive(), which sends the same
- *    invalidation as hmm_exclusive_take();
+ *    invalidation as hmm_exclusive_make();
  *  - real signals, and TIF_NOTIFY_SIGNAL that task work has set: they end a wait for user space
  *    like hmm_mirror_cancel(). A process that exits without unregistration closes its userfaultfd;
  *  - memory that is not resident. A CPU fault that would have to wait for it, so that the progress
@@ -126,11 +126,11 @@
 #define ASKED	(FIRST | SECOND)
 #endif
 #define COLLISIONS_MAX	1	/* HMM_FAULT_COLLISIONS_MAX */
-#define FRUITLESS_MAX	2	/* HMM_FAULT_FRUITLESS_MAX; HMM_RANGE_FRUITLESS_MAX is 1 */
+#define FRUITLESS_MAX	2	/* HMM_FAULT_BUSY_MAX; HMM_WALK_NO_PROGRESS_MAX is 1 */
 #ifdef MUTATE_ONE_STEP_LESS
 #define ALONE_MAX	5
 #else
-#define ALONE_MAX	6	/* HMM_FAULT_ALONE_MAX: the least with which the storms end */
+#define ALONE_MAX	6	/* HMM_SLOW_STEPS_MAX: the least with which the storms end */
 #endif
 #ifdef LIFE
 #define WALKS_MAX	1	/* of a driver with its own tables, until it begins again */
@@ -525,7 +525,7 @@ inline hmm_pt_end_change()
 }
 
 /* hmm_pt_clear(), or hmm_pt_write_protect() */
-inline hmm_pt_drop_range(set, event)
+inline hmm_pt_restrict_range(set, event)
 {
 	for (p : 0 .. PAGES - 1) {
 		in_use[p] = (has(set, p) -> (event == PROTECT -> mpt[p] & WRITE : mpt[p]) : 0);
@@ -560,17 +560,17 @@ inline hmm_pt_publish(f)
 
 #define start_of(set)	(((set) & 1) -> 0 : 1)
 #if defined(MUTATE_OWN_INVALIDATIONS_COLLIDE)
-#define hmm_range_invalidates(f, set)	false
+#define hmm_range_invalidates_itself(f, set)	false
 #elif defined(MUTATE_OWN_INVALIDATION_OF_SEEN)
-#define hmm_range_invalidates(f, set)	(faulting[f] && (f) == me)
+#define hmm_range_invalidates_itself(f, set)	(faulting[f] && (f) == me)
 #elif defined(MUTATE_INVALIDATION_OF_OTHERS_UNSEEN)
-#define hmm_range_invalidates(f, set)	(faulting[f] && start_of((set) & range[f]) >= unseen[f])
+#define hmm_range_invalidates_itself(f, set)	(faulting[f] && start_of((set) & range[f]) >= unseen[f])
 #else
-#define hmm_range_invalidates(f, set)	(faulting[f] && (f) == me && \
+#define hmm_range_invalidates_itself(f, set)	(faulting[f] && (f) == me && \
 					 start_of((set) & range[f]) >= unseen[f])
 #endif
 
-/* The range of the task that sends the event does not collide: hmm_mirror_taker(). */
+/* The range of the task that sends the event does not collide: hmm_mirror_is_owner(). */
 #if !defined(TAKES) || defined(MUTATE_TAKER_COLLIDES)
 #define hmm_range_takes(f, event)	false
 #elif defined(MUTATE_TAKEN_WITHOUT_COLLISION)
@@ -585,7 +585,7 @@ inline hmm_pt_publish(f)
 #define begun(f)	range[f]
 #endif
 
-#define hits(f, set, event)	((begun(f) & (set)) && !hmm_range_invalidates(f, set) && \
+#define hits(f, set, event)	((begun(f) & (set)) && !hmm_range_invalidates_itself(f, set) && \
 				 !hmm_range_takes(f, event))
 
 /* In the code this returns any_committed(). Both are one step, under range_lock. */
@@ -613,15 +613,15 @@ inline hmm_mirror_collide(set, event)
 #endif
 
 #ifdef OWN_TABLES
-#define hmm_mirror_concerned(set, event)	true
+#define hmm_mirror_is_affected(set, event)	true
 #ifdef MUTATE_QUICK_WITH_OWN_TABLES
-#define hmm_mirror_unconcerned(set, event)	true
+#define hmm_mirror_is_unaffected(set, event)	true
 #else
-#define hmm_mirror_unconcerned(set, event)	false
+#define hmm_mirror_is_unaffected(set, event)	false
 #endif
 #else
-#define hmm_mirror_concerned(set, event)	hmm_pt_has(set, event)
-#define hmm_mirror_unconcerned(set, event)	hmm_pt_has_none(set, event)
+#define hmm_mirror_is_affected(set, event)	hmm_pt_has(set, event)
+#define hmm_mirror_is_unaffected(set, event)	hmm_pt_has_none(set, event)
 #endif
 
 /* The callback of a driver for an invalidation */
@@ -644,10 +644,10 @@ inline hmm_mirror_sync(set, event)
  * entries are one step: a callback without the lock waits for it as long as there are entries, and
  * when the change is announced. The caller calls hmm_pt_end_change() as another step.
  */
-inline hmm_mirror_take_away(set, event, may_block)
+inline hmm_mirror_revoke(set, event, may_block)
 {
 	if
-	:: hmm_mirror_concerned(set, event) ->
+	:: hmm_mirror_is_affected(set, event) ->
 		wide = hmm_pt_widen(set);
 		told = driver_widen(set);
 #ifdef MUTATE_CHANGE_NOT_WIDENED
@@ -656,13 +656,13 @@ inline hmm_mirror_take_away(set, event, may_block)
 		hmm_pt_begin_change(wide);
 #endif
 #ifdef MUTATE_CLEAR_BEFORE_DRIVER
-		hmm_pt_drop_range(wide, event);
+		hmm_pt_restrict_range(wide, event);
 #endif
 		if
 		:: !may_block -> refused = true
 		:: true ->
 			hmm_mirror_sync(told, event);
-			hmm_pt_drop_range(wide, event)
+			hmm_pt_restrict_range(wide, event)
 		fi;
 		wide = 0;
 		told = 0
@@ -674,14 +674,14 @@ inline hmm_mirror_take_away(set, event, may_block)
 inline hmm_mirror_invalidate(set, event, may_block)
 {
 	hmm_mirror_collide(set, event);
-	hmm_mirror_take_away(set, event, may_block);
+	hmm_mirror_revoke(set, event, may_block);
 	j = 0
 }
 
 #ifdef MUTATE_QUICK_BEFORE_COLLIDE
 #define is_quick(event)	(!must_lock)
 #else
-#define is_quick(event)	(!must_lock && hmm_mirror_unconcerned(hit, event))
+#define is_quick(event)	(!must_lock && hmm_mirror_is_unaffected(hit, event))
 #endif
 
 /* Without mirror->lock. If a range is committed, the callback has to take it in any case. */
@@ -691,13 +691,13 @@ inline hmm_window_collide(w, set, event)
 	hit = set & pages_of(w);
 #if defined(MUTATE_EMPTY_BEFORE_COLLISION)
 	if
-	:: hmm_mirror_unconcerned(hit, event)
+	:: hmm_mirror_is_unaffected(hit, event)
 	:: else ->
 		must_lock = any_committed(hit, event);
 		hmm_mirror_collide(hit, event)
 	fi;
 #elif defined(MUTATE_QUICK_BEFORE_COLLIDE)
-	must_lock = !hmm_mirror_unconcerned(hit, event);
+	must_lock = !hmm_mirror_is_unaffected(hit, event);
 #else
 	must_lock = any_committed(hit, event);
 	hmm_mirror_collide(hit, event);
@@ -741,7 +741,7 @@ inline hmm_window_invalidate(event)
 			was = mpt[0] | (mpt[1] << 4);
 			if
 			:: dead
-			:: else -> hmm_mirror_take_away(hit, event, blockable)
+			:: else -> hmm_mirror_revoke(hit, event, blockable)
 			fi;
 			assert(refusal_changes_nothing || !refused ||
 			       was == (mpt[0] | (mpt[1] << 4)));
@@ -1186,7 +1186,7 @@ inline list_add_range(f, set)
 	}
 }
 
-inline hmm_range_enlist(f, set)
+inline hmm_range_add(f, set)
 {
 #ifdef MUTATE_WAIT_BEFORE_PUBLISH
 	mmu_interval_wait_active(f, set);
@@ -1200,8 +1200,8 @@ inline hmm_range_enlist(f, set)
 #endif
 }
 
-/* And hmm_range_delist(): the windows stay. */
-inline hmm_range_end_alive(f)
+/* And hmm_range_del(): the windows stay. */
+inline __hmm_range_end(f)
 {
 	d_step {
 		touch();
@@ -1213,12 +1213,12 @@ inline hmm_range_end_alive(f)
 	}
 }
 
-inline hmm_range_begin_alive(f, set)
+inline __hmm_range_begin(f, set)
 {
 	hmm_windows_get(f, set);
-	hmm_range_enlist(f, set);
+	hmm_range_add(f, set);
 	if
-	:: dead -> hmm_range_end_alive(f); ret = FAILED
+	:: dead -> __hmm_range_end(f); ret = FAILED
 	:: else -> ret = 0
 	fi
 }
@@ -1230,12 +1230,12 @@ inline hmm_range_renew(f, set)
 	list_add_range(f, set);
 #elif defined(MUTATE_RENEW_UNDER_LOCK)
 	down_write();
-	range[f] = NOTHING;		/* hmm_range_delist() */
-	hmm_range_enlist(f, set);
+	range[f] = NOTHING;		/* hmm_range_del() */
+	hmm_range_add(f, set);
 	lock_write = false;
 #else
-	range[f] = NOTHING;		/* hmm_range_delist() */
-	hmm_range_enlist(f, set);
+	range[f] = NOTHING;		/* hmm_range_del() */
+	hmm_range_add(f, set);
 #endif
 }
 
@@ -1278,7 +1278,7 @@ inline hmm_fault_begin(f)
 	set = piece;
 	do
 	:: true ->
-		hmm_range_begin_alive(f, set);
+		__hmm_range_begin(f, set);
 		if
 		:: ret -> break
 		:: else
@@ -1296,7 +1296,7 @@ inline hmm_fault_begin(f)
 		} }
 		if
 		:: fits -> break
-		:: else -> hmm_range_end_alive(f)
+		:: else -> __hmm_range_end(f)
 		fi
 	od;
 	atomic { set = 0; fits = false }
@@ -1353,7 +1353,7 @@ inline invalidate_self(q)
 #endif
 
 /* Without SELF no CPU fault invalidates, and the model does not record which task is in one. */
-inline hmm_range_cpu_fault(f, q)
+inline hmm_walk_cpu_fault(f, q)
 {
 	atomic {
 		served(q) || !folio[q] ->
@@ -1390,7 +1390,7 @@ inline hmm_range_cpu_fault(f, q)
 #define cancelled(f)	false
 #endif
 
-inline hmm_range_check(f)
+inline hmm_walk_check(f)
 {
 	if
 	:: cancelled(f) -> ret = INTERRUPTED
@@ -1407,19 +1407,19 @@ inline hmm_range_check(f)
 #endif
 
 /* A second CPU fault at a page, after one that made no progress, is fruitless. */
-inline hmm_range_handle_fault(f, q)
+inline hmm_walk_handle_fault(f, q)
 {
 #ifdef SELF
 	if
 	:: tried -> ret = BUSY
 	:: else ->
 		tried = true;
-		hmm_range_cpu_fault(f, q)
+		hmm_walk_cpu_fault(f, q)
 	fi;
 #else
-	hmm_range_cpu_fault(f, q);
+	hmm_walk_cpu_fault(f, q);
 #endif
-	hmm_range_check(f)
+	hmm_walk_check(f)
 }
 
 /* The lock of a VMA can be unavailable without a task that holds it for writing. */
@@ -1445,7 +1445,7 @@ inline hmm_range_unlock()
  * A fault that has to wait, or that needs mmap_lock: VM_FAULT_RETRY. What is stored stays.
  * (VM_FAULT_COMPLETED is a subset: the lock may be lost, and the page is present.)
  */
-inline hmm_range_lost_lock(f)
+inline hmm_walk_lost_lock(f)
 {
 	atomic {
 		hmm_range_unlock();
@@ -1459,7 +1459,7 @@ inline hmm_range_lost_lock(f)
 	hmm_range_renew(f, wide);
 	wide = 0;
 #endif
-	hmm_range_check(f)
+	hmm_walk_check(f)
 }
 
 #ifdef UFFD
@@ -1501,7 +1501,7 @@ inline handle_userfault(f, q)
 	fi
 }
 
-/* VM_FAULT_RETRY, hmm_range_lost_lock(): walk->interrupted is from signal_pending(). */
+/* VM_FAULT_RETRY, hmm_walk_lost_lock(): walk->interrupted is from signal_pending(). */
 inline hmm_range_wait_for_user_space(f, q)
 {
 	handle_userfault(f, q);
@@ -1514,7 +1514,7 @@ inline hmm_range_wait_for_user_space(f, q)
 #ifndef MUTATE_CHECK_BEFORE_WAIT_ONLY
 	if
 	:: notify[f] -> ret = INTERRUPTED
-	:: else -> hmm_range_check(f)
+	:: else -> hmm_walk_check(f)
 	fi
 #endif
 }
@@ -1526,7 +1526,7 @@ inline hmm_range_wait_for_user_space(f, q)
  * Walk until the end, or until the lock is lost. At any page the walk can fail for good, or
  * because another task holds the page, so that CPU faults make no progress.
  */
-inline hmm_range_walk_some(f)
+inline hmm_walk_next(f)
 {
 	hmm_range_lock();
 	do
@@ -1540,8 +1540,8 @@ inline hmm_range_walk_some(f)
 	:: !ret && at < walk_end(f) && !served(at) && !missing(at) ->
 		queue(folio_next[at]);
 		if
-		:: hmm_range_handle_fault(f, at)
-		:: !waited -> hmm_range_lost_lock(f); break
+		:: hmm_walk_handle_fault(f, at)
+		:: !waited -> hmm_walk_lost_lock(f); break
 		fi
 #ifdef UFFD
 	:: !ret && at < walk_end(f) && missing(at) ->
@@ -1557,16 +1557,16 @@ inline hmm_range_walk_some(f)
 	od
 }
 
-inline hmm_range_fault_entries(f)
+inline hmm_walk_entries(f)
 {
 	atomic {
 		at = (has(range[f], 0) -> 0 : 1);
 		path = CPU;
-		hmm_range_check(f)
+		hmm_walk_check(f)
 	}
 	do
 	:: ret || failed || at == walk_end(f) -> break
-	:: else -> hmm_range_walk_some(f)
+	:: else -> hmm_walk_next(f)
 	od;
 	atomic { at = 0; path = 0; waited = false; tried = false }
 }
@@ -1574,7 +1574,7 @@ inline hmm_range_fault_entries(f)
 /* ------------------------------------------------------------- mm/hmm_fault.c, continued */
 
 /* Gives up after a while. The length of this time only matters for when the fault ends. */
-inline hmm_fault_fruitless()
+inline hmm_fault_retry()
 {
 	atomic {
 		if
@@ -1590,10 +1590,10 @@ inline hmm_fault_fruitless()
 
 inline hmm_fault_walk(f)
 {
-	hmm_range_fault_entries(f);
+	hmm_walk_entries(f);
 	if
 	:: ret == BUSY && collided[f] -> ret = AGAIN
-	:: ret == BUSY && !collided[f] -> hmm_fault_fruitless()
+	:: ret == BUSY && !collided[f] -> hmm_fault_retry()
 	:: else
 	fi
 }
@@ -1602,7 +1602,7 @@ inline hmm_fault_walk(f)
 #define word_of(f, q)	(wants_write(q) || has(keep, q) -> seen(f, q) : seen(f, q) & ~WRITE)
 
 /* While the lock is held, the folios of a range that has not collided can be read. */
-inline hmm_fault_make_entries(f)
+inline hmm_commit_make_entries(f)
 {
 	atomic { down_read(); d_step {
 		touch();
@@ -1633,12 +1633,12 @@ inline hmm_fault_make_entries(f)
  * Other faults may have published the same pages meanwhile, and their drivers were called. The
  * pages are revoked from them, too.
  */
-inline hmm_fault_take_back(f, set)
+inline hmm_commit_revoke(f, set)
 {
 #ifdef MUTATE_TAKE_BACK_WITHOUT_DRIVER
 	hmm_mirror_collide(set, CLEAR);
 	wide = hmm_pt_widen(set);
-	hmm_pt_drop_range(wide, CLEAR);
+	hmm_pt_restrict_range(wide, CLEAR);
 	wide = 0;
 	p = 0;
 	j = 0
@@ -1653,9 +1653,9 @@ inline hmm_fault_take_back(f, set)
 }
 
 #ifdef MUTATE_NO_LOSES_WRITE
-#define hmm_fault_loses_write(f)	false
+#define hmm_commit_loses_write(f)	false
 #else
-#define hmm_fault_loses_write(f)	\
+#define hmm_commit_loses_write(f)	\
 	((has(stage, 0) && mpt[0] & WRITE && !(seen(f, 0) & WRITE)) || \
 	 (has(stage, 1) && mpt[1] & WRITE && !(seen(f, 1) & WRITE)))
 #endif
@@ -1665,11 +1665,11 @@ inline hmm_fault_take_back(f, set)
 #define cuts_block	(hmm_pt_widen(stage) != stage)
 #endif
 
-inline hmm_fault_publish(f)
+inline hmm_commit_check(f)
 {
 	if
-	:: cuts_block -> ret = AGAIN; hmm_fault_take_back(f, BOTH)
-	:: !cuts_block && hmm_fault_loses_write(f) -> ret = AGAIN
+	:: cuts_block -> ret = AGAIN; hmm_commit_revoke(f, BOTH)
+	:: !cuts_block && hmm_commit_loses_write(f) -> ret = AGAIN
 	:: else -> hmm_pt_publish(f)
 	fi
 }
@@ -1681,7 +1681,7 @@ inline driver_writes(set)
 }
 
 /* DEVICE_?FAULT. A driver that fails has written nothing, some, or all. */
-inline hmm_fault_sync(f)
+inline hmm_commit_sync(f)
 {
 	atomic {
 		touch();
@@ -1710,7 +1710,7 @@ inline hmm_fault_unlock(f)
 	}
 }
 
-inline hmm_fault_commit_stage(f)
+inline hmm_commit_stage(f)
 {
 	atomic { down_write(); d_step {
 		touch();
@@ -1724,7 +1724,7 @@ inline hmm_fault_commit_stage(f)
 	:: ret
 	:: else ->
 		d_step {
-			hmm_fault_publish(f);
+			hmm_commit_check(f);
 			if
 			:: ret
 			:: else ->		/* downgrade_write() */
@@ -1737,13 +1737,13 @@ inline hmm_fault_commit_stage(f)
 		if
 		:: ret -> hmm_fault_unlock(f)
 		:: else ->
-			hmm_fault_sync(f);
+			hmm_commit_sync(f);
 			if
 			:: !ret -> telling--
 			:: else ->
 				atomic { down_write(); d_step {
 					touch();
-					hmm_fault_take_back(f, stage)
+					hmm_commit_revoke(f, stage)
 				} }
 				atomic { hmm_fault_unlock(f); telling-- }
 			fi
@@ -1751,13 +1751,13 @@ inline hmm_fault_commit_stage(f)
 	fi
 }
 
-/* And hmm_fault_commit(), for faults outside the slow path */
-inline hmm_fault_commit_runs(f)
+/* And hmm_commit(), for faults outside the slow path */
+inline hmm_commit_runs(f)
 {
-	hmm_fault_make_entries(f);
+	hmm_commit_make_entries(f);
 	if
 	:: ret
-	:: else -> hmm_fault_commit_stage(f)
+	:: else -> hmm_commit_stage(f)
 	fi
 }
 
@@ -1808,14 +1808,14 @@ inline make_device_exclusive_range(f, q)
 	fi
 }
 
-inline hmm_exclusive_take_all(f, q)
+inline hmm_exclusive_make_all(f, q)
 {
 	taking[f] = true;
 	make_device_exclusive_range(f, q);
 	taking[f] = false
 }
 
-inline hmm_exclusive_let_go(q)
+inline hmm_exclusive_release(q)
 {
 	atomic {
 		folio[q] = false;
@@ -1824,7 +1824,7 @@ inline hmm_exclusive_let_go(q)
 }
 
 /* And hmm_exclusive_survey(); hmm_exclusive_wait() comes last. */
-inline hmm_exclusive_take(f, q)
+inline hmm_exclusive_make(f, q)
 {
 	atomic { down_read(); d_step {
 		touch();
@@ -1843,7 +1843,7 @@ inline hmm_exclusive_take(f, q)
 			:: !alone && mmap_free -> mmap_read++
 			fi
 		}
-		hmm_exclusive_take_all(f, q);
+		hmm_exclusive_make_all(f, q);
 		if
 		:: ret ->
 			atomic { mmap_read = (alone -> mmap_read : mmap_read - 1) }
@@ -1853,14 +1853,14 @@ inline hmm_exclusive_take(f, q)
 	fi
 }
 
-inline hmm_fault_take(f, q)
+inline hmm_fault_make_exclusive(f, q)
 {
-	hmm_exclusive_take(f, q);
+	hmm_exclusive_make(f, q);
 	if
 	:: ret
 	:: else ->
-		hmm_fault_commit_runs(f);
-		hmm_exclusive_let_go(q)
+		hmm_commit_runs(f);
+		hmm_exclusive_release(q)
 	fi
 }
 #else
@@ -1873,7 +1873,7 @@ inline hmm_fault_take(f, q)
 #define first_page		(has(piece, 0) -> 0 : 1)
 #define served_all_before(f)	(has(piece, 0) || !has(range[f], 0) || seen(f, 0))
 
-inline hmm_fault_try(f)
+inline hmm_fault_fast(f)
 {
 	hmm_fault_walk(f);
 	if
@@ -1883,7 +1883,7 @@ inline hmm_fault_try(f)
 		atomic { down_write(); d_step {
 			set = range[f];
 #ifndef MUTATE_BLOCK_STAYS
-			hmm_fault_take_back(f, set);
+			hmm_commit_revoke(f, set);
 #endif
 			set = 0;
 			ret = AGAIN
@@ -1893,33 +1893,33 @@ inline hmm_fault_try(f)
 	:: else ->
 #ifdef TAKES
 		if
-		:: takes(f) -> hmm_fault_take(f, first_page)
-		:: else -> hmm_fault_commit_runs(f)
+		:: takes(f) -> hmm_fault_make_exclusive(f, first_page)
+		:: else -> hmm_commit_runs(f)
 		fi
 #else
-		hmm_fault_commit_runs(f)
+		hmm_commit_runs(f)
 #endif
 	fi
 }
 
-inline hmm_fault_count_collision(f)
+inline hmm_fault_retry(f)
 {
 	collisions = (ret == AGAIN && collided[f] -> COLLISIONS_MAX : collisions)
 }
 
-inline hmm_fault_round(f)
+inline hmm_fault_attempt(f)
 {
 	hmm_fault_begin(f);
 	if
 	:: ret
 	:: else ->
-		hmm_fault_try(f);
+		hmm_fault_fast(f);
 		atomic {
 			keep = 0;
 			stage = 0;
 			failed = false;
-			hmm_fault_count_collision(f);
-			hmm_range_end_alive(f)
+			hmm_fault_retry(f);
+			__hmm_range_end(f)
 		}
 	fi
 }
@@ -1930,7 +1930,7 @@ inline hmm_fault_round(f)
  * A page that is not mapped may be in a cache. Or the cache has another folio than the one that
  * the next CPU fault maps, as when a page of a file is copied. Or the cache has none.
  */
-inline hmm_fault_hold(f, q)
+inline hmm_fault_get_folio(f, q)
 {
 	atomic {
 		mmap_free ->
@@ -1945,11 +1945,11 @@ inline hmm_fault_hold(f, q)
 }
 
 /* The walk requests nothing. */
-inline hmm_fault_look(f, q)
+inline hmm_slow_recheck(f, q)
 {
 	hmm_range_renew(f, piece);
 	if
-	:: cancelled(f) -> ret = INTERRUPTED		/* hmm_range_check() */
+	:: cancelled(f) -> ret = INTERRUPTED		/* hmm_walk_check() */
 	:: !cancelled(f) && collided[f] -> ret = AGAIN
 	:: else ->
 		/*
@@ -1969,19 +1969,19 @@ inline hmm_fault_look(f, q)
 			lock_read--
 		} }
 		if
-		:: seen(f, q) -> hmm_fault_make_entries(f)
+		:: seen(f, q) -> hmm_commit_make_entries(f)
 		:: else
 		fi
 	fi
 }
 
 /*
- * A CPU fault that would have to wait returns: hmm_range_lost_lock(). It does wait for a
+ * A CPU fault that would have to wait returns: hmm_walk_lost_lock(). It does wait for a
  * migration, which needs none of the locks that are held.
  */
-inline hmm_range_fault_locked(f, q)
+inline hmm_walk_entries_nowait(f, q)
 {
-	hmm_range_check(f);
+	hmm_walk_check(f);
 	do
 	:: !ret && served(q) -> break
 #ifdef UFFD
@@ -1989,7 +1989,7 @@ inline hmm_range_fault_locked(f, q)
 #endif
 	:: !ret && !served(q) && !missing(q) ->
 		queue(folio_next[q]);
-		hmm_range_handle_fault(f, q)
+		hmm_walk_handle_fault(f, q)
 	:: atomic { !ret && !served(q) && folio[q] -> ret = AGAIN }
 #ifdef MAYFAIL
 	:: !ret && !served(q) -> ret = AGAIN
@@ -2002,9 +2002,9 @@ inline hmm_range_fault_locked(f, q)
 }
 
 /* The page is read again after the CPU fault, whether the range has collided or not. */
-inline hmm_fault_bring(f, q)
+inline hmm_slow_fault_in(f, q)
 {
-	hmm_range_fault_locked(f, q);
+	hmm_walk_entries_nowait(f, q);
 	atomic {
 		if
 		:: ret == AGAIN -> collisions = COLLISIONS_MAX - 1
@@ -2017,7 +2017,7 @@ inline hmm_fault_bring(f, q)
 }
 
 /* And is what was prepared for the same entry? */
-inline hmm_fault_is_alone(f, q)
+inline hmm_slow_is_serialized(f, q)
 {
 	atomic { down_read(); d_step {
 		touch();
@@ -2053,7 +2053,7 @@ inline hmm_fault_is_alone(f, q)
 	fi
 }
 
-inline hmm_fault_keep(f, q)
+inline hmm_slow_keep_folio(f, q)
 {
 	atomic { down_read(); d_step {
 		touch();
@@ -2082,7 +2082,7 @@ inline hmm_fault_keep(f, q)
 }
 
 /* The lock of the folio that is held, even if the page has been unmapped meanwhile */
-inline hmm_fault_prepare(f, q)
+inline hmm_slow_prepare(f, q)
 {
 	d_step {
 		prepared[f] = (held[f] >= SAME -> seen(f, q) & ~STALE : seen(f, q));
@@ -2141,20 +2141,20 @@ inline folio_unlock(f, q)
 	}
 }
 
-inline hmm_fault_finish(f, q)
+inline hmm_slow_commit(f, q)
 {
-	hmm_fault_look(f, q);
+	hmm_slow_recheck(f, q);
 	if
 	:: ret || !seen(f, q)
 	:: else ->
 #ifdef MUTATE_FOLIO_AFTER_LOOK
 		folio_lock_killable(f, q);
 #endif
-		hmm_fault_is_alone(f, q);
+		hmm_slow_is_serialized(f, q);
 		if
 		:: ready ->
 			seen(f, q) = prepared[f];
-			hmm_fault_commit_stage(f);
+			hmm_commit_stage(f);
 			prepared[f] = (ret == AGAIN -> 0 : prepared[f])
 		:: else
 		fi
@@ -2174,22 +2174,22 @@ inline vma_start_write()
 
 #define nothing_yet	(!ret && !ready)
 
-inline hmm_fault_try_alone(f, q)
+inline hmm_slow_step(f, q)
 {
 #ifndef MUTATE_FOLIO_AFTER_LOOK
 	folio_lock_killable(f, q);
 #endif
-	hmm_fault_finish(f, q);
+	hmm_slow_commit(f, q);
 	folio_unlock(f, q);
 	if
 	:: ret || ready
-	:: nothing_yet && !seen(f, q) -> hmm_fault_bring(f, q)
+	:: nothing_yet && !seen(f, q) -> hmm_slow_fault_in(f, q)
 #ifdef TAKES
 	:: atomic { nothing_yet && seen(f, q) && takes(f) -> held[f] = NOTHING }
-		hmm_fault_take(f, q)
+		hmm_fault_make_exclusive(f, q)
 #endif
-	:: atomic { nothing_yet && seen(f, q) && !takes(f) && is_alone -> hmm_fault_prepare(f, q) }
-	:: atomic { nothing_yet && seen(f, q) && !takes(f) && !is_alone -> hmm_fault_keep(f, q) }
+	:: atomic { nothing_yet && seen(f, q) && !takes(f) && is_alone -> hmm_slow_prepare(f, q) }
+	:: atomic { nothing_yet && seen(f, q) && !takes(f) && !is_alone -> hmm_slow_keep_folio(f, q) }
 	fi
 }
 
@@ -2221,21 +2221,21 @@ inline hmm_fault_try_alone(f, q)
 #define no_steps	skip
 #endif
 
-inline hmm_fault_progress_locked(f, q)
+inline hmm_slow_steps(f, q)
 {
 	touch_mm();
 	vma_start_write();
 	alone = true;
 	do
 	:: true ->
-		hmm_fault_try_alone(f, q);
+		hmm_slow_step(f, q);
 		atomic {
 			keep = 0;
 			stage = 0;
 			seen(f, q) = 0;
 			is_alone = false;
 			ready = false;
-			hmm_fault_count_collision(f);
+			hmm_fault_retry(f);
 			if
 			:: ret == AGAIN && !vain && !usual && more_steps -> ret = 0; next_step
 			:: ret != AGAIN || vain || usual || no_more_steps -> break
@@ -2243,8 +2243,8 @@ inline hmm_fault_progress_locked(f, q)
 		}
 	od;
 	/*
-	 * hmm_fault_let_go() comes later. Until then the reference only keeps the folio in
-	 * memory: hmm_fault_hold() finds it again, or finds another one.
+	 * hmm_fault_put_folio() comes later. Until then the reference only keeps the folio in
+	 * memory: hmm_fault_get_folio() finds it again, or finds another one.
 	 */
 	atomic {
 		alone = false;
@@ -2254,32 +2254,32 @@ inline hmm_fault_progress_locked(f, q)
 	}
 }
 
-inline hmm_fault_progress(f)
+inline hmm_fault_slow(f)
 {
 #ifndef MUTATE_PROGRESS_TAKES_ALL
 	piece = 1 << first_page;
 #endif
-	hmm_fault_hold(f, first_page);
-	hmm_range_begin_alive(f, piece);
+	hmm_fault_get_folio(f, first_page);
+	__hmm_range_begin(f, piece);
 	if
 	:: ret -> held[f] = NOTHING
 	:: else ->
 #ifndef MUTATE_PROGRESS_WITHOUT_MMAP
 		mmap_write_lock();
 #endif
-		hmm_fault_progress_locked(f, first_page);
+		hmm_slow_steps(f, first_page);
 		atomic {
 			mmap_write = false;		/* mmap_write_unlock() */
 			vma_write = false;
 			folio_next[first_page] = false;
 #ifndef MUTATE_PROGRESS_NEVER_FRUITLESS
 			if
-			:: vain && !collided[f] -> hmm_fault_fruitless()
+			:: vain && !collided[f] -> hmm_fault_retry()
 			:: else
 			fi;
 #endif
 			vain = false;
-			hmm_range_end_alive(f)
+			__hmm_range_end(f)
 		}
 	fi
 }
@@ -2290,13 +2290,13 @@ inline hmm_fault_progress(f)
 #define hmm_fault_is_stopped(f)	cancelled(f)
 #endif
 
-inline hmm_fault_piece(f)
+inline hmm_fault_chunk(f)
 {
 	ret = AGAIN;
 	do
 	:: ret == AGAIN && hmm_fault_is_stopped(f) -> ret = INTERRUPTED; break
-	:: ret == AGAIN && !hmm_fault_is_stopped(f) && usual -> ret = 0; hmm_fault_round(f)
-	:: ret == AGAIN && !hmm_fault_is_stopped(f) && !usual -> ret = 0; hmm_fault_progress(f)
+	:: ret == AGAIN && !hmm_fault_is_stopped(f) && usual -> ret = 0; hmm_fault_attempt(f)
+	:: ret == AGAIN && !hmm_fault_is_stopped(f) && !usual -> ret = 0; hmm_fault_slow(f)
 	:: else -> break
 	od
 }
@@ -2385,7 +2385,7 @@ call:	hmm_call_begin(f);
 		fi
 	}
 #endif
-	hmm_fault_piece(f);
+	hmm_fault_chunk(f);
 #if defined(LIFE) && !defined(MUTATE_NO_MMGET)
 	mm_users--;			/* mmput_async() */
 #endif
@@ -2432,7 +2432,7 @@ proctype canceller()
 
 #ifdef OWN_TABLES
 /* Pages that other walks have read count, unless this walk reads all of them again. */
-inline hmm_range_walk_begin(f)
+inline hmm_walk_begin(f)
 {
 	d_step {
 		at = start_of(part[f]);
@@ -2440,7 +2440,7 @@ inline hmm_range_walk_begin(f)
 	}
 }
 
-inline hmm_range_walk_end(f)
+inline hmm_walk_end(f)
 {
 	read_pages[f] = read_pages[f] | part[f]
 }
@@ -2448,19 +2448,19 @@ inline hmm_range_walk_end(f)
 /* mmap_lock is held, and is not dropped. */
 inline hmm_range_fault(f)
 {
-	hmm_range_walk_begin(f);
-	hmm_range_check(f);
+	hmm_walk_begin(f);
+	hmm_walk_check(f);
 	do
 	:: atomic { !ret && has(part[f], at) && served(at) ->
 			seen(f, at) = pte[at];
 			at++;
 			tried = false
 		}
-	:: !ret && has(part[f], at) && !served(at) -> hmm_range_handle_fault(f, at)
+	:: !ret && has(part[f], at) && !served(at) -> hmm_walk_handle_fault(f, at)
 	:: else -> break
 	od;
 	atomic {
-		hmm_range_walk_end(f);
+		hmm_walk_end(f);
 		at = 0;
 		tried = false
 	}
@@ -2524,7 +2524,7 @@ inline hmm_range_begin(f)
 	if
 	:: ret
 	:: else ->
-		hmm_range_begin_alive(f, BOTH);
+		__hmm_range_begin(f, BOTH);
 		atomic {
 			if
 			:: ret -> users--; mm_users--
@@ -2533,13 +2533,13 @@ inline hmm_range_begin(f)
 		}
 	fi
 #else
-	hmm_range_begin_alive(f, BOTH)
+	__hmm_range_begin(f, BOTH)
 #endif
 }
 
 inline hmm_range_end(f)
 {
-	hmm_range_end_alive(f);
+	__hmm_range_end(f);
 #ifdef LIFE
 	users--				/* hmm_mirror_put() */
 #endif

@@ -4,6 +4,7 @@
  * Documentation/vm/hmm.rst includes. Each part that the document shows begins with a
  * comment "hmm.rst: NAME" and ends where the next part begins.
  */
+#include <linux/hmm_devmem.h>
 #include <linux/bitmap.h>
 #include <linux/delay.h>
 #include <linux/highmem.h>

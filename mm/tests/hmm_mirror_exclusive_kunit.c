@@ -497,7 +497,7 @@ static void ends_with_repeated_zaps(struct kunit *test)
 	kunit_activate_static_stub(test, hmm_pt_alloc_table, alloc_table_hammered);
 	hmm_fake_take(fake, addr, 8);
 	KUNIT_EXPECT_EQ(test, HMM_FAULT_COLLISIONS_MAX, hmm_fake_stats(fake).collisions);
-	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).slow_path);
 	for (i = 1; i < 8; i++)
 		KUNIT_EXPECT_EQ(test, 'x', hmm_fake_device_read(fake, AT(addr, i)));
 	KUNIT_EXPECT_EQ(test, 'x', hmm_fake_cpu_read(fake, AT(addr, 1)));

@@ -171,8 +171,8 @@ static void own_tables(struct kunit *test)
 	hmm_fake_invalidate(fake, MMU_NOTIFY_PROTECTION_PAGE, AT(addr, 2), AT(addr, 3));
 	hmm_fake_expect_one(fake, HMM_UPDATE_WRITE_PROTECT, AT(addr, 2), AT(addr, 3));
 	/* The window in use stays; the driver gets invalidations of that window only. */
-	mod_delayed_work(system_unbound_wq, &fake->mirror.reaper, 0);
-	flush_delayed_work(&fake->mirror.reaper);
+	mod_delayed_work(system_unbound_wq, &fake->mirror.gc, 0);
+	flush_delayed_work(&fake->mirror.gc);
 	clear(fake, fake->base, AT(fake->base, 1));
 	hmm_fake_expect_one(fake, HMM_UPDATE_MIGRATE, fake->base, AT(fake->base, 1));
 	clear(fake, fake->base + SZ_1G, fake->base + SZ_2G);
@@ -597,7 +597,7 @@ static void wait_until_freed(struct hmm_fake *fake)
 		msleep(20);
 	KUNIT_EXPECT_TRUE(fake->test, windowless(fake));
 	/* The last window is freed before its notifier. */
-	flush_delayed_work(&fake->mirror.reaper);
+	flush_delayed_work(&fake->mirror.gc);
 }
 
 /* A task that is killed while it waits in hmm_range_begin() leaves no range. */
@@ -732,8 +732,8 @@ static void gc_frees_empty_windows(struct kunit *test)
 		hmm_fake_fault_all(fake, addr, 16, HMM_FAULT_WRITE);
 		KUNIT_EXPECT_LT(test, bytes, atomic_long_read(&fake->mirror.pt.bytes));
 		/* The gc has handled the new window, and no more work is due. */
-		mod_delayed_work(system_unbound_wq, &fake->mirror.reaper, 0);
-		flush_delayed_work(&fake->mirror.reaper);
+		mod_delayed_work(system_unbound_wq, &fake->mirror.gc, 0);
+		flush_delayed_work(&fake->mirror.gc);
 		hmm_fake_clear_log(fake);
 		KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr, 16 * PAGE_SIZE));
 		hmm_fake_expect_one(fake, HMM_UPDATE_MUNMAP, addr, AT(addr, 16));
@@ -759,8 +759,8 @@ static void gc_frees_windows_after_use(struct kunit *test)
 	expect_freed(fake, addr, bytes);
 
 	KUNIT_ASSERT_EQ(test, 0, hmm_range_begin(&range));
-	mod_delayed_work(system_unbound_wq, &fake->mirror.reaper, 0);
-	flush_delayed_work(&fake->mirror.reaper);
+	mod_delayed_work(system_unbound_wq, &fake->mirror.gc, 0);
+	flush_delayed_work(&fake->mirror.gc);
 	/* The window is in use, so it must still get invalidations. */
 	KUNIT_EXPECT_FALSE(test, windowless(fake));
 	clear(fake, addr, AT(addr, 1));
@@ -778,8 +778,8 @@ static void gc_keeps_used_windows(struct kunit *test)
 
 	for (i = 15; i; i--) {
 		clear(fake, AT(addr, i), AT(addr, i + 1));
-		mod_delayed_work(system_unbound_wq, &fake->mirror.reaper, 0);
-		flush_delayed_work(&fake->mirror.reaper);
+		mod_delayed_work(system_unbound_wq, &fake->mirror.gc, 0);
+		flush_delayed_work(&fake->mirror.gc);
 		KUNIT_EXPECT_EQ(test, i, hmm_fake_writable(fake, addr, 16));
 	}
 	clear(fake, addr, AT(addr, 16));
@@ -791,8 +791,8 @@ static int gc_thread(void *arg)
 	struct hmm_fake *fake = arg;
 
 	while (!kthread_should_stop()) {
-		mod_delayed_work(system_unbound_wq, &fake->mirror.reaper, 0);
-		flush_delayed_work(&fake->mirror.reaper);
+		mod_delayed_work(system_unbound_wq, &fake->mirror.gc, 0);
+		flush_delayed_work(&fake->mirror.gc);
 		cond_resched();
 	}
 	return 0;

@@ -16,7 +16,7 @@ void hmm_path_expect(struct hmm_fake *fake, const struct hmm_mirror_stats *befor
 
 	KUNIT_EXPECT_EQ(fake->test, vma_lock, stats.vma_lock - before->vma_lock);
 	KUNIT_EXPECT_EQ(fake->test, mmap_lock, stats.mmap_lock - before->mmap_lock);
-	KUNIT_EXPECT_EQ(fake->test, serialized, stats.progress - before->progress);
+	KUNIT_EXPECT_EQ(fake->test, serialized, stats.slow_path - before->slow_path);
 }
 
 struct hmm_path_file hmm_path_file;

@@ -140,7 +140,7 @@ static int fault_locked(struct hmm_fake *fake, unsigned long addr, bool write)
 
 	KUNIT_ASSERT_EQ(fake->test, 0, ret);
 	mmap_write_lock(current->mm);
-	ret = hmm_range_fault_locked(&range);
+	ret = hmm_walk_entries_nowait(&range);
 	mmap_write_unlock(current->mm);
 	hmm_range_end(&range);
 	return ret;
@@ -418,7 +418,7 @@ static void page_kept_until_mirrored(struct kunit *test)
 	waiting.left = HMM_FAULT_COLLISIONS_MAX;
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 2, HMM_FAULT_READ));
 	flush_work(&waiting.reclaim);
-	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress - before.progress);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).slow_path - before.slow_path);
 	/* The first page once, and the second page */
 	KUNIT_EXPECT_EQ(test, 2, resident.reads);
 	KUNIT_EXPECT_EQ(test, 0, resident.locked);
@@ -464,7 +464,7 @@ static void faults_end_during_reclaim(struct kunit *test)
 	kunit_release_action(test, stop_reclaim, task);
 	kunit_info(test, "%lu faults, %u reads, %lu collisions, %lu at most, progress %lu", i,
 		   resident.reads, hmm_fake_stats(fake).collisions, worst,
-		   hmm_fake_stats(fake).progress);
+		   hmm_fake_stats(fake).slow_path);
 	KUNIT_EXPECT_GT(test, resident.reads, RESIDENT_PAGES);
 	/*
 	 * If the page is reclaimed before the fault has a reference, it is read once

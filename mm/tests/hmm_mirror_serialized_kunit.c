@@ -39,14 +39,14 @@ static void serialized_may_write(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 2, HMM_FAULT_MAY_WRITE));
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_writable(fake, addr, 2));
-	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress - before.progress);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).slow_path - before.slow_path);
 	KUNIT_ASSERT_EQ(test, 0, hmm_fake_protect(addr, 2 * PAGE_SIZE, PROT_READ));
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 2));
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, 2 * PAGE_SIZE, MADV_DONTNEED));
 	hmm_path_file.left = HMM_FAULT_COLLISIONS_MAX;
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_fault(fake, addr, 2, HMM_FAULT_MAY_WRITE));
 	KUNIT_EXPECT_EQ(test, 0, hmm_fake_writable(fake, addr, 2));
-	KUNIT_EXPECT_EQ(test, 2, hmm_fake_stats(fake).progress - before.progress);
+	KUNIT_EXPECT_EQ(test, 2, hmm_fake_stats(fake).slow_path - before.slow_path);
 }
 
 /*
@@ -204,7 +204,7 @@ static void serialized_keeps_write_access(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, hmm_fake_call_ends(call));
 	destroy_work_on_stack(&w.work);
 	KUNIT_EXPECT_EQ(test, 1, hmm_fake_writable(fake, w.page, 2));
-	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).slow_path);
 }
 
 /*
@@ -401,7 +401,7 @@ static void serialized_present(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 1, hmm_fake_valid(fake, addr, 4));
 	}
 	/* The present page was the one that the slow path served. */
-	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress - before.progress);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).slow_path - before.slow_path);
 	set_vm_ops(AT(addr, 3), NULL);
 	hmm_area_restore(&a);
 	hmm_fake_invalidate(fake, MMU_NOTIFY_CLEAR, addr, AT(addr, 4));
@@ -450,7 +450,7 @@ static void serialized_mirrored_before(struct kunit *test)
 	hmm_path_file.left = HMM_FAULT_COLLISIONS_MAX;
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_fault(fake, addr, 8, HMM_FAULT_WRITE));
 	KUNIT_EXPECT_EQ(test, 8, hmm_fake_writable(fake, addr, 8));
-	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).progress - before.progress);
+	KUNIT_EXPECT_EQ(test, 1, hmm_fake_stats(fake).slow_path - before.slow_path);
 }
 
 static struct kunit_case hmm_mirror_serialized_cases[] = {

@@ -154,7 +154,7 @@ static void faults_end_in_storm(struct kunit *test)
 	}
 	kunit_info(test, "%s: %d rounds, %lu faults, %lu collisions, %lu at most, progress %lu",
 		   kind->name, atomic_read(&storm->rounds), 2 * i, hmm_fake_stats(fake).collisions,
-		   worst, hmm_fake_stats(fake).progress);
+		   worst, hmm_fake_stats(fake).slow_path);
 	/*
 	 * The slow path begins after HMM_FAULT_COLLISIONS_MAX collisions and takes as
 	 * many steps. It fails if the reverse mapping wins after each CPU fault. On a

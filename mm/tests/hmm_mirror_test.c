@@ -428,7 +428,7 @@ void hmm_fake_invalidate(struct hmm_fake *fake, enum mmu_notifier_event event,
  */
 void hmm_fake_stop_gc(struct hmm_mirror *mirror)
 {
-	cancel_delayed_work_sync(&mirror->reaper);
+	cancel_delayed_work_sync(&mirror->gc);
 }
 
 int hmm_fake_invalidate_nonblock(struct hmm_fake *fake, enum mmu_notifier_event event,

@@ -12,7 +12,7 @@
 #include <linux/completion.h>
 #include <linux/sched.h>
 
-#include "../hmm_internal.h"
+#include "../hmm_fault.h"
 #include "hmm_test.h"
 
 struct hmm_area;

@@ -5,11 +5,11 @@
 
 #include <kunit/test.h>
 #include <linux/dma-mapping.h>
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
 
-#include "../hmm_internal.h"
+#include "../hmm_pt.h"
 
 #define HMM_PT_TEST_RW	(HMM_PTE_VALID | HMM_PTE_WRITE)
 

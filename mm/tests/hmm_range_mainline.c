@@ -5,7 +5,7 @@
  * build time.
  */
 #include <linux/build_bug.h>
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 
 /* A flag, counted from the most significant bit */
 #define FROM_TOP(n)	(1UL << (BITS_PER_LONG - (n)))

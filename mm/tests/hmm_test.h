@@ -7,7 +7,7 @@
 #define _MM_TESTS_HMM_TEST_H
 
 #include <kunit/test.h>
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/memremap.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>

@@ -10,8 +10,9 @@
 
 case ${1:-} in '') ;; -h | --help) usage; exit ;; *) bad_usage "this takes no arguments" ;; esac
 
-parts=(hmm.o hmm_access.o hmm_cancel.o hmm_dma.o hmm_fault.o hmm_mirror.o hmm_pt.o hmm_resident.o
-	hmm_stats.o tests/hmm_range_mainline.o)
+parts=(hmm.o hmm_access.o hmm_cancel.o hmm_commit.o hmm_dma.o hmm_fault.o hmm_fault_slow.o
+	hmm_invalidate.o hmm_mirror.o hmm_pt.o hmm_pt_iter.o hmm_pt_stage.o hmm_resident.o
+	hmm_stats.o hmm_walk_fault.o hmm_walk_pte.o hmm_window.o tests/hmm_range_mainline.o)
 # Only if CONFIG_HMM_DEVMEM is set
 devmem=hmm_devmem.o
 

@@ -5,7 +5,7 @@
 #if !defined(_TRACE_HMM_H) || defined(TRACE_HEADER_MULTI_READ)
 #define _TRACE_HMM_H
 
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/tracepoint.h>
 
 TRACE_DEFINE_ENUM(HMM_UPDATE_MUNMAP);

@@ -9,7 +9,7 @@
  *   unless an invalidation has changed any part of the mm in the meantime.
  * - The xarray, by its normal API, also represents the device page table.
  */
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/sched/mm.h>

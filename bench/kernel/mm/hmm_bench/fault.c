@@ -7,7 +7,7 @@
  * does not change. So the device maps nothing, and the CPU page table maps all pages.
  */
 #include <linux/err.h>
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/mmu_notifier.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>

@@ -7,7 +7,7 @@
  * measures time and counts instructions.
  */
 #include <linux/fs.h>
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>

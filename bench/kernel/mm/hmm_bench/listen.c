@@ -3,7 +3,7 @@
  * HMM_BENCH_LISTEN: add listeners for the changes of the current mm. A listener is a mirror of
  * one page, or a notifier of the whole mm. close() of the file removes all its listeners.
  */
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/mmu_notifier.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>

@@ -3,13 +3,13 @@
  * The mirror page table, which table.c measures.
  */
 #include <linux/dma-mapping.h>
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/platform_device.h>
 #include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
-#include "../hmm_internal.h"
+#include "../hmm_pt.h"
 #include "table.h"
 
 /**

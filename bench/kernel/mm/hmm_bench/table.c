@@ -5,7 +5,7 @@
  *
  * The entries refer to no real memory, because the measured code does not access the pages.
  */
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/timekeeping.h>

@@ -17,7 +17,7 @@
  * A store of NULL as one entry of 1 GiB clears all entries below it for 14 instructions a page. A
  * driver cannot use this, because it needs the old entries.
  */
-#include <linux/hmm.h>
+#include <linux/hmm_mirror.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 

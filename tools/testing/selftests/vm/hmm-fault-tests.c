@@ -390,7 +390,7 @@ static void test_copied(struct __test_metadata *_metadata, struct dmirror *dev, 
 	EXPECT_EQ(NPAGES, stamp_run(mem, NPAGES, TAG_DEVICE));
 	EXPECT_EQ(1ULL, stats.faults);
 	EXPECT_GE((__u64)COLLISIONS_MAX, stats.collisions);
-	EXPECT_EQ(0ULL, stats.progress);
+	EXPECT_EQ(0ULL, stats.slow_path);
 }
 
 /* A write fault on pages that a child shares does not use the slow path. */
@@ -441,7 +441,7 @@ static void test_swapped_out(struct __test_metadata *_metadata, struct dmirror *
 	EXPECT_EQ(1ULL, stats.faults);
 	EXPECT_GE((__u64)COLLISIONS_MAX, stats.collisions);
 	EXPECT_LE(2ULL, stats.vma_lock + stats.mmap_lock);
-	EXPECT_EQ(0ULL, stats.progress);
+	EXPECT_EQ(0ULL, stats.slow_path);
 }
 
 static char *map_swapped(struct __test_metadata *_metadata)
@@ -554,7 +554,7 @@ TEST_F_TIMEOUT(hmm_concurrent, takes_vma_lock_only, 120)
 	EXPECT_EQ((__u64)ROUNDS, stats.faults);
 	EXPECT_EQ((__u64)ROUNDS, stats.vma_lock);
 	EXPECT_EQ(0ULL, stats.mmap_lock);
-	EXPECT_EQ(0ULL, stats.progress);
+	EXPECT_EQ(0ULL, stats.slow_path);
 	EXPECT_EQ(0ULL, stats.collisions);
 }
 

@@ -41,7 +41,7 @@ static inline struct hmm_dmirror_stats dmirror_stats_since(struct dmirror *dev,
 	stats.collisions -= before->collisions;
 	stats.vma_lock -= before->vma_lock;
 	stats.mmap_lock -= before->mmap_lock;
-	stats.progress -= before->progress;
+	stats.slow_path -= before->slow_path;
 	return stats;
 }
 
@@ -52,7 +52,7 @@ static inline void print_stats(const char *what, const struct hmm_dmirror_stats 
 	ksft_print_msg("%s: chunks: vma_lock %llu, mmap_lock %llu, progress %llu\n", what,
 		       (unsigned long long)stats->vma_lock,
 		       (unsigned long long)stats->mmap_lock,
-		       (unsigned long long)stats->progress);
+		       (unsigned long long)stats->slow_path);
 }
 
 /* Small anonymous memory that the kernel cannot merge with other mappings */

@@ -223,7 +223,7 @@ static void score_add(struct score *score, const struct hmm_dmirror_stats *stats
 	score->collisions += stats->collisions;
 	score->vma_lock += stats->vma_lock;
 	score->mmap_lock += stats->mmap_lock;
-	score->progress += stats->progress;
+	score->progress += stats->slow_path;
 	if (stats->collisions > score->worst * stats->faults)
 		score->worst = (stats->collisions + stats->faults - 1) / stats->faults;
 }

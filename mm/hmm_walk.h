@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * HMM range walker, internal interface: hmm.c walks the levels, hmm_walk_pte.c scans a pte
+ * table, hmm_walk_fault.c takes CPU faults, hmm_resident.c says which of these start I/O.
+ * mm/hmm.c has the protocol.
+ */
+#ifndef _MM_HMM_WALK_H
+#define _MM_HMM_WALK_H
+
+#include <linux/memremap.h>
+#include <linux/shmem_fs.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+
+#include "hmm_range.h"
+
+/* What only hmm_range_snapshot() reports */
+#define HMM_PFN_ATTRIBUTES	(HMM_PFN_READ | HMM_PFN_EMPTY |		\
+				 HMM_PFN_SPECIAL | HMM_PFN_DEVICE |	\
+				 HMM_PFN_UNADDRESSABLE |		\
+				 HMM_PFN_DIRTY | HMM_PFN_YOUNG)
+
+/* A fault that would not help, for memory that no device may have */
+#define HMM_PFN_REFUSED		(HMM_PFN_ERROR | HMM_PFN_SPECIAL)
+
+/*
+ * How many faults in a row may succeed at one address without giving what was
+ * requested. Some do so for a good reason: hugetlb waits for a lock and has the
+ * fault taken again, userfaultfd's asynchronous write protection takes two. But
+ * a driver that never installs anything must not keep the walk, and mmap_lock
+ * with it, for ever.
+ */
+#define HMM_WALK_NO_PROGRESS_MAX	32
+
+/**
+ * enum hmm_walk_lock - lock that a walk has taken itself
+ * @HMM_WALK_VMA_LOCK: the lock of each VMA, for reading
+ * @HMM_WALK_MMAP_LOCK: mmap_lock, for reading, for all or the last part of the range
+ */
+enum hmm_walk_lock {
+	HMM_WALK_VMA_LOCK,
+	HMM_WALK_MMAP_LOCK,
+};
+
+/* A fault has dropped the lock that kept the VMA. */
+#define HMM_WALK_UNLOCKED	1
+
+/**
+ * struct hmm_walk - state of one walk
+ * @range: what to walk
+ * @mm: whose page table
+ * @vma: the VMA that was entered last
+ * @fault_flags: how to take faults: %FAULT_FLAG_VMA_LOCK if @vma alone is locked,
+ *	%FAULT_FLAG_ALLOW_RETRY if they may drop the lock, and
+ *	%FAULT_FLAG_INTERRUPTIBLE if they may wait for user space
+ * @lock: the lock that the walk has taken
+ * @default_req: the request flags of every page
+ * @input_req: which request flags of an input entry count as well
+ * @lenient: a request to write counts only where @vma may be written
+ * @report: which flags an output may carry
+ * @grant: of %HMM_PFN_VALID and %HMM_PFN_WRITE, what @vma can let a device do
+ * @dying: what a request for memory fails with whose driver is going away
+ * @locked: walk pte tables of @vma under their lock
+ * @pgmap: pinned, because the devmap entry that was read last belongs to it
+ * @fault_addr: where the last fault was taken
+ * @no_progress: how many faults in a row were taken there before that one
+ * @waited: where a fault has last dropped mmap_lock to wait
+ * @careful: faults are of another process, or must not start I/O
+ * @interrupted: a signal has ended the wait of a fault for user space
+ * @ahead: how many empty ptes of @vma to fault in before looking at any
+ * @expect: the pte that is empty still if each of those faults made one page
+ */
+struct hmm_walk {
+	struct hmm_range *range;
+	struct mm_struct *mm;
+	struct vm_area_struct *vma;
+	unsigned int fault_flags;
+	enum hmm_walk_lock lock;
+	unsigned long default_req;
+	unsigned long input_req;
+	bool lenient;
+	unsigned long report;
+	unsigned long grant;
+	int dying;
+	bool locked;
+	struct dev_pagemap *pgmap;
+	unsigned long fault_addr;
+	unsigned int no_progress;
+	unsigned long waited;
+	bool careful;
+	bool interrupted;
+	unsigned int ahead;
+	unsigned long expect;
+};
+
+static inline unsigned long *hmm_walk_slot(const struct hmm_walk *walk,
+					   unsigned long addr)
+{
+	struct hmm_range *range = walk->range;
+
+	return &range->hmm_pfns[(addr - range->start) >> PAGE_SHIFT];
+}
+
+/* The request flags that hold for a page whose input entry is @input */
+static inline unsigned long hmm_walk_request(const struct hmm_walk *walk,
+					     unsigned long input)
+{
+	return (input & walk->input_req) | walk->default_req;
+}
+
+/* A request to write counts only together with the one to fault */
+static inline bool hmm_walk_satisfies(unsigned long entry, unsigned long req)
+{
+	return !(req & HMM_PFN_REQ_FAULT) || !(req & ~entry);
+}
+
+/*
+ * @entry does not meet the request of the page at @addr. Could another one?
+ * Memory that has no page to give is told from one that may not be written.
+ */
+static inline int hmm_walk_may_fault(const struct hmm_walk *walk,
+				     unsigned long addr, unsigned long entry)
+{
+	unsigned long req;
+
+	if (entry & HMM_PFN_ERROR)
+		return -EFAULT;
+
+	req = hmm_walk_request(walk, *hmm_walk_slot(walk, addr));
+	if (!hmm_walk_satisfies(walk->grant, req))
+		return -EPERM;
+	return 0;
+}
+
+/*
+ * Pin the pagemap of a devmap entry, instead of the one before it.
+ *
+ * Return: false if its driver is going away. Then there is no page: who asks for
+ * it gets walk->dying, because a fault would change nothing, nor would looking again.
+ */
+static inline bool hmm_walk_pin(struct hmm_walk *walk, unsigned long pfn)
+{
+	walk->pgmap = get_dev_pagemap(pfn, walk->pgmap);
+	return walk->pgmap;
+}
+
+static inline void hmm_walk_unpin(struct hmm_walk *walk)
+{
+	if (!IS_ENABLED(CONFIG_ZONE_DEVICE))
+		return;
+	put_dev_pagemap(walk->pgmap);
+	walk->pgmap = NULL;
+}
+
+/*
+ * Is it still worth going on? Asked first, and after every fault and wait. Not if something
+ * in the range has been invalidated since the caller began.
+ */
+static __always_inline int hmm_walk_check(const struct hmm_walk *walk)
+{
+	const struct hmm_range *range = walk->range;
+
+	if (!range->mirror)
+		return mmu_interval_check_retry(range->notifier, range->notifier_seq) ?
+		       -EBUSY : 0;
+	/*
+	 * Pair with the WRITE_ONCE() in hmm_mirror_collide(), hmm_mirror_kill() and
+	 * hmm_call_cancel(); hints, as the other is. A range may have begun after its window
+	 * was told of the end.
+	 */
+	if (READ_ONCE(range->collided) || READ_ONCE(range->mirror->dead))
+		return -EBUSY;
+	return range->call && READ_ONCE(range->call->error) ? -EINTR : 0;
+}
+
+/*
+ * With FAULT_FLAG_RETRY_NOWAIT the caller holds mmap_lock for writing: nothing may wait
+ * for I/O. A migration of a file's page can.
+ */
+static inline bool hmm_walk_may_wait_for_migration(const struct hmm_walk *walk)
+{
+	return !(walk->fault_flags & FAULT_FLAG_RETRY_NOWAIT) || !walk->vma->vm_file ||
+	       shmem_mapping(walk->vma->vm_file->f_mapping);
+}
+
+/* The entry for a present mapping of any size */
+static inline unsigned long hmm_walk_present(const struct hmm_walk *walk,
+					     unsigned long pfn, unsigned int order,
+				       unsigned long flags)
+{
+	return pfn | (unsigned long)order << HMM_PFN_ORDER_SHIFT |
+	       HMM_PFN_VALID | HMM_PFN_READ |
+	       (flags & (walk->grant | ~HMM_PFN_WRITE));
+}
+
+static inline bool hmm_walk_pte_is_migrating(pte_t pte)
+{
+	return is_swap_pte(pte) && is_migration_entry(pte_to_swp_entry(pte));
+}
+
+int hmm_walk_handle_faults(struct hmm_walk *walk, unsigned long addr, unsigned int count);
+
+static inline int hmm_walk_handle_fault(struct hmm_walk *walk, unsigned long addr)
+{
+	return hmm_walk_handle_faults(walk, addr, 1);
+}
+
+unsigned long hmm_walk_nonpresent(const struct hmm_walk *walk, pte_t pte);
+int hmm_walk_ptes(struct hmm_walk *walk, pmd_t *pmdp, unsigned long *addr,
+		  unsigned long end);
+
+int hmm_walk_entries_nowait(struct hmm_range *range);
+int hmm_walk_entries(struct hmm_range *range, enum hmm_walk_lock *lock);
+
+struct folio *hmm_resident_folio(struct mm_struct *mm, unsigned long addr);
+bool hmm_resident_fault_needs_no_io(struct vm_area_struct *vma, unsigned long addr, bool write,
+				    struct folio **folio);
+
+#endif /* _MM_HMM_WALK_H */

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * HMM range walker: CPU faults.
+ *
+ * The walk calls hmm_walk_handle_faults() with no pointer into a pte table and no pagemap
+ * pinned. Afterwards it reads the entry again.
+ */
+#include <linux/hmm_mirror.h>
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+
+#include "hmm_walk.h"
+
+/*
+ * The fault is done, has waited, or wants to be taken with mmap_lock. The last two are
+ * not in vain. When it is taken again where it has waited it may keep the lock, as for
+ * a CPU fault.
+ */
+static int hmm_walk_lost_lock(struct hmm_walk *walk, unsigned long addr,
+			      vm_fault_t fault, unsigned int flags)
+{
+	/* The caller's lock is where it was. */
+	if (walk->fault_flags & FAULT_FLAG_RETRY_NOWAIT)
+		return -EAGAIN;
+	if (fault & VM_FAULT_COMPLETED)
+		return HMM_WALK_UNLOCKED;
+	if (!(walk->fault_flags & FAULT_FLAG_VMA_LOCK))
+		walk->waited = addr;
+	walk->interrupted = flags & FAULT_FLAG_INTERRUPTIBLE && signal_pending(current);
+	walk->lock = HMM_WALK_MMAP_LOCK;
+	walk->fault_addr = addr;
+	walk->no_progress = 0;
+	return HMM_WALK_UNLOCKED;
+}
+
+/*
+ * No walk of the range has read anything from @addr on: neither this one, nor an earlier
+ * one of another part.
+ */
+static vm_fault_t hmm_walk_cpu_fault(struct hmm_walk *walk, unsigned long addr,
+				     unsigned int flags)
+{
+	struct hmm_range *range = walk->range;
+	vm_fault_t fault;
+
+	if (!range->mirror)
+		return handle_mm_fault(walk->vma, addr, flags, NULL);
+	range->unseen = max(addr, range->seen_end);
+	hmm_inside_enter(&range->inside, HMM_INSIDE_CPU_FAULT);
+	fault = handle_mm_fault(walk->vma, addr, flags, NULL);
+	hmm_inside_leave(&range->inside);
+	return fault;
+}
+
+/*
+ * May a fault that needs care be taken now? hmm_walk_handle_faults() says which do. Then
+ * @folio has to be kept meanwhile, if there is one.
+ */
+static int hmm_walk_check_fault(const struct hmm_walk *walk, unsigned long addr,
+				unsigned int flags, struct folio **folio)
+{
+	if (hmm_mm_is_killed(walk->mm))
+		return -EINTR;
+	if (flags & FAULT_FLAG_RETRY_NOWAIT &&
+	    !hmm_resident_fault_needs_no_io(walk->vma, addr, flags & FAULT_FLAG_WRITE, folio))
+		return -EAGAIN;
+	return 0;
+}
+
+/*
+ * For @count pages with one request, which hmm_walk_may_fault() lets pass. Only the
+ * first fault makes an error: when another one fails, the walk comes to that page,
+ * after it has stored those before it.
+ */
+static __always_inline int hmm_walk_cpu_faults(struct hmm_walk *walk,
+					       unsigned long addr, unsigned int count,
+						 unsigned int flags, bool careful)
+{
+	struct folio *folio = NULL;
+	unsigned int done;
+	vm_fault_t fault;
+	int ret;
+
+	for (done = 0; done < count; done++, addr += PAGE_SIZE) {
+		if (done && fatal_signal_pending(current))
+			break;
+		ret = careful ? hmm_walk_check_fault(walk, addr, flags, &folio) : 0;
+		if (ret)
+			return done ? 0 : ret;
+		fault = hmm_walk_cpu_fault(walk, addr, addr == walk->waited ?
+				flags | FAULT_FLAG_TRIED : flags);
+		if (careful && folio)
+			folio_put(folio);
+		if (unlikely(fault & (VM_FAULT_RETRY | VM_FAULT_COMPLETED) &&
+			     flags & FAULT_FLAG_ALLOW_RETRY))
+			return hmm_walk_lost_lock(walk, addr, fault, flags);
+		if (unlikely(fault & VM_FAULT_ERROR)) {
+			if (done)
+				break;
+			/* There may be memory, but not for a mm that is dying. */
+			if (careful && hmm_mm_is_killed(walk->mm))
+				return -EINTR;
+			return vm_fault_to_errno(fault, 0) ?: -EFAULT;
+		}
+		if (hmm_walk_check(walk))
+			return -EBUSY;
+	}
+	return 0;
+}
+
+static noinline int hmm_walk_cpu_faults_careful(struct hmm_walk *walk,
+						unsigned long addr, unsigned int count,
+						    unsigned int flags)
+{
+	struct mm_struct *old = set_remote_mm(walk->mm);
+	int ret = hmm_walk_cpu_faults(walk, addr, count, flags, true);
+
+	set_remote_mm(old);
+	return ret;
+}
+
+/*
+ * Care is needed for the memory of another process, which may be killed meanwhile, and
+ * where no I/O may be started.
+ */
+int hmm_walk_handle_faults(struct hmm_walk *walk, unsigned long addr, unsigned int count)
+{
+	unsigned long req = hmm_walk_request(walk, *hmm_walk_slot(walk, addr));
+	unsigned int flags = walk->fault_flags;
+
+	if (fatal_signal_pending(current))
+		return -EINTR;
+
+	if (walk->fault_addr != addr) {
+		walk->fault_addr = addr;
+		walk->no_progress = 0;
+	} else if (++walk->no_progress >= HMM_WALK_NO_PROGRESS_MAX) {
+		return -EBUSY;
+	}
+
+	if (req & HMM_PFN_REQ_WRITE)
+		flags |= FAULT_FLAG_WRITE;
+
+	hmm_walk_unpin(walk);
+	if (unlikely(walk->careful))
+		return hmm_walk_cpu_faults_careful(walk, addr, count, flags);
+	return hmm_walk_cpu_faults(walk, addr, count, flags, false);
+}

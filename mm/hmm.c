@@ -2,12 +2,11 @@
 /*
  * HMM range walker: CPU page table -> array of pfns.
  *
- * The walk reads page table entries and takes no reference on what they point
- * to. What it stores may be out of date the moment it is stored; that it is
- * used only while true is the business of the mmu notifier:
+ * The walk reads page table entries and takes no reference on the pages that they map. The
+ * result can be out of date as soon as it is stored. The mmu notifier detects that:
  *
- *	walker				somebody who changes the range
- *	======				==============================
+ *	walker				invalidating thread
+ *	======				===================
  *	seq = mmu_interval_read_begin()
  *	mmap_read_lock()
  *					mmu_notifier_invalidate_range_start()
@@ -18,40 +17,41 @@
  *	driver: lock
  *	mmu_interval_read_retry(seq)
  *
- * Whichever value of the entry was read, the last line says "again" when start
- * fell anywhere between the first line and that one. Hence entries are read
- * without their lock. What keeps the tables themselves in place:
+ *		[Required: mmu_interval_read_retry() == true]
  *
- * - mmap_lock keeps the VMAs, and below a VMA every table down to the one that
- *   holds the pmd entry. An entry that was found to be such a table stays one.
- *   For one VMA its own lock does the same.
- * - pte tables go at any time when khugepaged collapses them. pte_offset_map()
- *   enters an RCU read side section that they survive, and fails when there is
- *   none any more: then the pmd entry is looked at again.
- * - hugetlb tables can be shared, and unshared with only hugetlb's own lock
- *   for the VMA held for writing: it is taken for reading.
+ * The retry is required for either value of the entry, if invalidate_range_start() comes
+ * anywhere between the first and the last line of the walker. So the walk reads entries
+ * without their lock. The tables themselves are protected as follows:
  *
- * Memory of a device that is mapped like other memory (devmap: DAX) goes with
- * its driver, mapped or not. While its pfns are read its pagemap is pinned, so
- * that the driver's removal waits. One pin does for all entries in a row that
- * belong to one pagemap; none is held over a fault or a wait, because removal
- * may be what they wait for.
+ * - mmap_lock protects the VMAs, and in a VMA all tables down to the pmd table. An entry
+ *   that points to one of these tables does not change. The lock of a VMA gives the same
+ *   guarantee for that VMA.
+ * - khugepaged can free a pte table at any time. pte_offset_map() enters an RCU read-side
+ *   critical section, which keeps the table. It fails if there is no table any more. Then
+ *   the walk reads the pmd entry again.
+ * - hugetlb tables can be shared. Another thread can unshare a table without mmap_lock, but
+ *   not without the hugetlb VMA lock for writing. The walk takes that lock for reading.
  *
- * One thing needs more. The owner of a device private page is found by way of
- * its struct page, and so is whether a page is device memory at all. But struct
- * page of device memory goes with its driver, as soon as the last page is free;
- * RCU does not delay that. A page is not free while it is mapped, so such pages
- * are only looked at under the lock of the pte table, with the entry in place.
+ * Device memory that is mapped like other memory (devmap: DAX) disappears with its driver,
+ * even while it is mapped. The walk pins the pagemap while it reads such pfns, so that the
+ * removal of the driver waits. One pin is enough for consecutive entries of one pagemap. The
+ * walk holds no pin during a fault or a wait, because these can wait for the removal.
  *
- * Faults are taken in place, with nothing but mmap_lock held, or the lock of the
- * VMA, and every pointer into a pte table forgotten; then the pmd entry, which stays,
- * is looked at again. So whatever size of mapping a fault has installed is seen as
- * such, and within one call no page is walked twice that has been stored.
+ * The struct page of device memory needs more protection. It shows whether a page is device
+ * memory, and the owner of a device private page. But it disappears with the driver as soon
+ * as the last page is free, and RCU does not delay that. A page that is mapped is not free.
+ * So the walk reads such a struct page only under the lock of the pte table, while the entry
+ * is in place.
  *
- * The caller's mmap_lock is never dropped. A walk for a mirror takes its locks itself,
- * and lets faults that have to wait, for I/O or for user space, drop them. That costs no
- * more than the way down from the VMA again: what was stored before stays good until an
- * invalidation says otherwise, with locks or without.
+ * The walk takes a fault at the address that needs it. It holds only mmap_lock or the lock of
+ * the VMA then, and no pointer into a pte table. Afterwards it continues at the pmd entry,
+ * which it reads again. So it finds a mapping of any size that the fault has installed, and
+ * within one call it never walks a page again after it has stored the entry.
+ *
+ * The walk never drops the caller's mmap_lock. hmm_walk_entries(), for a mirror, takes its
+ * locks itself. There, faults that wait for I/O or for user space drop the lock. The only cost
+ * is to find the VMA again: the entries already stored remain valid until an invalidation,
+ * with or without the lock.
  */
 #include <linux/hmm.h>
 #include <linux/hugetlb.h>
@@ -65,21 +65,21 @@
 #include "hmm_walk.h"
 #include "internal.h"
 
-/* What a walk for a driver keeps from input to output */
+/* The flags that a walk for a driver keeps from input to output */
 #define HMM_PFN_STICKY		(HMM_PFN_DMA_MAPPED | HMM_PFN_P2PDMA | HMM_PFN_P2PDMA_BUS)
 
-/* Pages for which the loops that do least are unrolled */
+/* Number of pages by which the shortest loops are unrolled */
 #define HMM_WALK_UNROLL	32
 
-/* Pages whose input is searched for sticky flags before they are walked */
+/* Number of pages whose input is searched for sticky flags before they are walked */
 #define HMM_WALK_SEARCH_PAGES	BIT(18)
 
-/* Pages that are walked in one step if there are sticky flags */
+/* Number of pages that are walked in one step if there are sticky flags */
 #define HMM_WALK_STICKY_PAGES	512UL
 
 /*
- * Of a huge mapping nothing is done for each page but a load and a store: a loop around one
- * page takes longer to count than for these.
+ * A page of a huge mapping costs only a load and a store. A loop over single pages would spend
+ * more time on its counter than on them.
  */
 static void hmm_walk_fill_slots(unsigned long *slot, unsigned long count,
 				unsigned long entry, unsigned long step)
@@ -96,11 +96,11 @@ static void hmm_walk_fill_slots(unsigned long *slot, unsigned long count,
 }
 
 /*
- * Store @entry for the pages from @addr on, counting its pfn up if it holds
- * one. Stop at the first page that has requested more than @entry gives: it
- * keeps its input.
+ * Store @entry for the pages from @addr on, with ascending pfns if it has one.
+ * Stop at the first page that requests more than @entry gives. That page keeps
+ * its input.
  *
- * Return: where it stopped; @end when all pages are stored.
+ * Return: The address of that page; @end if all pages are stored.
  */
 static unsigned long hmm_walk_fill(const struct hmm_walk *walk,
 				   unsigned long addr, unsigned long end,
@@ -111,7 +111,7 @@ static unsigned long hmm_walk_fill(const struct hmm_walk *walk,
 
 	entry &= walk->report;
 	if (hmm_walk_satisfies(entry, walk->default_req | walk->input_req)) {
-		/* No page can have requested more: do not read the input. */
+		/* No page can request more: do not read the input. */
 		hmm_walk_fill_slots(slot, (end - addr) >> PAGE_SHIFT, entry, step);
 		return end;
 	}
@@ -128,8 +128,8 @@ static unsigned long hmm_walk_fill(const struct hmm_walk *walk,
  * Store @entry for all pages of [@addr, @end), or for those before the first
  * one that requests more.
  *
- * Return: 0 when all are stored, 1 when the page now at @addr needs a fault (or
- * whatever else brings another entry), or an error.
+ * Return: 0 if all are stored, 1 if the page now at @addr needs a fault or a wait
+ * that changes its entry, or an errno.
  */
 static int hmm_walk_store(const struct hmm_walk *walk,
 			  unsigned long *addr, unsigned long end,
@@ -141,7 +141,7 @@ static int hmm_walk_store(const struct hmm_walk *walk,
 	return hmm_walk_may_fault(walk, *addr, entry) ?: 1;
 }
 
-/* hmm_walk_store(), and the fault if one is needed; @addr tells how far it got. */
+/* hmm_walk_store(), and the fault if one is needed. @addr advances past the stored pages. */
 static int hmm_walk_emit(struct hmm_walk *walk, unsigned long *addr,
 			 unsigned long end, unsigned long entry)
 {
@@ -199,7 +199,7 @@ static int hmm_walk_hugetlb(struct hmm_walk *walk,
 	hugetlb_vma_lock_read(vma);
 	ptep = hugetlb_walk(vma, base, huge_page_size(h));
 	if (ptep) {
-		/* With two words to an entry, only the lock makes it one read. */
+		/* An entry can have two words: only the lock makes the read atomic. */
 		spinlock_t *ptl = huge_pte_lock(h, walk->mm, ptep);
 		pte_t pte = huge_ptep_get(walk->mm, base, ptep);
 
@@ -211,17 +211,17 @@ static int hmm_walk_hugetlb(struct hmm_walk *walk,
 	ret = hmm_walk_store(walk, addr, end, entry);
 	if (ret > 0 && migrating) {
 		hmm_walk_unpin(walk);
-		/* Drops the lock before it sleeps */
+		/* This drops the hugetlb VMA lock before it sleeps. */
 		migration_entry_wait_huge(vma, base, ptep);
 		return hmm_walk_check(walk);
 	}
 
-	/* A fault takes the same lock, for writing if need be. */
+	/* A fault takes the same lock, possibly for writing. */
 	hugetlb_vma_unlock_read(vma);
 	return ret > 0 ? hmm_walk_handle_fault(walk, *addr) : ret;
 }
 #else
-/* There are no such VMAs. */
+/* Without hugetlb there are no such VMAs. */
 static int hmm_walk_hugetlb(struct hmm_walk *walk,
 			    unsigned long *addr, unsigned long end)
 {
@@ -288,7 +288,7 @@ static int hmm_walk_pmd(struct hmm_walk *walk, pmd_t *pmdp,
 		return hmm_walk_emit(walk, addr, end, HMM_PFN_EMPTY);
 	if (thp_migration_supported() && is_pmd_migration_entry(pmd))
 		return hmm_walk_wait_pmd(walk, pmdp, addr, end);
-	/* Before the kind of leaf is asked: only a present entry has one. */
+	/* This comes before the tests for a leaf, which are valid only for present entries. */
 	if (!pmd_present(pmd))
 		return hmm_walk_emit(walk, addr, end, HMM_PFN_REFUSED);
 	if (pmd_trans_huge(pmd) || pmd_devmap(pmd))
@@ -308,7 +308,7 @@ static unsigned long hmm_walk_leaf_pud(struct hmm_walk *walk,
 	unsigned long pfn = pud_pfn(pud) + ((addr & ~PUD_MASK) >> PAGE_SHIFT);
 	unsigned long flags = HMM_PFN_DEVICE;
 
-	/* Device DAX is the only memory that comes in puds. */
+	/* Only device DAX is mapped by puds. */
 	if (!pud_devmap(pud))
 		return HMM_PFN_REFUSED;
 	if (!hmm_walk_pin(walk, pfn))
@@ -348,7 +348,7 @@ static int hmm_walk_pud(struct hmm_walk *walk, pud_t *pudp,
 	if (pud_bad(pud))
 		return hmm_walk_emit(walk, addr, end, HMM_PFN_REFUSED);
 
-	/* Not only from one pmd to the next: again, when one needed a fault. */
+	/* A pmd is walked again after a fault. */
 	do {
 		ret = hmm_walk_pmd(walk, pmd_offset(pudp, *addr), addr, end);
 		cond_resched();
@@ -380,12 +380,12 @@ static int hmm_walk_pgd(struct hmm_walk *walk,
 	return hmm_walk_p4d(walk, p4d_offset(pgdp, *addr), addr, end);
 }
 
-/* The entry of every page of @vma, if it may not be mirrored at all; else 0 */
+/* The entry of every page of @vma if no device may access @vma; else 0 */
 static unsigned long hmm_walk_vma_refused(struct vm_area_struct *vma)
 {
 	if (vma->vm_flags & (VM_IO | VM_PFNMAP) || vma_is_secretmem(vma))
 		return HMM_PFN_REFUSED;
-	/* HMM_PFN_VALID is the promise that a device may read. */
+	/* HMM_PFN_VALID means that a device may read. */
 	if (!(vma->vm_flags & VM_READ))
 		return HMM_PFN_ERROR;
 	return 0;
@@ -402,8 +402,8 @@ static int hmm_walk_vma(struct hmm_walk *walk,
 		return hmm_walk_emit(walk, addr, end, refused);
 
 	/*
-	 * The ptes of a shadow stack are writable in their own way: only by
-	 * call instructions, and never by a device.
+	 * The ptes of a shadow stack are writable, but only for call
+	 * instructions. A device must not write there.
 	 */
 	walk->grant = HMM_PFN_VALID;
 	if ((vma->vm_flags & (VM_WRITE | VM_SHADOW_STACK)) == VM_WRITE)
@@ -411,14 +411,17 @@ static int hmm_walk_vma(struct hmm_walk *walk,
 	if (walk->lenient)
 		walk->input_req = HMM_PFN_REQ_FAULT | (walk->grant & HMM_PFN_REQ_WRITE);
 
-	/* P2PDMA pages come from vm_insert_page(), which sets VM_MIXEDMAP. */
+	/*
+	 * Only struct page shows that a page is P2PDMA memory. vm_insert_page() maps
+	 * these pages, and sets VM_MIXEDMAP.
+	 */
 	walk->locked = walk->report & HMM_PFN_ATTRIBUTES ||
 		       (IS_ENABLED(CONFIG_PCI_P2PDMA) &&
 			vma->vm_flags & VM_MIXEDMAP);
 
 	/*
-	 * A wait for user space can be ended by a signal, and by the cancellation of the
-	 * fault, which sends no real one.
+	 * A signal ends a wait for user space. So does the cancellation of the call: it sets
+	 * TIF_NOTIFY_SIGNAL and sends no signal.
 	 */
 	walk->fault_flags &= ~FAULT_FLAG_INTERRUPTIBLE;
 	if (walk->fault_flags & FAULT_FLAG_KILLABLE && userfaultfd_armed(vma))
@@ -439,7 +442,7 @@ static int hmm_walk_vma(struct hmm_walk *walk,
 	return 0;
 }
 
-/* Walk on from @addr to @end, with mmap_lock held. */
+/* Continue the walk from @addr to @end, with mmap_lock held. */
 static int hmm_walk_vmas(struct hmm_walk *walk, unsigned long *addr,
 			 unsigned long end)
 {
@@ -463,8 +466,8 @@ static int hmm_walk_vmas(struct hmm_walk *walk, unsigned long *addr,
 }
 
 /*
- * A range of a mirror may be walked part by part. What was read of other parts counts on,
- * unless this walk reads all of it again.
+ * A range of a mirror may be walked part by part. The range depends on the parts that were
+ * read before, unless this walk reads all of them again.
  */
 static void hmm_walk_begin(struct hmm_walk *walk)
 {
@@ -490,7 +493,10 @@ static void hmm_walk_end(struct hmm_walk *walk)
 		hmm_range_saw(range, range->start, range->end);
 }
 
-/* A part of a range that was begun, or one that was not and is only reported */
+/*
+ * Is the range invalid? If it was begun, start and end must be within the begun range. It may
+ * be walked without hmm_range_begin() if the result is only reported.
+ */
 static bool hmm_walk_bad_range(const struct hmm_range *range)
 {
 	if (range->start >= range->end || !PAGE_ALIGNED(range->start | range->end))
@@ -500,7 +506,7 @@ static bool hmm_walk_bad_range(const struct hmm_range *range)
 		range->end > range->begun_end);
 }
 
-/* Has any of the pages sticky flags? */
+/* Does any of the pages have sticky flags? */
 static bool hmm_walk_has_sticky(const unsigned long *slot, unsigned long count)
 {
 	unsigned long any = 0;
@@ -516,7 +522,7 @@ static bool hmm_walk_has_sticky(const unsigned long *slot, unsigned long count)
 	return any & HMM_PFN_STICKY;
 }
 
-/* Few drivers have them: to keep them must not cost the others anything for each page. */
+/* Few drivers set sticky flags. To keep them must not cost other drivers time for each page. */
 static noinline int hmm_walk_sticky(struct hmm_walk *walk, unsigned long *addr,
 				    unsigned long end)
 {
@@ -533,7 +539,7 @@ static noinline int hmm_walk_sticky(struct hmm_walk *walk, unsigned long *addr,
 	return ret;
 }
 
-/* The end of so many pages from @addr on, or @end if that comes first */
+/* The end of the next @pages pages from @addr on, or @end if that comes first */
 static unsigned long hmm_walk_step_end(unsigned long addr, unsigned long end, unsigned long pages)
 {
 	return addr + min(end - addr, pages << PAGE_SHIFT);
@@ -578,48 +584,46 @@ static int hmm_walk_range(struct hmm_walk *walk)
 }
 
 /**
- * hmm_range_fault() - report the pages of a range, faulting in what is asked for
- * @range: what to walk; begun, before mmap_lock was taken, by hmm_range_begin() if
- *	&hmm_range.mirror is set, else with &hmm_range.notifier_seq from
- *	mmu_interval_read_begin()
+ * hmm_range_fault() - report the pages of a range, and fault in requested pages
+ * @range: the range. Before the caller takes mmap_lock, it calls hmm_range_begin() if
+ *	&hmm_range.mirror is set; else it sets &hmm_range.notifier_seq to the return value
+ *	of mmu_interval_read_begin()
  *
- * Each entry of &hmm_range.hmm_pfns is replaced by what the CPU page table
- * holds for its page: see &enum hmm_pfn_flags. A page is faulted in when
- * &hmm_range.default_flags, or its own entry as far as
- * &hmm_range.pfn_flags_mask lets it, requests that; a page that requests
- * nothing is reported as it is and never makes the call fail.
+ * Replaces each entry of &hmm_range.hmm_pfns by the state of its page in the CPU page
+ * table, see &enum hmm_pfn_flags. A page is requested by &hmm_range.default_flags, or by
+ * the flags of its own entry that are set in &hmm_range.pfn_flags_mask. Requested pages
+ * are faulted in. A page without a request is only reported, and never makes the call fail.
  *
- * On success every entry has been replaced, and those of requested pages are
- * valid, and writable if that was requested. The one exception is a page of the
- * caller's own device memory which the CPU maps read-only, and which its driver
- * has declined to migrate back: that is reported without %HMM_PFN_WRITE.
+ * On success every entry has been replaced. The entries of requested pages are valid, and
+ * writable if that was requested. There is one exception: a page of the caller's own
+ * device memory that the CPU maps read-only, and that its driver declines to migrate back.
+ * It is reported without %HMM_PFN_WRITE.
  *
- * On error the entries before the address that failed are final, and those from
- * it on still hold their input. Outputs are not requests: who tries again has to
- * fill in the requests again, as far as pfn_flags_mask lets them count.
+ * On error the entries before the failed address are final, and the others still hold
+ * their input. Outputs are not requests: before the caller retries, it must set again all
+ * requests for which pfn_flags_mask has a bit.
  *
- * The result may be used only under the driver's own lock and only after
- * hmm_range_retry() or mmu_interval_read_retry() has said that nothing has
- * invalidated it since.
+ * The caller may use the result only under the driver's own lock, and only after
+ * hmm_range_retry() or mmu_interval_read_retry() has returned false under that lock.
  *
- * Context: Process context, with a reference on the users of the mm of the mirror or
- * notifier (mmget_not_zero()) and with its mmap_lock held for reading or writing; it is
- * not dropped. Sleeps.
+ * Context: Process context, with an mm_users reference (mmget_not_zero()) on the mm of the
+ * mirror or notifier, and with its mmap_lock held for reading or writing. The lock is not
+ * dropped. Sleeps.
  * Return: 0 on success, or
  *
- * * %-EINVAL: the range is empty or not page aligned, or reaches out of the one that
- *   hmm_range_begin() was called for
- * * %-EBUSY: the range was invalidated since it began, or the mirror is at its end,
- *   or faults succeed without making progress, or a requested page is device
- *   memory whose driver is going away; drop mmap_lock, begin the range again and
- *   try again, though not for ever
- * * %-EFAULT: a requested page can not be accessed: there is no mapping, it may
- *   not be read, its memory is special, poisoned or handled by userfaultfd,
- *   or the fault failed
- * * %-EPERM: a page that is mapped read-only was requested for writing
+ * * %-EINVAL: the range is empty or not page aligned, or exceeds the range for which
+ *   hmm_range_begin() was called
+ * * %-EBUSY: the range was invalidated since it began, the mirror is dead, faults
+ *   succeed without progress, or the driver of a requested page of device memory is
+ *   being removed. The caller drops mmap_lock, begins the range again and retries, for a
+ *   limited time
+ * * %-EFAULT: a requested page cannot be accessed: there is no VMA, the VMA is not
+ *   readable, the memory is special or poisoned, userfaultfd must provide the page, or
+ *   the fault failed
+ * * %-EPERM: a page of a VMA that is not writable was requested for writing
  * * %-ENOMEM: a fault ran out of memory
- * * %-EINTR: a page needs a fault, and the task has a fatal signal pending, or the
- *   process that the mm belongs to is being killed
+ * * %-EINTR: a page needs a fault, and the task has a fatal signal pending or the
+ *   process of the mm is being killed
  */
 int hmm_range_fault(struct hmm_range *range)
 {
@@ -637,7 +641,7 @@ int hmm_range_fault(struct hmm_range *range)
 }
 EXPORT_SYMBOL(hmm_range_fault);
 
-/* What a walk for the mirror page table reports and asks for */
+/* Set the requests and reported flags of a walk for the mirror page table. */
 static void hmm_walk_init_entries(struct hmm_walk *walk)
 {
 	walk->report = ~HMM_PFN_ATTRIBUTES | HMM_PFN_DEVICE | HMM_PFN_UNADDRESSABLE;
@@ -647,15 +651,16 @@ static void hmm_walk_init_entries(struct hmm_walk *walk)
 }
 
 /**
- * hmm_walk_entries_nowait() - as hmm_range_fault(), for the mirror page table
- * @range: what to walk, with the requests of its pages
+ * hmm_walk_entries_nowait() - like hmm_range_fault(), for the mirror page table
+ * @range: the range, with the requests of its pages
  *
- * Reports %HMM_PFN_DEVICE and %HMM_PFN_UNADDRESSABLE as well. Starts no I/O, and waits
- * neither for I/O nor for user space, which may need mmap_lock.
+ * Also reports %HMM_PFN_DEVICE and %HMM_PFN_UNADDRESSABLE. Starts no I/O, and waits
+ * neither for I/O nor for user space, because either can need mmap_lock.
  *
  * Context: As for hmm_range_fault(). Sleeps.
- * Return: As hmm_range_fault(), but -EFAULT if the driver of the memory is going away,
- * and -EAGAIN if a fault would have to start I/O or to wait.
+ * Return: As for hmm_range_fault(), but -EFAULT if the driver of the memory is being
+ * removed, and -EAGAIN if a fault would start I/O or wait. Or -EINTR if range->call has an
+ * error.
  */
 int hmm_walk_entries_nowait(struct hmm_range *range)
 {
@@ -669,8 +674,8 @@ int hmm_walk_entries_nowait(struct hmm_range *range)
 }
 
 /*
- * Walk on from @addr: one VMA under its own lock, or all the rest under mmap_lock if
- * that has turned out to be needed, or there is no VMA.
+ * Continue the walk from @addr: one VMA under its own lock, or the rest of the range under
+ * mmap_lock if a fault needs that, or if no VMA could be locked.
  */
 static int hmm_walk_next(struct hmm_walk *walk, unsigned long *addr)
 {
@@ -701,14 +706,14 @@ static int hmm_walk_next(struct hmm_walk *walk, unsigned long *addr)
 }
 
 /**
- * hmm_walk_entries() - as hmm_walk_entries_nowait(), taking the locks it needs
- * @range: what to walk, with the requests of its pages
+ * hmm_walk_entries() - like hmm_walk_entries_nowait(), but takes locks, and waits
+ * @range: the range, with the requests of its pages
  * @lock: out: the lock that the walk has taken
  *
- * Context: Process context, with a reference on the users of the mm, and with no lock
- * that faults need. Sleeps, while I/O or userfaultfd are waited for with no lock held.
- * Return: As hmm_walk_entries_nowait(); -EINTR also when nothing needs a fault, when a
- * signal of any kind has ended a wait for userfaultfd, and when range->call has an error.
+ * Context: Process context, with an mm_users reference, and with no lock held that faults
+ * need. Sleeps. Holds no lock while it waits for I/O or userfaultfd.
+ * Return: As for hmm_walk_entries_nowait(), without -EAGAIN. Or -EINTR if a fatal signal is
+ * pending, even if no page needs a fault, or if any signal has ended a wait for userfaultfd.
  */
 int hmm_walk_entries(struct hmm_range *range, enum hmm_walk_lock *lock)
 {
@@ -731,16 +736,17 @@ int hmm_walk_entries(struct hmm_range *range, enum hmm_walk_lock *lock)
 
 /**
  * hmm_range_snapshot() - report the pages of a range with their attributes
- * @range: what to walk; its request flags and input entries are not looked at
+ * @range: the range; its request flags and those of the input entries are ignored
  *
- * As hmm_range_fault() without any request, but the entries carry attributes
- * too: see &enum hmm_pfn_flags. Nothing is faulted in, nothing is waited for.
+ * Like hmm_range_fault() without any request, but the entries have attributes,
+ * too: see &enum hmm_pfn_flags. Takes no faults, and does not wait for migrations.
  *
  * Context: As for hmm_range_fault(). Sleeps.
  * Return: 0 on success, or
  *
- * * %-EINVAL: the range is empty or not page aligned
- * * %-EBUSY: the range was invalidated since it began
+ * * %-EINVAL: the range is empty or not page aligned, or exceeds the range for which
+ *   hmm_range_begin() was called
+ * * %-EBUSY: the range was invalidated since it began, or the mirror is dead
  */
 int hmm_range_snapshot(struct hmm_range *range)
 {

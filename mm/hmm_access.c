@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * HMM: accesses of a device that are under way. Their pages must stay where they are until
- * the accesses have ended.
+ * HMM: accesses of a device that are under way. Their pages must stay mapped and mirrored
+ * until the accesses have ended.
  *
  * An access is in a tree of its mirror from its beginning to its end. It begins under
- * mirror->lock, when all of its pages are found in the mirror page table. An invalidation
- * holds that lock for writing, and finds in the tree the accesses that it has to wait for:
+ * mirror->lock, if all of its pages are in the mirror page table. An invalidation holds
+ * that lock for writing, and finds the accesses that it has to wait for in the tree:
  *
  *	access				invalidation
  *	======				============
@@ -22,17 +22,17 @@
  *					mirror->lock, for writing; remove the barrier
  *					  call the driver, clear the entries
  *
- * The invalidation does not hold the lock while it waits: a driver takes it to look up the
- * addresses of an access that is under way, and other invalidations go on. No access begins
- * in the range of a barrier, so the wait ends. A task that is kept from beginning an access
- * waits until the barrier is removed, and then faults: the page is likely to be gone.
+ * The invalidation drops the lock while it waits: a driver takes the lock to look up the
+ * addresses of an access that is under way, and other invalidations proceed. No access
+ * begins in the range of a barrier, so the wait ends. A task that cannot begin an access
+ * because of a barrier waits until the barrier is removed, and then faults: the page is
+ * probably unmapped by then.
  *
- * Publishing waits likewise before it replaces DMA mappings: those of a page that is upgraded,
- * or of pages that become a block.
+ * The commit waits in the same way before it replaces the DMA mapping of a page that becomes
+ * writable, or of pages that become a larger block.
  *
- * An access ends in any context, for instance in the interrupt handler of the device, so
- * access_lock is taken with interrupts disabled. It is taken inside mirror->lock. Only the
- * lock of the wait queue is taken inside it.
+ * An access can end in an interrupt handler, so access_lock is taken with interrupts
+ * disabled. It nests inside mirror->lock. Only the lock of the wait queue nests inside it.
  */
 #include <linux/hmm_mirror.h>
 #include <linux/memremap.h>
@@ -46,7 +46,7 @@
  * @node: in mirror->barriers
  * @start: first address
  * @last: last address
- * @write: accesses that only read may begin
+ * @write: only accesses for writing are blocked
  */
 struct hmm_access_barrier {
 	struct list_head node;
@@ -56,7 +56,7 @@ struct hmm_access_barrier {
 };
 
 /**
- * hmm_access_init() - let there be no access
+ * hmm_access_init() - initialise the access state of a mirror
  * @mirror: mirror that is being registered
  *
  * Context: Any.
@@ -75,10 +75,11 @@ void hmm_access_init(struct hmm_mirror *mirror)
  * @mirror: mirror
  * @start: first address
  * @last: last address
- * @write: only accesses that write count
+ * @write: consider only accesses for writing
  *
- * Context: Under &hmm_mirror.lock, held for writing, none begins. Does not sleep.
- * Return: whether there is an access that has not ended.
+ * Context: Any. If &hmm_mirror.lock is held for writing, no access begins meanwhile. Does not
+ * sleep.
+ * Return: True if an access that overlaps the range has not ended.
  */
 bool hmm_access_is_under_way(struct hmm_mirror *mirror, unsigned long start,
 			     unsigned long last, bool write)
@@ -99,11 +100,12 @@ bool hmm_access_is_under_way(struct hmm_mirror *mirror, unsigned long start,
  * @mirror: mirror
  * @start: first address
  * @last: last address
- * @write: accesses that only read are not waited for
+ * @write: wait only for accesses for writing
  *
- * None is under way when this returns, and none begins until the lock is dropped.
+ * When this returns no access is under way, and none begins until the lock is dropped.
  *
- * Context: Under &hmm_mirror.lock, held for writing, which is dropped and taken again. Sleeps.
+ * Context: Under &hmm_mirror.lock, held for writing; the lock is dropped and taken again.
+ * Sleeps.
  */
 void hmm_access_wait(struct hmm_mirror *mirror, unsigned long start, unsigned long last,
 		     bool write)
@@ -124,7 +126,7 @@ void hmm_access_wait(struct hmm_mirror *mirror, unsigned long start, unsigned lo
 	spin_unlock_irqrestore(&mirror->access_lock, flags);
 }
 
-/* The last address up to which an access can begin at @start; 0 if it cannot begin there */
+/* Return the last address that an access from @start on can have; 0 if it cannot begin. */
 static unsigned long hmm_access_allowed(struct hmm_mirror *mirror, unsigned long start,
 					unsigned long last, bool write)
 {
@@ -142,13 +144,13 @@ static unsigned long hmm_access_allowed(struct hmm_mirror *mirror, unsigned long
 }
 
 /**
- * hmm_access_is_allowed() - can an access begin, or does an invalidation wait?
+ * hmm_access_is_allowed() - can an access begin at an address?
  * @mirror: mirror
- * @addr: where
- * @write: it is for writing
+ * @addr: first address of the access
+ * @write: the access is for writing
  *
  * Context: Any. Does not sleep.
- * Return: whether it can.
+ * Return: False if an invalidation or a commit waits for accesses of this page.
  */
 bool hmm_access_is_allowed(struct hmm_mirror *mirror, unsigned long addr, bool write)
 {
@@ -164,10 +166,10 @@ bool hmm_access_is_allowed(struct hmm_mirror *mirror, unsigned long addr, bool w
 /**
  * hmm_access_wait_allowed() - wait until an access can begin
  * @mirror: mirror
- * @addr: where
- * @write: it is for writing
+ * @addr: first address of the access
+ * @write: the access is for writing
  *
- * Context: With no lock held. Sleeps.
+ * Context: Process context, with no lock held. Sleeps.
  * Return: 0, or -EINTR if the task has a fatal signal pending.
  */
 int hmm_access_wait_allowed(struct hmm_mirror *mirror, unsigned long addr, bool write)
@@ -178,8 +180,8 @@ int hmm_access_wait_allowed(struct hmm_mirror *mirror, unsigned long addr, bool 
 }
 
 /*
- * Keep the driver of device memory, and with it the struct pages, from going away. Return
- * the end of the pages of the run that the one reference of the access covers.
+ * Pin the pagemap of device memory, so that its driver and its struct pages stay. An access
+ * has one such reference: return the end of the pages of the run that it covers.
  */
 static unsigned long hmm_access_pin(struct hmm_access *access, const struct hmm_pt_iter *iter)
 {
@@ -191,7 +193,7 @@ static unsigned long hmm_access_pin(struct hmm_access *access, const struct hmm_
 		access->pgmap = get_dev_pagemap(PHYS_PFN(phys), NULL);
 		if (!access->pgmap)
 			return stop;
-		/* The page is in one of its ranges, perhaps not in the first. */
+		/* A pagemap can have several ranges. Only the first is compared below. */
 		stop += PAGE_SIZE;
 	}
 	range = &access->pgmap->range;
@@ -200,7 +202,7 @@ static unsigned long hmm_access_pin(struct hmm_access *access, const struct hmm_
 	return stop;
 }
 
-/* The end of the pages from @start on that are mirrored as @flags require */
+/* Return the end of the pages from @start on that are mirrored as @flags require. */
 static unsigned long hmm_access_find(struct hmm_access *access, struct hmm_mirror *mirror,
 				     unsigned long start, unsigned long end, unsigned int flags)
 {
@@ -224,7 +226,7 @@ static bool hmm_access_insert(struct hmm_access *access, struct hmm_mirror *mirr
 {
 	unsigned long flags;
 
-	/* The OOM reaper gives up if it is refused again and again. */
+	/* The OOM reaper must not block on accesses: it gives up after a few attempts. */
 	if (test_bit(MMF_UNSTABLE, &mirror->mm->flags))
 		return false;
 	access->node.start = start;
@@ -237,17 +239,18 @@ static bool hmm_access_insert(struct hmm_access *access, struct hmm_mirror *mirr
 }
 
 /**
- * hmm_access_hold() - begin an access of what is mirrored
+ * hmm_access_hold() - begin an access of mirrored pages
  * @access: access
  * @mirror: mirror
  * @start: first address, page aligned
  * @end: end address, exclusive, page aligned
- * @flags: of &enum hmm_fault_flags
+ * @flags: flags of &enum hmm_fault_flags
  *
  * Context: Under &hmm_mirror.lock, held for reading or writing. May sleep.
  * Return: The number of pages of the access, from @start on; 0 if the first page is not
- * mirrored as @flags require, or an invalidation waits for it; -EFAULT if it is device memory
- * whose driver is going away.
+ * mirrored as @flags require, if an access of it cannot begin now, see
+ * hmm_access_is_allowed(), or if the OOM killer reaps the mm; -EFAULT if the page is device
+ * memory whose driver is going away.
  */
 long hmm_access_hold(struct hmm_access *access, struct hmm_mirror *mirror,
 		     unsigned long start, unsigned long end, unsigned int flags)
@@ -255,7 +258,7 @@ long hmm_access_hold(struct hmm_access *access, struct hmm_mirror *mirror,
 	unsigned long stop;
 
 	lockdep_assert_held(&mirror->lock);
-	/* This bounds how long the lock is held. */
+	/* Bound how long the lock is held. */
 	end = start + min(end - start, HMM_WINDOW_SIZE);
 	access->mirror = mirror;
 	access->write = flags & (HMM_FAULT_WRITE | HMM_FAULT_EXCLUSIVE);
@@ -277,29 +280,29 @@ long hmm_access_hold(struct hmm_access *access, struct hmm_mirror *mirror,
 }
 
 /**
- * hmm_access_try() - begin an access of what is mirrored already
- * @access: to be filled in; it exists until hmm_access_end()
+ * hmm_access_try() - begin an access of pages that are mirrored already
+ * @access: access; it must exist until hmm_access_end()
  * @mirror: mirror without %HMM_MIRROR_OWN_TABLES
  * @start: first address, page aligned
  * @end: end address, exclusive, page aligned
- * @flags: %HMM_FAULT_READ, %HMM_FAULT_WRITE or %HMM_FAULT_EXCLUSIVE: as what it must be
- *	mirrored
+ * @flags: %HMM_FAULT_READ, %HMM_FAULT_WRITE or %HMM_FAULT_EXCLUSIVE: required access
  *
  * Like hmm_access_begin(), but never faults. It is for a device that accesses several ranges
- * at the same time: while one access is under way that the caller has to end, other accesses
- * are begun by this function. If it returns 0 the caller ends all of them, faults, and begins
- * again. It does not loop on this function: 0 also says that an invalidation waits. Two devices
- * that each need the same two ranges exclusively can keep each other from progress.
+ * at the same time: a task that has to end an access begins further accesses by this function.
+ * If it returns 0 the caller must end all of them before it faults and begins again. The
+ * caller must not call this function in a loop instead: an invalidation may be waiting for
+ * one of the accesses. Two devices that need the same two ranges exclusively can prevent each
+ * other from making progress.
  *
  * Context: Process context, with no lock held that is taken in callbacks; not under
  * &hmm_mirror.lock. Sleeps.
  * Return: The number of pages of the access, from @start on; 0 if the first page is not
- * mirrored as @flags require, or an invalidation waits for it. Or
+ * mirrored as @flags require, or an invalidation waits for accesses of it. Or
  *
- * * %-EINVAL: flags that make no sense, a range that is empty, not page aligned, or not of
- *   user space, or a mirror whose driver has its own page tables
- * * %-EFAULT: memory of a device whose driver is going away
- * * %-ESRCH: the mm is gone, or the mirror is being unregistered, or has been
+ * * %-EINVAL: the flags are invalid, the range is empty, not page aligned, or not of user
+ *   space, or the driver of the mirror has its own page tables
+ * * %-EFAULT: the page is device memory whose driver is going away
+ * * %-ESRCH: the mm is gone, or the mirror is being or has been unregistered
  */
 long hmm_access_try(struct hmm_access *access, struct hmm_mirror *mirror,
 		    unsigned long start, unsigned long end, unsigned int flags)
@@ -321,15 +324,15 @@ long hmm_access_try(struct hmm_access *access, struct hmm_mirror *mirror,
 EXPORT_SYMBOL_GPL(hmm_access_try);
 
 /**
- * hmm_access_end() - the device has ended an access
- * @access: of hmm_access_begin() or hmm_access_try(), which returned a number of pages
+ * hmm_access_end() - end an access
+ * @access: access for which hmm_access_begin() or hmm_access_try() returned a number of pages
  *
- * All that the device has written must be in memory. Invalidations that wait for this access
- * go on.
+ * The driver calls this once for each access, when all data that the device has written is
+ * in memory. Invalidations that wait for this access continue.
  *
- * Context: Once for each access. Any context that may take a spinlock, also an interrupt
- * handler (on PREEMPT_RT a threaded one); not an NMI. Does not sleep. @access may be freed
- * afterwards, and the mirror may be gone if it is being unregistered.
+ * Context: Any context that may take a spinlock, including interrupt handlers (threaded ones
+ * on PREEMPT_RT), but not NMI. Does not sleep. @access may be freed when this returns. If the
+ * mirror is being unregistered, it may be freed, too.
  */
 void hmm_access_end(struct hmm_access *access)
 {
@@ -339,7 +342,7 @@ void hmm_access_end(struct hmm_access *access)
 	put_dev_pagemap(access->pgmap);
 	spin_lock_irqsave(&mirror->access_lock, flags);
 	interval_tree_remove(&access->node, &mirror->accesses[access->write]);
-	/* hmm_mirror_unregister() may free the mirror as soon as the lock is dropped. */
+	/* The mirror may be unregistered and freed as soon as the lock is dropped. */
 	if (!list_empty(&mirror->barriers))
 		wake_up_all(&mirror->access_wait);
 	spin_unlock_irqrestore(&mirror->access_lock, flags);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * HMM: calls of hmm_mirror_fault() that are under way, and how another task ends them.
+ * HMM: calls of hmm_mirror_fault() that are under way, and how another task cancels them.
  *
- * A call is in the list of its mirror from its beginning to its end. It is cancelled by
- * an errno that is written into it, at most once, under range_lock:
+ * A call is in the list of its mirror from its beginning to its end. Another task cancels
+ * it by an errno, which it writes to the call under range_lock, at most once:
  *
  *	fault					another task
  *	=====					============
@@ -19,19 +19,19 @@
  *	range_lock: list_del(call)
  *	clear_notify_signal()
  *
- * The flag of the task stays set until the call ends, so that no wake-up is lost: a task
- * that is about to sleep finds the flag in schedule(), and one that sleeps is woken if
- * it waits in TASK_INTERRUPTIBLE, and not otherwise. Walks for a mirror wait so for user
- * space (FAULT_FLAG_INTERRUPTIBLE), and a driver may do so in its callback. Kthreads have
- * the flag, too, and need not allow any signal for it.
+ * TIF_NOTIFY_SIGNAL stays set until the call ends, so that no wake-up is lost. A task that
+ * is about to sleep finds the flag in schedule(), and set_notify_signal() wakes a task that
+ * sleeps in TASK_INTERRUPTIBLE, and no other. Walks for a mirror wait for user space in this
+ * state (FAULT_FLAG_INTERRUPTIBLE), and a driver may do so in its callback. The flag works
+ * for kthreads, too, which need not allow any signal.
  *
- * Waits of other kinds end without help: for I/O, for an invalidation under way, for a
- * lock. The call gives up after them.
+ * Waits for I/O, for an invalidation under way, or for a lock end without a wake-up. The
+ * call gives up after the wait.
  *
- * A call that begins later is another call. It must not begin if its mirror is dying, or its
- * job was cancelled: hmm_call_begin() reads both under the lock under which they are
- * written. So whichever of the two critical sections comes first, the call ends. A driver
- * that has cancelled a job can wait for its work item, without a race of its own.
+ * A call must not begin if its mirror is dying or its job is cancelled. hmm_call_begin()
+ * reads both under range_lock, under which they are written. So in either order of the two
+ * critical sections the call ends. A driver that has cancelled a job can wait for its work
+ * item without a race.
  */
 #include <linux/hmm_mirror.h>
 #include <linux/sched/signal.h>
@@ -40,13 +40,13 @@
 #include "hmm_mirror.h"
 
 /**
- * hmm_call_begin() - let a call of hmm_mirror_fault() be found
+ * hmm_call_begin() - add a call of hmm_mirror_fault() to the list of its mirror
  * @mirror: mirror
- * @call: with everything but node, task and error set
+ * @call: call; the caller has set all fields but node, task and error
  *
  * Context: Process context. Does not sleep.
- * Return: 0, or the errno that the call must return instead: -ESRCH if the mirror is dying,
- * -ECANCELED if the job was cancelled.
+ * Return: 0; -ESRCH if the mirror is dying; -ECANCELED if the job is cancelled. The call must
+ * return this error.
  */
 int hmm_call_begin(struct hmm_mirror *mirror, struct hmm_call *call)
 {
@@ -66,12 +66,12 @@ int hmm_call_begin(struct hmm_mirror *mirror, struct hmm_call *call)
 }
 
 /**
- * hmm_call_end() - end what hmm_call_begin() has begun
+ * hmm_call_end() - remove a call from the list of its mirror
  * @mirror: mirror
- * @call: call
+ * @call: call that hmm_call_begin() returned 0 for
  *
- * Context: Process context, the task that has called. Does not sleep.
- * Return: 0, or the errno by which the call was cancelled.
+ * Context: Process context, in the task that began the call. Does not sleep.
+ * Return: 0; -ESRCH or -ECANCELED if the call was cancelled with this error.
  */
 int hmm_call_end(struct hmm_mirror *mirror, struct hmm_call *call)
 {
@@ -83,13 +83,13 @@ int hmm_call_end(struct hmm_mirror *mirror, struct hmm_call *call)
 	if (!call->error)
 		return 0;
 	clear_notify_signal();
-	/* Task work may have been announced by the same flag. */
+	/* Task work uses the same flag. */
 	if (task_work_pending(current))
 		set_notify_signal(current);
 	return call->error;
 }
 
-/* Return whether it was not cancelled before. */
+/* Return true if the call was not cancelled before. */
 static bool hmm_call_cancel(struct hmm_mirror *mirror, struct hmm_call *call, int error)
 {
 	lockdep_assert_held(&mirror->range_lock);
@@ -101,7 +101,7 @@ static bool hmm_call_cancel(struct hmm_mirror *mirror, struct hmm_call *call, in
 }
 
 /**
- * hmm_mirror_set_dying() - let all faults end, and none begin
+ * hmm_mirror_set_dying() - cancel all faults and prevent new ones
  * @mirror: mirror
  *
  * Context: Any that may take a spinlock.
@@ -118,24 +118,24 @@ void hmm_mirror_set_dying(struct hmm_mirror *mirror)
 }
 
 /**
- * hmm_mirror_cancel_job() - cancel all faults of a job, for good
+ * hmm_mirror_cancel_job() - cancel all faults of a job, permanently
  * @mirror: mirror
  * @job: job of faults of @mirror, see hmm_mirror_fault_job()
  *
- * Faults under way return -ECANCELED, also if they have mirrored some of their pages, which
- * stay mirrored. Faults that begin later return it immediately. So the driver can wait
- * afterwards for the work item or thread that faults, as by cancel_work_sync() or
- * kthread_stop(), and free what @job is embedded in.
+ * Faults under way return -ECANCELED, even if they have mirrored some of their pages. These
+ * pages stay mirrored. Faults that begin later return -ECANCELED immediately. So the driver
+ * can then wait for the work item or thread that faults, for example by cancel_work_sync()
+ * or kthread_stop(), and free the object that contains @job.
  *
- * A cancelled fault does not wait for user space (userfaultfd), and begins no new CPU
- * fault. It still waits for what ends without user space: for a CPU fault that waits for
- * I/O, for an invalidation or an access (hmm_access_begin()) under way, and for the driver's
- * own callback. During the callback signal_pending() is true for the faulting task, so that
- * interruptible waits end. Other faults are not affected.
+ * A cancelled fault does not wait for user space (userfaultfd), and takes no new CPU fault.
+ * It still waits for events that do not depend on user space: I/O of a CPU fault, an
+ * invalidation or an access (hmm_access_begin()) under way, and the driver's own callback.
+ * During the callback signal_pending() is true for the faulting task, so interruptible waits
+ * end. Other faults are not affected.
  *
- * Context: Any that may take a spinlock, but not in an interrupt; also in callbacks and
- * with &hmm_mirror.lock held. Does not sleep, and does not wait for the faults. @mirror
- * is registered, or was and still exists.
+ * Context: Any that may take a spinlock, but not in an interrupt. May be called in callbacks
+ * and with &hmm_mirror.lock held. Does not sleep, and does not wait for the faults. @mirror
+ * is registered, or is unregistered but not freed.
  * Return: The number of faults that this call has cancelled.
  */
 unsigned int hmm_mirror_cancel_job(struct hmm_mirror *mirror, struct hmm_job *job)
@@ -158,11 +158,11 @@ EXPORT_SYMBOL_GPL(hmm_mirror_cancel_job);
  * hmm_mirror_cancel_range() - cancel the faults that are under way in a range
  * @mirror: mirror
  * @start: first address
- * @end: end address, exclusive; 0 and %ULONG_MAX are the whole address space
+ * @end: end address, exclusive; from 0 to %ULONG_MAX is the whole address space
  *
- * Faults under way, of any job or none, whose range overlaps [@start, @end) return
- * -ECANCELED, as described for hmm_mirror_cancel_job(). Faults that begin later are not
- * affected: a driver that needs that cancels their jobs, or unregisters the mirror.
+ * Faults under way whose range overlaps [@start, @end) return -ECANCELED, as described for
+ * hmm_mirror_cancel_job(), with or without a job. Faults that begin later are not affected:
+ * to cancel those, too, a driver cancels their jobs or unregisters the mirror.
  *
  * Context: As for hmm_mirror_cancel_job().
  * Return: The number of faults that this call has cancelled.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * HMM device faults: the commit. What a walk has found becomes entries of the mirror page
- * table, and the driver writes its page table.
+ * HMM device faults: the commit. It publishes the result of a walk in the mirror page table,
+ * and calls the driver to write its page table.
  *
  *	hmm_commit_runs()		each run of valid pages
  *	  hmm_commit_make_entries()	entries and their block orders
- *	  hmm_pt_prepare()		tables and DMA mappings; allocates, no lock is held
+ *	  hmm_pt_prepare()		tables and DMA mappings; allocates, with no lock held
  *	  hmm_commit_stage()
  *	    mirror->lock, for writing
  *	      hmm_commit_check()	0, -EAGAIN or -ESRCH
@@ -13,10 +13,9 @@
  *	    mirror->lock, for reading
  *	      hmm_commit_sync()		callback of the driver
  *	      hmm_access_hold()
- *	  hmm_pt_unstage()		replaced DMA mappings
+ *	  hmm_pt_unstage()		unmaps replaced DMA mappings
  *
- * hmm_commit_is_stale() and hmm_commit_check() are the only functions of this file that
- * decide on -EAGAIN.
+ * In this file only hmm_commit_is_stale() and hmm_commit_check() decide to return -EAGAIN.
  */
 #include <linux/hmm_mirror.h>
 #include <linux/mm.h>
@@ -25,9 +24,9 @@
 #include "hmm_fault.h"
 
 /*
- * Return the number of pages from the current one on that belong to one folio. If the CPU maps
- * them one by one, give their entries the order of the folio: a change is likely to affect the
- * whole folio.
+ * Return the number of pages, from @pfn on, of one CPU mapping or of one folio. If the CPU maps
+ * the folio by ptes, set the order of the folio in the entries: an invalidation is likely to
+ * affect the whole folio.
  */
 static unsigned long hmm_commit_folio(const unsigned long *pfn, unsigned long *word,
 				      unsigned long pages)
@@ -50,7 +49,7 @@ static unsigned long hmm_commit_folio(const unsigned long *pfn, unsigned long *w
 	return i;
 }
 
-/* With @write, pages are writable as the CPU maps them; otherwise only if they were before. */
+/* With @write, pages are writable as in the CPU page table; otherwise only if they also were. */
 static void hmm_commit_make_words(struct hmm_fault *fault, unsigned long index,
 				  unsigned long stop, bool write)
 {
@@ -67,7 +66,7 @@ static void hmm_commit_make_words(struct hmm_fault *fault, unsigned long index,
 		words[index] = pfns[index] & (~HMM_PTE_WRITE | words[index]);
 }
 
-/* Is what the walk has found out of date? */
+/* Return 0 if the result of the walk is up to date, or an errno. */
 static int hmm_commit_is_stale(struct hmm_fault *fault)
 {
 	lockdep_assert_held(&fault->mirror->lock);
@@ -77,13 +76,13 @@ static int hmm_commit_is_stale(struct hmm_fault *fault)
 }
 
 /**
- * hmm_commit_make_entries() - make entries of what the walk has found
+ * hmm_commit_make_entries() - convert the result of the walk to entries
  * @fault: fault
  * @start: first address
  * @end: end address, exclusive; the walk has found all of the pages valid
  *
- * A page is not freed or migrated while mirror->lock is held, because that needs an
- * invalidation first. So its folio can be read.
+ * A page that has not collided is not freed or migrated while mirror->lock is held, because
+ * an invalidation has to come first. So its folio can be read.
  *
  * Context: Process context, mirror->lock not held. Sleeps.
  * Return: 0; -EAGAIN if the range has collided; -ESRCH if the mirror is dead.
@@ -112,7 +111,7 @@ int hmm_commit_make_entries(struct hmm_fault *fault, unsigned long start, unsign
 }
 
 /**
- * hmm_commit_revoke() - revoke what the device has of a range
+ * hmm_commit_revoke() - revoke a range from the device
  * @fault: fault
  * @start: first address
  * @end: end address, exclusive
@@ -134,8 +133,8 @@ void hmm_commit_revoke(struct hmm_fault *fault, unsigned long start, unsigned lo
 }
 
 /*
- * Would the commit make read-only what another fault has made writable or exclusive since the
- * range began? Only an invalidation may reduce permissions, because it notifies the driver.
+ * Has another fault made pages writable or exclusive since the range began? The commit must not
+ * reduce their permissions: only an invalidation may, because it calls the driver.
  */
 static bool hmm_commit_loses_write(struct hmm_fault *fault, const struct hmm_pt_stage *stage)
 {
@@ -158,8 +157,7 @@ static bool hmm_commit_loses_write(struct hmm_fault *fault, const struct hmm_pt_
 }
 
 /*
- * Wait for accesses that use DMA mappings which the stage replaces. The lock is dropped
- * meanwhile.
+ * Wait for accesses that use DMA mappings which the stage replaces. The wait drops the lock.
  */
 static void hmm_commit_wait_accesses(struct hmm_mirror *mirror, const struct hmm_pt_stage *stage)
 {
@@ -175,7 +173,7 @@ static void hmm_commit_wait_accesses(struct hmm_mirror *mirror, const struct hmm
 	}
 }
 
-/* May the stage be published? */
+/* Return 0 if the stage may be published, or an errno. */
 static int hmm_commit_check(struct hmm_fault *fault, const struct hmm_pt_stage *stage)
 {
 	unsigned long start = stage->start, end = stage->end;
@@ -183,7 +181,7 @@ static int hmm_commit_check(struct hmm_fault *fault, const struct hmm_pt_stage *
 
 	if (ret)
 		return ret;
-	/* The stage has only a part of a block: the whole block has to go first. */
+	/* The stage overlaps a part of a block: revoke the whole block first. */
 	hmm_pt_widen(&fault->mirror->pt, &start, &end);
 	if (start != stage->start || end != stage->end) {
 		hmm_commit_revoke(fault, start, end);
@@ -192,7 +190,7 @@ static int hmm_commit_check(struct hmm_fault *fault, const struct hmm_pt_stage *
 	return hmm_commit_loses_write(fault, stage) ? -EAGAIN : 0;
 }
 
-/* Have the driver write its page table. */
+/* Call the driver to write its page table. */
 static int hmm_commit_sync(struct hmm_fault *fault, const struct hmm_pt_stage *stage)
 {
 	const struct hmm_update update = {
@@ -217,7 +215,7 @@ static int hmm_commit_sync(struct hmm_fault *fault, const struct hmm_pt_stage *s
 	return ret;
 }
 
-/* Begin the access under the lock under which its first page was published. */
+/* Begin the access before the lock under which its first page was published is dropped. */
 static int hmm_commit_begin_access(struct hmm_fault *fault, const struct hmm_pt_stage *stage)
 {
 	const struct hmm_call *call = &fault->call;
@@ -230,15 +228,15 @@ static int hmm_commit_begin_access(struct hmm_fault *fault, const struct hmm_pt_
 }
 
 /**
- * hmm_commit_stage() - publish a stage and notify the driver
+ * hmm_commit_stage() - publish a stage and call the driver
  * @fault: fault
  * @stage: stage that hmm_pt_prepare() returned 0 for
  *
  * Context: Process context, mirror->lock not held. Sleeps.
  * Return: 0; -EAGAIN if the walk has to be repeated, see hmm_commit_check() and
- * hmm_pt_publish(); -ESRCH if the mirror is dead; the error of the driver's callback, after
- * which nothing of the stage is mirrored; -EFAULT if an access was to begin and the driver of
- * the memory is going away.
+ * hmm_pt_publish(); -ESRCH if the mirror is dead; the error of the driver's callback; -EFAULT
+ * if an access has to begin and the driver of the memory is going away. After an error of the
+ * callback or -EFAULT the pages of the stage are revoked.
  */
 int hmm_commit_stage(struct hmm_fault *fault, struct hmm_pt_stage *stage)
 {
@@ -265,7 +263,7 @@ int hmm_commit_stage(struct hmm_fault *fault, struct hmm_pt_stage *stage)
 	return ret;
 }
 
-/* Commit valid pages from @start to @end. @end shrinks if DMA does not reach all of them. */
+/* Commit valid pages from @start to @end. Reduce @end to the pages that have a DMA mapping. */
 static int hmm_commit(struct hmm_fault *fault, unsigned long start, unsigned long *end)
 {
 	unsigned long first = hmm_fault_index(fault, start);
@@ -293,13 +291,13 @@ static int hmm_commit(struct hmm_fault *fault, unsigned long start, unsigned lon
 }
 
 /**
- * hmm_commit_runs() - commit what the walk has found valid, run by run
+ * hmm_commit_runs() - commit each run of valid pages
  * @fault: fault
- * @end: where to stop, exclusive
+ * @end: end address, exclusive
  *
  * Context: Process context, mirror->lock not held. Sleeps.
- * Return: The number of pages of the chunk that were committed, or the error of the first run;
- * -EAGAIN in any case if a run has to be walked again.
+ * Return: The number of pages of the chunk that were committed; the error of the first run
+ * if there are none; or -EAGAIN if the walk has to be repeated, even if pages were committed.
  */
 long hmm_commit_runs(struct hmm_fault *fault, unsigned long end)
 {
@@ -324,7 +322,7 @@ long hmm_commit_runs(struct hmm_fault *fault, unsigned long end)
 			return pages && ret != -EAGAIN ? pages : ret;
 		if (done > fault->start && addr < fault->end)
 			pages += (min(done, fault->end) - max(addr, fault->start)) >> PAGE_SHIFT;
-		/* An access that has begun must not be held up by a wait. */
+		/* Further runs may wait, which would delay an access that has begun. */
 		if (done != next || fault->accessed)
 			break;
 	}

@@ -2,24 +2,24 @@
 /*
  * HMM: migration of pages between system memory and the memory of a device.
  *
- * migrate_vma_setup(), migrate_vma_pages() and migrate_vma_finalize() leave four loops to each
- * driver: to the device, back on request, back for a CPU fault, and back because the device
- * loses memory. The loops differ in how the pages are found, and in where new pages come from.
- * This file has the loops; the driver allocates device pages and copies.
+ * With migrate_vma_setup(), migrate_vma_pages() and migrate_vma_finalize(), each driver needs
+ * four loops: migration to the device, back on request, back for a CPU fault, and back for
+ * eviction. The loops differ in how they find pages, and in the source of new pages. This file
+ * has the loops. The driver allocates device pages and copies. The steps of a migration:
  *
- *   collect    CPU page table entries become migration entries. The pages are locked and
- *              unmapped. Mirrors are invalidated: no device accesses the pages.
- *   allocate   a locked page for each page that is to move
- *   copy       by the driver, see &hmm_devmem_ops.copy
- *   replace    the new page gets the mapping, and the charge, of the old one
- *   finalize   migration entries become entries of the new page. All pages are unlocked.
+ *   collect    Replace CPU page table entries by migration entries. Lock and unmap the
+ *              pages. Invalidate the mirrors: no device accesses the pages.
+ *   allocate   Allocate and lock a new page for each page.
+ *   copy       Call &hmm_devmem_ops.copy of the driver.
+ *   replace    Move the mapping and the charge of the old page to the new page.
+ *   finalize   Replace migration entries by entries of the new page. Unlock all pages.
  *
- * Eviction finds device pages by their pfn, so that it meets pages that another thread is
- * moving: one that is allocated but has not replaced a page yet, and one that has been replaced
- * and still has a reference. Neither contains memory of a process. Both changes happen under the
- * page lock, and a page that is not locked and contains memory that a process uses is mapped.
- * So migrate_device_range() takes the page lock and leaves out pages that are not mapped. It
- * keeps the anon_vma, because eviction holds no mmap_lock: the process can exit meanwhile.
+ * Eviction finds device pages by their pfn. So it also finds pages that another thread is
+ * moving: a page that is allocated but has not replaced another page yet, and a page that was
+ * replaced but still has a reference. Neither contains memory of a process. Both changes happen
+ * under the page lock. An unlocked page that contains memory of a process is mapped. So
+ * migrate_device_range() takes the page lock, and skips pages that are not mapped. It holds a
+ * reference on the anon_vma, because eviction does not hold mmap_lock: the process can exit.
  */
 #include <linux/hmm_devmem.h>
 #include <linux/hmm_mirror.h>
@@ -33,18 +33,18 @@
 
 #include "hmm_mirror.h"
 
-/* The most that moves under one hold of mmap_lock: on most machines a huge page */
+/* Maximum number of pages that move under one hold of mmap_lock: usually a huge page */
 #define HMM_DEVMEM_WINDOW	(SZ_2M / PAGE_SIZE)
 
-/* A CPU fault moves 64 KiB back, at most: neighbours of the page that it needs */
+/* A CPU fault moves up to 64 KiB back: the page and its neighbours */
 #define HMM_DEVMEM_AROUND	DIV_ROUND_UP(SZ_64K, PAGE_SIZE)
 
 /**
  * struct hmm_devmem_batch - pages that move together
- * @devmem: the memory of the device that they move to, or leave
+ * @devmem: the device memory that they move to or from
  * @npages: the number of elements of each array
- * @src: what moves, of migrate_vma_setup() or migrate_device_range()
- * @dst: what replaces it
+ * @src: pages to move, from migrate_vma_setup() or migrate_device_range()
+ * @dst: pages that replace them
  * @from: pages to copy from, for the driver
  * @to: pages to copy to
  */
@@ -57,7 +57,7 @@ struct hmm_devmem_batch {
 	struct page		**to;
 };
 
-/* One allocation, of the size of the window */
+/* The arrays of a batch, in one allocation */
 struct hmm_devmem_arrays {
 	unsigned long	src[HMM_DEVMEM_WINDOW];
 	unsigned long	dst[HMM_DEVMEM_WINDOW];
@@ -75,9 +75,8 @@ static void hmm_devmem_use_arrays(struct hmm_devmem_batch *batch,
 }
 
 /*
- * Only anonymous memory moves to a device in the end, see __migrate_device_pages(). The kernel
- * must not even read pages of secretmem, which are not anonymous. KSM reads its pages at any
- * time, so they stay.
+ * __migrate_device_pages() moves only anonymous memory to a device. Do not copy other pages: the
+ * kernel must not even read secretmem. KSM can read its pages at any time, so they do not move.
  */
 static bool hmm_devmem_can_leave(unsigned long src)
 {
@@ -86,7 +85,7 @@ static bool hmm_devmem_can_leave(unsigned long src)
 	return src & MIGRATE_PFN_MIGRATE && (!page || (PageAnon(page) && !PageKsm(page)));
 }
 
-/* The whole window moves, and is naturally aligned. */
+/* Can the whole window move, and is it naturally aligned? */
 static bool hmm_devmem_is_block(const struct hmm_devmem_batch *batch, unsigned long start)
 {
 	unsigned long i;
@@ -115,7 +114,7 @@ static bool hmm_devmem_alloc(struct hmm_devmem_batch *batch, unsigned long first
 	return true;
 }
 
-/* Device pages. What there is none for stays where it is. */
+/* Allocate device pages. Pages for which there is no device page do not move. */
 static void hmm_devmem_alloc_device(struct hmm_devmem_batch *batch, unsigned long start)
 {
 	bool more = true;
@@ -132,8 +131,8 @@ static void hmm_devmem_alloc_device(struct hmm_devmem_batch *batch, unsigned lon
 }
 
 /*
- * System pages. @args is NULL if the pages were found by their pfns. For the neighbours of the
- * page that a CPU fault needs, no other memory is reclaimed by force, and no process is killed.
+ * Allocate system pages. @args is NULL if the pages were found by their pfns. For neighbours of
+ * the page that a CPU fault needs, do not reclaim hard and do not invoke the OOM killer.
  */
 static void hmm_devmem_alloc_system(struct hmm_devmem_batch *batch,
 				    const struct migrate_vma *args)
@@ -209,7 +208,7 @@ static unsigned long hmm_devmem_select(const struct hmm_devmem *devmem)
 						       MIGRATE_VMA_SELECT_DEVICE_COHERENT;
 }
 
-/* Returns the number of pages that have moved, or what the driver returned. */
+/* Return: the number of pages that have moved, or an errno of migrate_vma_setup() or the driver. */
 static long hmm_devmem_move(struct hmm_devmem_batch *batch, struct migrate_vma *args,
 			    bool to_device)
 {
@@ -235,13 +234,13 @@ static long hmm_devmem_move(struct hmm_devmem_batch *batch, struct migrate_vma *
 	return ret ?: moved;
 }
 
-/* Those that migrate_vma_setup() takes */
+/* Does migrate_vma_setup() accept the VMA? */
 static bool hmm_devmem_vma_moves(struct vm_area_struct *vma)
 {
 	return !(vma->vm_flags & VM_SPECIAL) && !is_vm_hugetlb_page(vma) && !vma_is_dax(vma);
 }
 
-/* Move what is in the first window of [*start, @end), and advance *@start. */
+/* Move the memory in the first window of [*@start, @end), and advance *@start. */
 static long hmm_devmem_migrate_window(struct hmm_devmem_batch *batch, struct mm_struct *mm,
 				      unsigned long *start, unsigned long end, bool to_device)
 {
@@ -292,26 +291,27 @@ static long hmm_devmem_migrate_range(struct hmm_devmem *devmem, struct mm_struct
 
 /**
  * hmm_devmem_migrate() - move memory of a process to the memory of a device
- * @devmem: where to
- * @mm: the address space; the caller has a reference on mm_users
+ * @devmem: the memory of the device
+ * @mm: the address space; the caller holds an mm_users reference
  * @start: first address, page aligned
  * @end: end address, exclusive, page aligned
  *
- * Moves anonymous memory, and what was never touched of it, as far as it can move: a page that
- * is pinned, locked, on another device or of a file stays where it is, and so does everything
- * when the device has no memory left. Addresses where nothing is mapped are skipped. A huge
- * page is split on the CPU. On the device it remains one block if &hmm_devmem_ops.alloc has one.
+ * Moves anonymous memory, including pages that were never accessed. File pages, and pages that
+ * are pinned, locked or on another device, do not move. No page moves if the device has no free
+ * memory. Addresses outside of VMAs are skipped. The CPU mapping of a huge page is split. On
+ * the device the page remains one block if &hmm_devmem_ops.alloc provides a block.
  *
- * mmap_lock is held for at most 2 MiB at a time. Callbacks of mirrors come for
- * &HMM_UPDATE_MIGRATE; hmm_mirror_migrate() also mirrors what has moved.
+ * mmap_lock is held for at most 2 MiB at a time. Mirrors get callbacks with
+ * %HMM_UPDATE_MIGRATE. hmm_mirror_migrate() also mirrors the moved pages.
  *
  * Context: Process context, with no lock held. Sleeps.
- * Return: The number of pages that have moved, which may be 0. Or, when some may have moved:
+ * Return: The number of pages that have moved, which can be 0. Or an errno, after some pages
+ * may have moved:
  *
- * * %-EINVAL: a range that is empty, not page aligned, or not of user space
- * * %-ENOMEM: no memory for the arrays that this needs
+ * * %-EINVAL: the range is empty, not page aligned, or not in user space
+ * * %-ENOMEM: no memory for internal arrays
  * * %-EINTR: a fatal signal is pending
- * * what &hmm_devmem_ops.copy returned
+ * * the errno that &hmm_devmem_ops.copy returned
  */
 long hmm_devmem_migrate(struct hmm_devmem *devmem, struct mm_struct *mm, unsigned long start,
 			unsigned long end)
@@ -322,13 +322,13 @@ EXPORT_SYMBOL_GPL(hmm_devmem_migrate);
 
 /**
  * hmm_devmem_migrate_back() - move memory of a process from a device to system memory
- * @devmem: where from; memory of other devices stays
- * @mm: the address space; the caller has a reference on mm_users
+ * @devmem: the memory of the device; pages of other devices do not move
+ * @mm: the address space; the caller holds an mm_users reference
  * @start: first address, page aligned
  * @end: end address, exclusive, page aligned
  *
- * Pages that another thread locks or holds stay, and so do those for which there is no system
- * memory.
+ * A page does not move if another thread has locked it or holds a reference, or if there is no
+ * system memory for it.
  *
  * Context: Process context, with no lock held. Sleeps.
  * Return: As for hmm_devmem_migrate().
@@ -358,7 +358,7 @@ static vm_fault_t hmm_devmem_fault_range(struct hmm_devmem *devmem, struct vm_fa
 
 	if (hmm_devmem_move(&batch, &args, false) < 0)
 		return VM_FAULT_SIGBUS;
-	/* It was collected, and there was no memory for it. */
+	/* The page was collected, but there was no memory for it. */
 	if (args.cpages && migrate_pfn_to_page(src[i]) == vmf->page && !dst[i])
 		return VM_FAULT_OOM;
 	return 0;
@@ -366,15 +366,15 @@ static vm_fault_t hmm_devmem_fault_range(struct hmm_devmem *devmem, struct vm_fa
 
 /**
  * hmm_devmem_migrate_to_ram() - &dev_pagemap_ops.migrate_to_ram for private memory
- * @devmem: the memory that the page is of
+ * @devmem: the memory of the device
  * @vmf: the CPU fault
  *
- * Moves the page back, and with it those of its neighbours that are on the device: up to 64 KiB
- * that are naturally aligned.
+ * Moves the page back, together with its neighbours on the device: up to 64 KiB, naturally
+ * aligned.
  *
- * Context: As for &dev_pagemap_ops.migrate_to_ram, which is called with the page locked: no lock
- * may be taken under which a thread faults.
- * Return: 0, also when another thread was faster or held the page: the CPU tries again.
+ * Context: As for &dev_pagemap_ops.migrate_to_ram, which is called with the page locked. The
+ * driver must not take a lock under which a thread faults.
+ * Return: 0, even if another thread was faster or held a reference: the CPU retries.
  * %VM_FAULT_OOM: no system memory. %VM_FAULT_SIGBUS: &hmm_devmem_ops.copy has failed for the
  * page.
  */
@@ -384,7 +384,7 @@ vm_fault_t hmm_devmem_migrate_to_ram(struct hmm_devmem *devmem, struct vm_fault 
 	unsigned long addr = vmf->address & PAGE_MASK, start = round_down(addr, size);
 	vm_fault_t ret = hmm_devmem_fault_range(devmem, vmf, start, start + size);
 
-	/* Perhaps it is a neighbour that cannot be copied. */
+	/* A neighbour may have failed: retry with the page alone. */
 	if (ret == VM_FAULT_SIGBUS)
 		ret = hmm_devmem_fault_range(devmem, vmf, addr, addr + PAGE_SIZE);
 	return ret;
@@ -392,22 +392,24 @@ vm_fault_t hmm_devmem_migrate_to_ram(struct hmm_devmem *devmem, struct vm_fault 
 EXPORT_SYMBOL_GPL(hmm_devmem_migrate_to_ram);
 
 /**
- * hmm_devmem_evict() - move what is in pages of a device to system memory
+ * hmm_devmem_evict() - move the contents of device pages to system memory
  * @devmem: the memory of the device
- * @pfn: the first page
- * @npages: how many pages
+ * @pfn: pfn of the first page
+ * @npages: number of pages
  *
  * For a driver that needs the memory, or is about to lose it. Moves the pages of any process.
- * A page that another thread locks or holds stays; so the driver first makes sure that
- * &hmm_devmem_ops.alloc returns none of these pages, then calls this until all are free, or
- * it gives up. Threads may move pages to and from the device concurrently.
+ * A page does not move if another thread has locked it or holds a reference. So the driver first
+ * ensures that &hmm_devmem_ops.alloc returns none of these pages. Then it repeats the call until
+ * all are free, or it gives up. Threads may move pages to and from the device concurrently.
  *
- * Context: Process context, but not in reclaim, as a shrinker is. No lock may be held that
- * &hmm_devmem_ops or callbacks of mirrors take. May be called by &hmm_devmem_ops.alloc. Sleeps,
- * for memory too.
- * Return: The number of pages that have moved. Or, when some may have moved, %-ENOMEM if there
- * is no memory for the arrays that this needs, %-EINTR if a fatal signal is pending, and what
- * &hmm_devmem_ops.copy returned.
+ * Context: Process context, but not in reclaim (a shrinker). The caller must hold no lock that
+ * &hmm_devmem_ops or callbacks of mirrors take. &hmm_devmem_ops.alloc may call this. Sleeps, and
+ * allocates memory.
+ * Return: The number of pages that have moved. Or an errno, after some pages may have moved:
+ *
+ * * %-ENOMEM: no memory for internal arrays
+ * * %-EINTR: a fatal signal is pending
+ * * the errno that &hmm_devmem_ops.copy returned
  */
 long hmm_devmem_evict(struct hmm_devmem *devmem, unsigned long pfn, unsigned long npages)
 {
@@ -450,22 +452,22 @@ static long hmm_devmem_migrate_mirrored(struct hmm_mirror *mirror, struct hmm_de
 /**
  * hmm_mirror_migrate() - move memory to a device and mirror it there
  * @mirror: mirror without %HMM_MIRROR_OWN_TABLES
- * @devmem: where to; &hmm_devmem.owner is &hmm_mirror.dev_private_owner
+ * @devmem: the memory of the device; &hmm_devmem.owner is &hmm_mirror.dev_private_owner
  * @start: first address, page aligned
  * @end: end address, exclusive, page aligned
  * @flags: as for hmm_mirror_fault_job()
  * @job: as for hmm_mirror_fault_job(), or NULL
  *
- * Like hmm_mirror_fault_job(), but moves what can move to the device first, 2 MiB at a time, see
- * hmm_devmem_migrate(). What does not move is mirrored as by hmm_mirror_fault(), so memory on
- * another device goes to system memory. hmm_pte_device() tells what is on the device.
+ * Like hmm_mirror_fault_job(), but first moves pages to the device, 2 MiB at a time, see
+ * hmm_devmem_migrate(). Pages that do not move are mirrored as by hmm_mirror_fault(), which moves
+ * private pages of another device to system memory. hmm_pte_device() is true for device memory.
  *
- * If @job is cancelled, at most the 2 MiB at hand still move. hmm_mirror_cancel_range() does not
- * see the migration, only the faults.
+ * If @job is cancelled, at most the current 2 MiB still move. hmm_mirror_cancel_range() cancels
+ * only the faults, not the migration.
  *
  * Context: As for hmm_mirror_fault_job().
- * Return: As for hmm_mirror_fault_job(), or the errors of hmm_devmem_migrate(). -EINVAL also if
- * the owners differ.
+ * Return: As for hmm_mirror_fault_job(), or the errno of hmm_devmem_migrate(). Or -EINVAL if the
+ * owners differ, or if the mirror has %HMM_MIRROR_OWN_TABLES.
  */
 long hmm_mirror_migrate(struct hmm_mirror *mirror, struct hmm_devmem *devmem,
 			unsigned long start, unsigned long end, unsigned int flags,

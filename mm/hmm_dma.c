@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * HMM DMA addresses: where a device that is not the CPU finds the pages that it
- * mirrors.
+ * HMM DMA addresses: the addresses at which a device accesses the pages that it mirrors.
  *
- * CPU and device use a page at the same time, with nobody between their accesses who
- * could sync a copy or a cache. So a device gets addresses only where DMA reaches the
- * page itself, coherently: where the DMA API would bounce, mirroring is refused.
+ * CPU and device use a page at the same time, so that there is no point in time at which a copy
+ * or a cache could be synced. A device therefore gets an address only if its DMA reaches the page
+ * itself, coherently. If the DMA API would bounce, mirroring fails.
  */
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
@@ -18,18 +17,18 @@
 
 #include "hmm_dma.h"
 
-/* Whoever would have to sync is refused. Failure is told by an errno, not in the log. */
+/* Devices that need a sync are refused. An errno reports a failure, so the log need not. */
 #define HMM_DMA_ATTRS	(DMA_ATTR_SKIP_CPU_SYNC | DMA_ATTR_NO_WARN)
 
 static_assert(PAGE_SIZE > HMM_DMA_FLAGS);
 
-/* No IOMMU translates: pages are where they are. */
+/* Does DMA bypass any IOMMU, so that the physical address determines the DMA address? */
 static bool hmm_dma_is_direct(struct device *dev)
 {
 	return !use_dma_iommu(dev) && !get_dma_ops(dev);
 }
 
-/* By way of Xen's DMA operations memory that is in one piece here rarely is. */
+/* Xen's DMA operations bounce most blocks: they are rarely contiguous in machine memory. */
 #ifdef CONFIG_SWIOTLB_XEN
 #include <xen/swiotlb-xen.h>
 
@@ -62,7 +61,7 @@ static unsigned long hmm_dma_iommu_granule(struct device *dev)
 }
 #endif
 
-/* The least that can be mapped: what is beside a page in that would be a copy. */
+/* The smallest size of a mapping. If it is larger than a page, a page cannot be mapped alone. */
 VISIBLE_IF_KUNIT unsigned long hmm_dma_granule(struct device *dev)
 {
 	KUNIT_STATIC_STUB_REDIRECT(hmm_dma_granule, dev);
@@ -71,12 +70,12 @@ VISIBLE_IF_KUNIT unsigned long hmm_dma_granule(struct device *dev)
 }
 
 /**
- * hmm_dma_check() - can a device mirror by DMA at all?
+ * hmm_dma_check() - can a device mirror by DMA?
  * @dev: device
  *
  * Context: Any.
- * Return: 0; -EOPNOTSUPP if its DMA is not coherent, is bounced always, or if its
- * IOMMU cannot map a single page.
+ * Return: 0; -EOPNOTSUPP if the device has no DMA mask, if its DMA is not coherent or always
+ * bounces, or if its IOMMU cannot map a single page.
  */
 int hmm_dma_check(struct device *dev)
 {
@@ -86,18 +85,18 @@ int hmm_dma_check(struct device *dev)
 	return 0;
 }
 
-/* The last address that a device reaches without an IOMMU */
+/* The last address that the device can access without an IOMMU */
 static u64 hmm_dma_limit(struct device *dev)
 {
 	return min_not_zero(*dev->dma_mask, dev->bus_dma_limit);
 }
 
 /**
- * hmm_dma_reaches_all() - is all memory within the DMA mask of a device, and of its bus?
- * @dev: device that hmm_dma_check() returns 0 for
+ * hmm_dma_reaches_all() - is all memory within the DMA mask of a device and its bus?
+ * @dev: device for which hmm_dma_check() returns 0
  *
  * Context: Any.
- * Return: whether it is, or an IOMMU translates.
+ * Return: true if it is, or if an IOMMU translates.
  */
 bool hmm_dma_reaches_all(struct device *dev)
 {
@@ -105,7 +104,7 @@ bool hmm_dma_reaches_all(struct device *dev)
 }
 
 /**
- * hmm_dma_warn() - warn if faults of some memory are going to fail
+ * hmm_dma_warn() - warn if faults of some memory will fail
  * @dev: device
  *
  * Context: Any.
@@ -113,7 +112,7 @@ bool hmm_dma_reaches_all(struct device *dev)
 void hmm_dma_warn(struct device *dev)
 {
 	if (!hmm_dma_reaches_all(dev))
-		dev_warn_once(dev, "mirrors memory up to %#llx only: no IOMMU, and memory up to %#llx\n",
+		dev_warn_once(dev, "no IOMMU: faults fail above %#llx, and memory needs a DMA mask of %#llx\n",
 			      hmm_dma_limit(dev), dma_get_required_mask(dev));
 }
 
@@ -134,7 +133,7 @@ static int hmm_dma_map_pages(struct device *dev, unsigned long pfn, unsigned int
 
 	addr = dma_map_page_attrs(dev, pfn_to_page(pfn), 0, size, hmm_dma_direction(write),
 				  HMM_DMA_ATTRS);
-	/* Why is not told. The IOMMU has run out of addresses, as a rule. */
+	/* The DMA API reports no reason. Usually the IOMMU has no address left. */
 	if (dma_mapping_error(dev, addr))
 		return -ENOSPC;
 	*map = addr | (dma_addr_t)order << HMM_DMA_ORDER_SHIFT | HMM_DMA_MAPPED |
@@ -162,9 +161,9 @@ static bool hmm_dma_is_huge_zero(unsigned long pfn)
 #endif
 
 /*
- * Map a part of the zero page, or of the huge one, which is mapped as a whole. The huge zero
- * page that a mm maps stays the same while the mm lives. But a pfn that is out of date, and
- * will not be published, may be that of another one: so it is compared.
+ * Map a part of the zero page or of the huge zero page, which is mapped as a whole. The huge zero
+ * page of an mm does not change while the mm lives. But @pfn can be out of date, in which case it
+ * is not published, and belong to another huge zero page. So it is compared.
  */
 static int hmm_dma_map_zero(struct hmm_pt *pt, struct hmm_pt_zero *zero, unsigned int zero_order,
 			    unsigned long pfn, unsigned int order, dma_addr_t *map)
@@ -188,22 +187,22 @@ static int hmm_dma_map_zero(struct hmm_pt *pt, struct hmm_pt_zero *zero, unsigne
 }
 
 /**
- * hmm_dma_map() - let the device access a block of pages
- * @pt: mirror page table, with a device that hmm_dma_check() accepts
+ * hmm_dma_map() - map a block of pages for the device
+ * @pt: mirror page table, whose device hmm_dma_check() accepts
  * @pfn: the first page
- * @order: log2 of how many there are
- * @write: whether the device may write them
+ * @order: log2 of the number of pages
+ * @write: whether the device may write the pages
  * @map: out: the mapping, for hmm_dma_unmap()
  *
- * Memory that was never written is one page, or one huge page, at any number of addresses.
- * That is mapped once.
+ * The zero page and the huge zero page, which memory that was never written consists of, are
+ * mapped only once, however many addresses they are mirrored at.
  *
- * The pages need not be allocated any more: whoever maps them finds out later, and
- * before the device does.
+ * The pages may have been freed: then the caller finds that they are out of date, and unmaps them
+ * before the device can use the mapping.
  *
  * Context: May sleep.
- * Return: 0; -EOPNOTSUPP if the device does not reach the pages; -ENOSPC if it does not get
- * an address for them.
+ * Return: 0; -EOPNOTSUPP if DMA of the device cannot reach the pages; -ENOSPC if there is no DMA
+ * address left.
  */
 int hmm_dma_map(struct hmm_pt *pt, unsigned long pfn, unsigned int order, bool write,
 		dma_addr_t *map)
@@ -217,11 +216,11 @@ int hmm_dma_map(struct hmm_pt *pt, unsigned long pfn, unsigned int order, bool w
 }
 
 /**
- * hmm_dma_unmap() - the device does not access a block of pages any more
+ * hmm_dma_unmap() - unmap a block of pages
  * @pt: mirror page table
- * @map: of hmm_dma_map()
+ * @map: mapping of hmm_dma_map()
  *
- * Context: Any. Does not sleep.
+ * Context: The device no longer uses the mapping. Does not sleep.
  */
 void hmm_dma_unmap(const struct hmm_pt *pt, dma_addr_t map)
 {
@@ -230,8 +229,8 @@ void hmm_dma_unmap(const struct hmm_pt *pt, dma_addr_t map)
 }
 
 /**
- * hmm_dma_unmap_zero() - undo what hmm_dma_map() has mapped once
- * @pt: mirror page table, of which nothing else is mapped any more
+ * hmm_dma_unmap_zero() - unmap the zero pages
+ * @pt: mirror page table without any other mapping
  *
  * Context: Any. Does not sleep.
  */

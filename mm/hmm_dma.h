@@ -8,14 +8,14 @@
 #include <linux/hmm_mirror.h>
 
 /*
- * A DMA mapping is one word: the address, which is page aligned, and in the bits below
- * what it takes to unmap it. 0 is no mapping. A stage has HMM_DMA_KEPT, and the order, for
- * a block that is to keep the mapping that it has.
+ * A DMA mapping is one word: the page-aligned DMA address, with flags and the order in the low
+ * bits, which hmm_dma_unmap() needs. 0 means that there is no mapping. In a stage, HMM_DMA_KEPT
+ * and the order stand for a block that keeps its present mapping.
  */
 #define HMM_DMA_MAPPED		BIT(0)
 #define HMM_DMA_WRITE		BIT(1)
 #define HMM_DMA_KEPT		BIT(2)
-#define HMM_DMA_SHARED		BIT(3)		/* of the zero page: not to be unmapped */
+#define HMM_DMA_SHARED		BIT(3)		/* part of a zero page: not unmapped */
 #define HMM_DMA_ORDER_SHIFT	4
 #define HMM_DMA_FLAGS		(BIT(HMM_DMA_ORDER_SHIFT + 5) - 1)
 

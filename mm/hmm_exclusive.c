@@ -1,53 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * HMM exclusive access: pages that a device has for itself, until the CPU touches them.
+ * HMM exclusive access: a device has a page exclusively until the CPU accesses it.
  *
- * make_device_exclusive_range() gives the CPU an entry that faults, and the fault sends
- * MMU_NOTIFY_EXCLUSIVE before it puts the old one back. So an entry of the mirror page
- * table with HMM_PTE_EXCLUSIVE is excl away like any other, and what is to be seen to
- * here is how it gets there:
+ * make_device_exclusive_range() replaces the CPU page table entry by one that faults. The CPU
+ * fault sends MMU_NOTIFY_EXCLUSIVE before it restores the old entry. So an entry of the mirror
+ * page table with HMM_PTE_EXCLUSIVE is revoked like any other. This file makes pages exclusive,
+ * and the fault then publishes the entries:
  *
  *	fault					CPU
  *	=====					===
- *	begins a range, walks it for writing
+ *	begin a range, walk it for writing
  *	mmap_lock for reading
  *	make_device_exclusive_range()
- *	  locks the folio
- *	  MMU_NOTIFY_EXCLUSIVE, ours
- *	  entry that faults
- *						touches the page
- *						  waits for the folio
+ *	  lock the folio
+ *	  send MMU_NOTIFY_EXCLUSIVE
+ *	  install the entry that faults
+ *						access the page: CPU fault
+ *						  wait for the folio lock
  *	mirror->lock
  *	  has the range collided?
- *	  publishes, the driver is told
- *	mirror->lock dropped
- *	folio lock, mmap_lock dropped
- *						  MMU_NOTIFY_EXCLUSIVE
- *						  mirror->lock
- *						    the driver is told
- *						  the old entry comes back
+ *	  publish, call the driver
+ *	unlock mirror->lock
+ *	unlock the folio and mmap_lock
+ *						  send MMU_NOTIFY_EXCLUSIVE
+ *						    mirror->lock
+ *						      call the driver, revoke
+ *						  restore the old entry
  *
- * The range is begun before, as for any fault, because the lock of a folio keeps only
- * faults of the CPU away: MADV_DONTNEED, the OOM reaper and UFFDIO_WRITEPROTECT change
- * the entry without it, with mmap_lock held for reading like here. They collide with the
- * range. What this task sends itself, while it takes pages (range->taking), says what it
- * knows, and does not. What locks add is that it comes to an end: the CPU cannot have the
- * page back before the device has had it.
+ *			[Required: the driver is called for the entry before
+ *			 it is called for the revocation]
  *
- * The page stays mapped by the entry that faults. Reclaim, migration and memory failure
- * find it by the rmap: they lock the folio, and send MMU_NOTIFY_CLEAR before they replace
- * the entry. So they come before the page is excl, or after it was published.
+ * The range begins first, as for any fault, because the folio lock excludes only CPU faults.
+ * MADV_DONTNEED, the OOM reaper and UFFDIO_WRITEPROTECT change the entry without it, with
+ * mmap_lock held for reading, like this task. They collide with the range. The event that this
+ * task sends itself does not collide (%HMM_INSIDE_MAKE_EXCLUSIVE), because the task expects
+ * it. The folio lock guarantees progress: the CPU cannot get the page back before the commit.
  *
- * Nobody waits with these locks held: neither for an invalidation (UFFDIO_MOVE locks a
- * folio in the middle of its own) nor for another folio, unless it is found swapped out
- * when it is excl: folios are locked by ascending addresses of the one mm that maps them.
- * After many collisions mmap_lock is held for writing (see mm/hmm_fault.c), which keeps
- * those out who change the entry without the lock of the folio. With that alone, a folio
- * may be waited for.
+ * The entry that faults still maps the page. Reclaim, migration and memory failure find it by
+ * the rmap. They lock the folio, and send MMU_NOTIFY_CLEAR before they replace the entry. So
+ * they come before the page becomes exclusive, or after it was published.
  *
- * Only anonymous memory can be exclusive. Private memory of the device itself is mirrored
- * for writing instead: the CPU cannot access it, but other mirrors of the same device can,
- * and nothing in the CPU page table would tell them that one of them has it exclusively.
+ * While this task holds a folio lock, it does not wait for an invalidation, because
+ * UFFDIO_MOVE waits for folio locks during an invalidation. It also does not wait for another
+ * folio lock, with one exception: get_user_pages_remote() may swap in a page. Then folios are
+ * locked in the order of their addresses in the only mm that maps them. After many collisions
+ * the caller holds mmap_lock for writing (see mm/hmm_fault_slow.c), which excludes the threads
+ * that change the entry without the folio lock. With mmap_lock alone, the task may wait for a
+ * folio lock.
+ *
+ * Only anonymous memory can be exclusive. Private memory of the device itself is mirrored for
+ * writing instead: the CPU cannot access it, but other mirrors of the same device can. The CPU
+ * page table has no state that would show them that one mirror has it exclusively.
  */
 #include <linux/hmm_mirror.h>
 #include <linux/huge_mm.h>
@@ -60,10 +63,10 @@
 #include "hmm_fault.h"
 
 /**
- * struct hmm_exclusive_large - large folios that are to be split
- * @addr: where the first of them is mapped
- * @count: how many they are
- * @folios: each with a reference
+ * struct hmm_exclusive_large - large folios to split
+ * @addr: first address of the first folio in the range
+ * @count: number of @folios
+ * @folios: the folios, with a reference each
  */
 struct hmm_exclusive_large {
 	unsigned long addr;
@@ -76,13 +79,13 @@ static unsigned long *hmm_exclusive_entry(const struct hmm_range *range, unsigne
 	return &range->hmm_pfns[(addr - range->start) >> PAGE_SHIFT];
 }
 
-/* Is there nothing that can be excl from the CPU? */
+/* Is the page already inaccessible to the CPU? */
 static bool hmm_exclusive_already(unsigned long entry)
 {
 	return entry & (HMM_PTE_EXCLUSIVE | HMM_PTE_UNADDRESSABLE);
 }
 
-/* NULL if the page cannot be exclusive. It is mapped, and stays so for the moment. */
+/* The folio of a page; NULL if it cannot be exclusive. The caller keeps the page mapped. */
 static struct folio *hmm_exclusive_folio(unsigned long entry)
 {
 	struct dev_pagemap *pgmap;
@@ -101,8 +104,9 @@ static struct folio *hmm_exclusive_folio(unsigned long entry)
 }
 
 /*
- * Find out what can be excl from @start on. Pages stay what the walk has found while
- * the lock is held and the range has not collided: so their folios can be looked at.
+ * Find the pages from @start on that can be exclusive, and large folios among them. While
+ * mirror->lock is held and the range has not collided, the walked pages remain mapped. So
+ * it is safe to access their folios.
  */
 static int hmm_exclusive_survey(struct hmm_range *range, unsigned long start,
 				unsigned long *end, struct hmm_exclusive_large *large)
@@ -135,13 +139,13 @@ static int hmm_exclusive_survey(struct hmm_range *range, unsigned long start,
 	return *end == start ? -EOPNOTSUPP : 0;
 }
 
-/* With no lock held, or mmap_lock for writing. The reference goes. */
+/* Split @folio and drop the reference. Called with no lock, or with mmap_lock for writing. */
 static int hmm_exclusive_split(struct folio *folio)
 {
 	int ret = folio_lock_killable(folio);
 
 	if (!ret) {
-		/* Others have references, which keep it from being split for now. */
+		/* References of other threads can prevent the split for a time. */
 		if (folio_test_large(folio) && split_folio(folio))
 			ret = -EBUSY;
 		folio_unlock(folio);
@@ -150,7 +154,7 @@ static int hmm_exclusive_split(struct folio *folio)
 	return ret;
 }
 
-/* Split them, after which the range is to be walked again. */
+/* Split the folios. The caller then walks the range again. */
 static int hmm_exclusive_split_all(const struct hmm_exclusive_large *large,
 				   unsigned long start, unsigned long *end)
 {
@@ -160,14 +164,18 @@ static int hmm_exclusive_split_all(const struct hmm_exclusive_large *large,
 	for (i = 1; i < large->count; i++)
 		hmm_exclusive_split(large->folios[i]);
 	if (ret && large->addr != start) {
-		/* Not that the pages before it go without */
+		/* The pages before the folio can still become exclusive. */
 		*end = large->addr;
 		ret = 0;
 	}
 	return ret ?: -EAGAIN;
 }
 
-/* Take pages of which none is excl already. Return where those end that were got. */
+/*
+ * Make pages exclusive. All of them are still accessible to the CPU.
+ *
+ * Return: The end of the pages before the first failure.
+ */
 static unsigned long hmm_exclusive_make_run(struct hmm_exclusive *excl,
 					    struct hmm_range *range, unsigned long start,
 					    unsigned long end, int *error)
@@ -214,9 +222,9 @@ static unsigned long hmm_exclusive_make_all(struct hmm_exclusive *excl,
 }
 
 /*
- * The page was not got, because somebody has the folio locked. Wait for him, with no lock
- * held but that of the caller. If that is not what it was the caller comes back a number
- * of times.
+ * The page did not become exclusive, probably because another thread has locked the folio. Wait
+ * for the folio lock, with no lock held other than the caller's mmap_lock. If the folio is not
+ * locked, return -EBUSY: the caller retries a limited number of times.
  */
 static int hmm_exclusive_wait(struct hmm_range *range, unsigned long addr)
 {
@@ -238,24 +246,26 @@ static int hmm_exclusive_wait(struct hmm_range *range, unsigned long addr)
 }
 
 /**
- * hmm_exclusive_make() - take pages from the CPU
- * @excl: to be filled in, for hmm_exclusive_release()
- * @range: of the mirror, begun, and walked for writing
+ * hmm_exclusive_make() - make pages exclusive to the device
+ * @excl: out: state for hmm_exclusive_release()
+ * @range: begun range of the mirror, walked for writing
  * @start: address of the first page
- * @end: first address behind the last page, at most %HMM_EXCLUSIVE_MAX pages later, all
- *	of which the walk has found so; out: behind the last that was excl or, if -EAGAIN,
- *	is to be asked for again
+ * @end: end address, exclusive, at most %HMM_EXCLUSIVE_MAX pages after @start; the walk has
+ *	found all pages writable, or already inaccessible to the CPU; out: end of the pages
+ *	that are exclusive if 0 is returned, end of the pages to request next if -EAGAIN
  * @locked: the caller holds mmap_lock for writing
  *
- * The entries of the range become what is to be published. Its state is not looked at:
- * that is for who publishes, and until then for hmm_exclusive_release().
+ * Sets the entries of the range for the commit. It does not test afterwards whether the range
+ * has collided: the commit does. The CPU cannot get the pages back until
+ * hmm_exclusive_release().
  *
- * Context: Process context, with no lock held but mmap_lock if @locked; of the mirror, the
- * users of its mm are. Sleeps. Takes the locks of folios, and mmap_lock for reading unless
- * @locked, which stay until hmm_exclusive_release() if it returns 0.
- * Return: 0; -EAGAIN if the range is to be begun again; -EBUSY the same, but not for ever,
- * because somebody else has a reference; -EOPNOTSUPP if the page at @start is not of a
- * kind that can be excl; -EINTR; or what taking a reference returned for it.
+ * Context: Process context, with an mm_users reference on the mm of the mirror, and with no
+ * lock held other than mmap_lock if @locked. Sleeps. Takes folio locks, and mmap_lock for
+ * reading unless @locked. If it returns 0, these are held until hmm_exclusive_release().
+ * Return: 0; -EAGAIN if the caller must begin the range again; -EBUSY if it must begin the
+ * range again, for a limited time, because another thread holds a reference; -EOPNOTSUPP if
+ * the page at @start cannot be exclusive; -EINTR; or the errno of
+ * make_device_exclusive_range().
  */
 int hmm_exclusive_make(struct hmm_exclusive *excl, struct hmm_range *range,
 		       unsigned long start, unsigned long *end, bool locked)
@@ -275,7 +285,7 @@ int hmm_exclusive_make(struct hmm_exclusive *excl, struct hmm_range *range,
 	excl->count = 0;
 	if (!locked && mmap_read_lock_killable(excl->mm))
 		return -EINTR;
-	/* Others wait for the folios. */
+	/* Reclaim must not enter a file system while folios are locked. */
 	excl->nofs = memalloc_nofs_save();
 	got = hmm_exclusive_make_all(excl, range, start, *end, &error);
 	if (got != start) {
@@ -288,10 +298,10 @@ int hmm_exclusive_make(struct hmm_exclusive *excl, struct hmm_range *range,
 }
 
 /**
- * hmm_exclusive_release() - let the CPU have pages back when it wants them
- * @excl: of hmm_exclusive_make() that returned 0
+ * hmm_exclusive_release() - allow the CPU to get pages back
+ * @excl: filled in by hmm_exclusive_make(), which returned 0
  *
- * Context: After they were published, with the lock of the mirror not held.
+ * Context: After the commit, without mirror->lock.
  */
 void hmm_exclusive_release(struct hmm_exclusive *excl)
 {
@@ -309,32 +319,33 @@ void hmm_exclusive_release(struct hmm_exclusive *excl)
 }
 
 /**
- * hmm_range_make_exclusive() - take pages of a range from the CPU
- * @range: of a mirror with %HMM_MIRROR_OWN_TABLES and &hmm_mirror.dev_private_owner;
+ * hmm_range_make_exclusive() - make pages of a range exclusive to the device
+ * @range: range of a mirror with %HMM_MIRROR_OWN_TABLES and &hmm_mirror.dev_private_owner;
  *	hmm_range_begin() has returned 0 for it
  * @start: first address, page aligned
  * @end: end address, exclusive, page aligned; [@start, @end) lies within @range and
  *	within one VMA
  * @pages: out: the pages, locked and with a reference each; NULL for a page that cannot be
- *	exclusive, or not now
+ *	exclusive, or cannot be exclusive at present
  *
- * Takes the place of make_device_exclusive_range() for drivers with page tables of their
- * own, between hmm_range_begin() and hmm_range_retry(). The invalidation by which it takes
- * the pages does not collide with @range; it is delivered as usual otherwise, to this
- * driver as well. If hmm_range_retry() returns false under &hmm_mirror.lock, the driver
- * writes PTEs for the pages that it has got, and drops the lock. Then, and also if
- * hmm_range_retry() returns true, it calls unlock_page() and put_page() for each of them.
- * The CPU can get a page back as soon as it is unlocked.
+ * Drivers with page tables of their own call this instead of make_device_exclusive_range(),
+ * between hmm_range_begin() and hmm_range_retry(). The invalidation that it sends does not
+ * collide with @range. Otherwise it is delivered as usual, to this driver as well. If
+ * hmm_range_retry() returns false under &hmm_mirror.lock, the driver writes PTEs for @pages,
+ * and drops the lock. Then the driver calls unlock_page() and put_page() for each page. It
+ * does so if hmm_range_retry() returns true, too. The CPU can get a page back as soon as
+ * the page is unlocked.
  *
- * Context: Process context, with a reference on mm_users and with mmap_lock held, for
- * reading or writing. Takes CPU faults for writing. Sleeps.
- * Return: The number of pages in @pages, of which some may be NULL and which is less than
- * asked for if a CPU fault has failed, or
+ * Context: Process context, with an mm_users reference and with mmap_lock held for reading
+ * or writing. Takes CPU faults for writing. Sleeps.
+ * Return: The number of elements in @pages. Some can be NULL. The number is less than
+ * requested if a CPU fault fails. Or
  *
- * * %-EINVAL: an address is not page aligned or not in @range, or the mirror has no owner
- * * %-EFAULT: no page can be had at @start
+ * * %-EINVAL: the range is empty or not page aligned, or exceeds @range, or the mirror has
+ *   no owner
+ * * %-EFAULT: there is no writable page at @start
  * * %-EINTR: the task has a fatal signal pending
- * * %-ENOMEM
+ * * %-ENOMEM: a fault ran out of memory
  */
 int hmm_range_make_exclusive(struct hmm_range *range, unsigned long start,
 			     unsigned long end, struct page **pages)

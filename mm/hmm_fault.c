@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * HMM device faults: from the CPU page table to the mirror page table and to the driver.
- * mm/hmm_mirror.c has the protocol of ranges and collisions.
+ * HMM device faults: copy entries from the CPU page table to the mirror page table, and call
+ * the driver. mm/hmm_mirror.c has the protocol of ranges and collisions.
  *
  * hmm_mirror_fault() serves its range in chunks. One attempt to serve a chunk is:
  *
  *	begin a range			hmm_fault_begin()
- *	walk it, with CPU faults	mm/hmm.c: each VMA under its lock, or under mmap_lock
+ *	walk it, with CPU faults	mm/hmm.c: under the lock of each VMA, or mmap_lock
  *	make pages exclusive		mm/hmm_exclusive.c, if requested
  *	commit				mm/hmm_commit.c: publish the entries, notify the driver
  *	end the range
  *
  * An invalidation of the range at any time before the commit is a collision. Then the attempt
- * is repeated. After %HMM_FAULT_COLLISIONS_MAX of them the first page of the chunk is served
- * alone, serialized with the invalidating threads (mm/hmm_fault_slow.c):
+ * is repeated. After HMM_FAULT_COLLISIONS_MAX collisions the slow path serves the first page
+ * of the chunk, serialized with the invalidating threads (mm/hmm_fault_slow.c):
  *
  *	       stale, resized, busy,
  *	       fewer than 8 collisions
@@ -31,9 +31,9 @@
  *	       step, stale, busy,
  *	       collision
  *
- * hmm_fault_retry() alone decides that an attempt is repeated: it counts and traces the
+ * Only hmm_fault_retry() decides whether an attempt is repeated: it counts and traces the
  * collision, changes the state, stores the reason, and returns -EAGAIN. After
- * %HMM_RETRY_BUSY, hmm_fault_chunk() sleeps for a jiffy with no lock held.
+ * HMM_RETRY_BUSY, hmm_fault_chunk() sleeps for a jiffy with no lock held.
  */
 #include <linux/hmm_mirror.h>
 #include <linux/pagemap.h>
@@ -48,10 +48,10 @@
 /* Size of a chunk, unless one mapping is larger */
 #define HMM_FAULT_CHUNK		PMD_SIZE
 
-/* The same for pages to make exclusive */
+/* Size of a chunk for HMM_FAULT_EXCLUSIVE */
 #define HMM_FAULT_EXCLUSIVE_CHUNK (HMM_EXCLUSIVE_MAX * PAGE_SIZE)
 
-/* Attempts in a row, a jiffy apart, to get a page that another thread holds */
+/* Consecutive attempts, a jiffy apart, to get a page that another thread holds */
 #define HMM_FAULT_BUSY_MAX	100
 
 static void hmm_fault_free(struct hmm_fault *fault)
@@ -67,7 +67,7 @@ static void hmm_fault_free(struct hmm_fault *fault)
 	fault->room = 0;
 }
 
-/* Make room for all of the range. */
+/* Make the arrays large enough for the range. */
 static int hmm_fault_make_room(struct hmm_fault *fault)
 {
 	unsigned long pages = hmm_fault_index(fault, fault->range.end);
@@ -96,11 +96,11 @@ static int hmm_fault_make_room(struct hmm_fault *fault)
 /**
  * hmm_fault_retry() - decide whether to repeat an attempt
  * @fault: fault, with its range begun
- * @why: why the attempt has not succeeded
- * @error: errno of the fault if %HMM_RETRY_BUSY lasts too long
+ * @why: why the attempt has failed
+ * @error: errno to return if %HMM_RETRY_BUSY has occurred too often
  *
  * Context: Any.
- * Return: -EAGAIN, and the state of the chunk for the next attempt; or @error.
+ * Return: -EAGAIN, with @fault->state set for the next attempt; or @error.
  */
 int hmm_fault_retry(struct hmm_fault *fault, enum hmm_retry why, int error)
 {
@@ -132,10 +132,10 @@ int hmm_fault_retry(struct hmm_fault *fault, enum hmm_retry why, int error)
  * hmm_fault_request() - request the pages of the range
  * @fault: fault
  *
- * The pages before and after the chunk are in the range because their block goes as a whole:
- * they are requested for reading. A page that is exclusive is not requested, because a CPU
- * fault would end that. HMM_PFN_ERROR in the input has no meaning for the walk, and marks the
- * pages that the walk has not reached.
+ * The range can include pages before and after the chunk, because a block is published as a
+ * whole: these pages are requested for reading. An exclusive page is not requested, because a
+ * CPU fault would end its exclusive access. The walk ignores %HMM_PFN_ERROR in its input: the
+ * flag marks the pages that the walk has not reached.
  *
  * Context: Any.
  */
@@ -160,10 +160,10 @@ void hmm_fault_request(struct hmm_fault *fault)
 }
 
 /**
- * hmm_fault_remember() - remember what of the range is writable or exclusive
+ * hmm_fault_remember() - remember which pages of the range are writable or exclusive
  * @fault: fault
  *
- * The commit keeps both.
+ * The commit keeps these permissions.
  *
  * Context: Under mirror->lock, held for reading or writing.
  */
@@ -187,8 +187,8 @@ void hmm_fault_remember(struct hmm_fault *fault)
 }
 
 /*
- * The walk has skipped exclusive pages. Their entries of the mirror page table are right, or
- * the range has collided.
+ * The walk has skipped exclusive pages. Use their entries of the mirror page table: these are
+ * valid, or the range has collided.
  */
 static void hmm_fault_keep_exclusive(struct hmm_fault *fault)
 {
@@ -201,8 +201,8 @@ static void hmm_fault_keep_exclusive(struct hmm_fault *fault)
 }
 
 /*
- * Begin a range of the chunk. In the fast path it includes the rest of the blocks that the
- * chunk cuts.
+ * Begin a range for the chunk. In the fast path it is widened to whole blocks of the mirror
+ * page table.
  */
 static int hmm_fault_begin(struct hmm_fault *fault)
 {
@@ -221,7 +221,7 @@ static int hmm_fault_begin(struct hmm_fault *fault)
 		if (ret || fault->state == HMM_CHUNK_SLOW)
 			return ret;
 
-		/* A block that is gone by now must not make the range larger than the chunk. */
+		/* Start from the chunk again: a removed block must not enlarge the range. */
 		start = fault->start;
 		end = fault->end;
 		down_read(&mirror->lock);
@@ -244,20 +244,20 @@ static int hmm_fault_walk(struct hmm_fault *fault)
 	ret = hmm_walk_entries(&fault->range, &fault->lock);
 	if (fault->exclusive)
 		hmm_fault_keep_exclusive(fault);
-	/* Another thread holds the page or its lock, so that CPU faults do not help. */
+	/* Another thread holds the page or its lock, so CPU faults make no progress. */
 	return ret == -EBUSY ? hmm_fault_retry(fault, HMM_RETRY_BUSY, -EFAULT) : ret;
 }
 
-/* Is a page that the device can only read of no use? */
+/* Must all pages be writable? */
 static bool hmm_fault_must_write(const struct hmm_fault *fault)
 {
 	return fault->flags & HMM_FAULT_WRITE && !(fault->flags & HMM_FAULT_MAY_WRITE);
 }
 
 /*
- * Return the index of the first page, from @index up to @stop, that the walk has not found as
- * requested. A page of the device's own memory that the CPU maps read-only can be valid without
- * HMM_PFN_WRITE, if the driver has declined to migrate it.
+ * Return the index of the first page from @index to @stop (exclusive) that the walk has not
+ * found as requested. A page of the device's own memory that the CPU maps read-only can be
+ * valid without HMM_PFN_WRITE, if the driver has declined to migrate it.
  */
 static unsigned long hmm_fault_first_missing(const struct hmm_fault *fault, unsigned long index,
 					     unsigned long stop, unsigned long write)
@@ -269,7 +269,7 @@ static unsigned long hmm_fault_first_missing(const struct hmm_fault *fault, unsi
 	return index;
 }
 
-/* The end of the pages that the walk has found as requested */
+/* Return the end (exclusive) of the pages that the walk has found as requested. */
 static unsigned long hmm_fault_walked(const struct hmm_fault *fault)
 {
 	unsigned long first = hmm_fault_index(fault, fault->start);
@@ -289,8 +289,8 @@ static unsigned long hmm_fault_walked(const struct hmm_fault *fault)
 }
 
 /*
- * If the chunk begins with a larger mapping, and the whole mapping is requested, it becomes the
- * chunk. Return whether the size of the chunk changes.
+ * If a larger mapping begins at the start of the chunk, and the request includes all of it,
+ * the chunk becomes that mapping. Return whether the size of the chunk changes.
  */
 static bool hmm_fault_resize(struct hmm_fault *fault)
 {
@@ -312,8 +312,8 @@ static bool hmm_fault_resize(struct hmm_fault *fault)
  * @fault: fault
  * @end: end of the pages that the walk has found, exclusive
  *
- * The chunk ends before the first page that cannot be made exclusive, or not yet: the next
- * chunk begins with that page.
+ * The chunk is cut before the first page that cannot be made exclusive now: the next chunk
+ * begins with that page.
  *
  * Context: Process context; mmap_lock is held for writing in the slow path, and no lock
  * otherwise. Sleeps.
@@ -358,7 +358,7 @@ static long hmm_fault_fast(struct hmm_fault *fault)
 	if (ret && end == fault->start)
 		return ret;
 	if (ret && end < fault->start) {
-		/* A page before the chunk must not make it fail: its block goes. */
+		/* A page before the chunk must not make it fail: revoke the block of both. */
 		down_write(&fault->mirror->lock);
 		hmm_commit_revoke(fault, fault->range.start, fault->range.end);
 		up_write(&fault->mirror->lock);
@@ -374,7 +374,7 @@ static long hmm_fault_fast(struct hmm_fault *fault)
 	return pages ?: ret;
 }
 
-/* Must the fault end, whatever it has served? */
+/* Must the fault end now, with or without some pages mirrored? */
 static bool hmm_fault_is_stopped(const struct hmm_fault *fault)
 {
 	return READ_ONCE(fault->call.error) || hmm_mm_is_killed(fault->mirror->mm);
@@ -389,7 +389,7 @@ static long hmm_fault_attempt(struct hmm_fault *fault)
 	if (hmm_fault_is_stopped(fault))
 		return -EINTR;
 	if (slow) {
-		/* One page, so that it does not hold mmap_lock for long */
+		/* Only one page, so that mmap_lock is not held for long. */
 		fault->size = PAGE_SIZE;
 		fault->min_end = fault->start + PAGE_SIZE;
 		fault->end = fault->min_end;
@@ -412,8 +412,8 @@ static enum hmm_mirror_count hmm_fault_counter(const struct hmm_fault *fault)
 }
 
 /*
- * Serve the chunk. Return the number of its pages that are mirrored, from the first on, or an
- * errno.
+ * Serve the chunk. Return the number of its pages that are mirrored, counted from the first
+ * one, or an errno.
  */
 static long hmm_fault_chunk(struct hmm_fault *fault)
 {
@@ -432,16 +432,16 @@ static long hmm_fault_chunk(struct hmm_fault *fault)
 	hmm_fault_put_folio(fault);
 	if (ret > 0)
 		hmm_mirror_count(fault->mirror, hmm_fault_counter(fault), 1);
-	/* After many collisions chunks grow slowly. */
+	/* The slow path has reduced the size. It grows again while there are no collisions. */
 	if (!fault->collisions)
 		fault->size = min(2 * fault->size, HMM_FAULT_CHUNK);
 	return ret;
 }
 
 /*
- * Does the mirror page table already have all that is requested of the chunk? Then nothing
- * changes, not even a DMA address. Otherwise the whole chunk is served, so that its pages can
- * become a larger block.
+ * Are all pages of the chunk mirrored already as requested? Then nothing changes, including
+ * DMA addresses. Otherwise the whole chunk is served, so that its pages can become a larger
+ * block.
  */
 static bool hmm_fault_is_served(const struct hmm_fault *fault)
 {
@@ -459,7 +459,7 @@ static bool hmm_fault_is_served(const struct hmm_fault *fault)
 	return addr == fault->end;
 }
 
-/* Cut the next chunk from @start on. */
+/* Set the next chunk, which begins at @start. */
 static void hmm_fault_cut(struct hmm_fault *fault, unsigned long start)
 {
 	unsigned long size = fault->flags & HMM_FAULT_EXCLUSIVE ? HMM_FAULT_EXCLUSIVE_CHUNK :
@@ -503,7 +503,7 @@ static long hmm_fault_chunks(struct hmm_fault *fault)
 	return ret < 0 ? ret : -EFAULT;
 }
 
-/* Begin an access of what is mirrored already. Wait while an invalidation waits for accesses. */
+/* Begin an access of pages that are mirrored already. Wait until an access is allowed. */
 static long hmm_fault_try_access(struct hmm_fault *fault)
 {
 	bool write = fault->flags & HMM_FAULT_WRITE;
@@ -522,7 +522,7 @@ static long hmm_fault_try_access(struct hmm_fault *fault)
 
 /*
  * The commit of the first page begins the access, before an invalidation can revoke that page.
- * One commit is enough, unless an invalidation of the page waits for other accesses then.
+ * The commit is repeated only if the access was not allowed, see hmm_access_is_allowed().
  */
 static long hmm_fault_access(struct hmm_fault *fault)
 {
@@ -566,7 +566,7 @@ static long hmm_fault_run(struct hmm_fault *fault)
 		hmm_access_end(fault->access);
 	ret = error ?: ret;
 put:
-	/* Asynchronous: the exit of the mm would cancel this fault, which is done. */
+	/* Asynchronous: exit_mmap() calls release(), which may wait for this fault. */
 	mmput_async(mm);
 	return ret;
 }
@@ -606,7 +606,7 @@ static long hmm_fault_serve(struct hmm_mirror *mirror, unsigned long start, unsi
 		fault.flags |= HMM_FAULT_WRITE;
 	fault.range.dev_private_owner = mirror->reg.owner;
 	ret = hmm_fault_run(&fault);
-	/* An access of what is mirrored already is not counted as a fault. */
+	/* An access of pages that are mirrored already is not counted as a fault. */
 	if (access && ret > 0 && !fault.accessed)
 		goto put;
 	trace_hmm_fault(mirror, start, end, flags, ret);
@@ -622,66 +622,67 @@ put:
  * hmm_mirror_fault_job() - serve a device fault, or prefetch
  * @mirror: mirror without %HMM_MIRROR_OWN_TABLES
  * @start: first address, page aligned
- * @end: first address behind the range, page aligned
- * @flags: %HMM_FAULT_READ, %HMM_FAULT_WRITE or both; or %HMM_FAULT_MAY_WRITE, for a device
- *	that writes where it can; and %HMM_FAULT_PRESENT if only those pages matter that are
- *	mapped on the CPU already. With that, pages which the CPU maps read-only are mirrored
- *	so also if the device is to write. Or %HMM_FAULT_EXCLUSIVE, which the first two add
- *	nothing to
- * @job: what faults, for hmm_mirror_cancel_job() and for the callbacks of the fault, see
- *	&hmm_update.job; or NULL. It must exist until this returns
+ * @end: end address, exclusive, page aligned
+ * @flags: %HMM_FAULT_READ, %HMM_FAULT_WRITE or both, or %HMM_FAULT_MAY_WRITE; each with or
+ *	without %HMM_FAULT_PRESENT. Or %HMM_FAULT_EXCLUSIVE, to which the first two add
+ *	nothing. See &enum hmm_fault_flags
+ * @job: job of the fault, for hmm_mirror_cancel_job() and for &hmm_update.job; or NULL. It
+ *	must exist until this function returns
  *
- * Faults the pages in, mirrors them, and has the driver write its page table, see
- * %HMM_UPDATE_DEVICE_RFAULT. That is called a number of times for a large range. Pages
- * are mirrored in blocks that can reach beyond the range, if they did before. The driver is
- * not called for a piece of which all is mirrored already as it is to be: for writing, with
- * %HMM_FAULT_MAY_WRITE and with %HMM_FAULT_PRESENT, too. Pages that are
- * keep their DMA addresses in any case, unless they become part of a larger block.
+ * Faults pages in, mirrors them, and calls the driver to write its page table, see
+ * %HMM_UPDATE_DEVICE_RFAULT. The driver is called several times for a large range. Pages
+ * outside of the range can be included if they were mirrored in one block with pages of the
+ * range. With %HMM_FAULT_PRESENT no page is faulted in, and %HMM_FAULT_WRITE mirrors pages
+ * that the CPU maps read-only as read-only.
  *
- * If the DMA address of a page changes, the fault waits for accesses that use the old one, see
- * hmm_access_begin().
+ * The driver is not called for a chunk if all of its pages are mirrored already as requested.
+ * For %HMM_FAULT_WRITE and %HMM_FAULT_MAY_WRITE this means writable, even with
+ * %HMM_FAULT_PRESENT. A page that is mirrored as requested keeps its DMA address in any case,
+ * unless it becomes part of a larger block. If the DMA address of a page changes, the fault
+ * waits for accesses that use the old address, see hmm_access_begin().
  *
- * While userfaultfd is waited for, and I/O, no lock is held. Faults of what is in memory
- * end beside others who invalidate the range by system calls, CPU faults and the reverse
- * mapping, however often they do; beside truncation, when that leaves a gap.
+ * The fault holds no lock while it waits for userfaultfd or I/O. A fault of pages that are in
+ * memory makes progress however often other threads invalidate the range by system calls, CPU
+ * faults or the reverse mapping. Concurrently with truncation, it ends as soon as an attempt
+ * fits between two truncations.
  *
- * With %HMM_FAULT_EXCLUSIVE the CPU loses the pages, and what else is mirrored of them
- * goes from other mirrors. The entries are hmm_pte_exclusive(), and each is of one page:
- * large folios are split. When the CPU touches a page, on behalf of another device or in
- * the kernel, too, it is taken back by %HMM_UPDATE_MIGRATE; by fork() and by mprotect()
- * that leaves it readable, the entry becomes an ordinary one. Faults of any kind leave a
- * page as it is that the device has for itself already. Memory of the device itself that
- * the CPU cannot address stays where it is.
+ * With %HMM_FAULT_EXCLUSIVE the pages become inaccessible to the CPU and to other mirrors. The
+ * entries are hmm_pte_exclusive(), and each entry has order 0: large folios are split. When the
+ * CPU accesses a page, including accesses by the kernel and on behalf of another device, the
+ * driver is called with %HMM_UPDATE_MIGRATE first. fork(), and mprotect() that leaves the page
+ * readable, turn the entry into an ordinary read-only entry. Later faults with other flags do
+ * not change an exclusive page. Memory of the device itself that the CPU cannot address is not
+ * changed, but mirrored as for %HMM_FAULT_WRITE.
  *
- * Context: Process context, of any task, with no lock held. Sleeps.
- * Return: How many pages are mirrored, counted from @start; with %HMM_FAULT_PRESENT, of
- * the whole range, which may be none. Otherwise less than all means that the next page
- * fails. If there are none:
+ * Context: Process context, in any task, with no lock held. Sleeps.
+ * Return: The number of pages that are mirrored. Without %HMM_FAULT_PRESENT these are the first
+ * pages of the range; if some are missing, the page after them has failed. With
+ * %HMM_FAULT_PRESENT they are anywhere in the range, and their number can be 0. Or, if no page
+ * is mirrored:
  *
- * * %-EINVAL: flags that do not exist or make no sense (%HMM_FAULT_EXCLUSIVE does not with
- *   %HMM_FAULT_PRESENT or %HMM_FAULT_MAY_WRITE, nor without &hmm_mirror.dev_private_owner;
- *   %HMM_FAULT_MAY_WRITE does not with %HMM_FAULT_WRITE), a range that is empty,
- *   not page aligned, or not of user space, or a mirror whose driver has its own page
- *   tables
- * * %-EFAULT: nothing is mapped at @start, or it may not be read, or is special,
- *   poisoned, behind the end of its file, or memory whose driver is going away
- * * %-EPERM: @start is mapped read-only, and was to be written (%HMM_FAULT_WRITE)
- * * %-ESRCH: the mm is gone, or the mirror is being unregistered, or has been; also if
- *   some pages were mirrored
- * * %-ECANCELED: the job was cancelled, or the range while the fault was under way; also
- *   if some pages were mirrored
- * * %-EINTR: the task has a fatal signal pending, or one of any kind while userfaultfd is
- *   waited for; or the process that the mm belongs to is being killed
- * * %-ENOMEM: no memory for the page, or for the page tables
- * * %-ENOSPC: no DMA address is left for the page: an IOMMU translates, and its addresses
- *   are all in use. hmm_mirror_zap() gives some back
- * * %-EOPNOTSUPP: the page is where &hmm_mirror.dma_dev reaches only a copy of it; or it
- *   was to be exclusive, and is not of private anonymous memory, or is of hugetlb, or the
- *   kernel has no CONFIG_DEVICE_PRIVATE
- * * %-EBUSY: the page was to be exclusive, and somebody else had it locked, or had a
- *   reference so that its large folio could not be split, when tried again for a while, too
- * * what &hmm_mirror_ops.sync_cpu_device_pagetables returned; %-EIO if that was positive, or
- *   -EAGAIN
+ * * %-EINVAL: the flags are unknown or contradict each other, or %HMM_FAULT_EXCLUSIVE is set
+ *   without &hmm_mirror.dev_private_owner; the range is empty, not page aligned, or not of
+ *   user space; or the driver of the mirror has its own page tables
+ * * %-EFAULT: nothing is mapped at @start; or the page is not readable, special, poisoned,
+ *   beyond the end of its file, or device memory whose driver is going away; or CPU faults
+ *   succeed repeatedly without mapping the page
+ * * %-EPERM: the mapping at @start is read-only, and @flags require write access
+ * * %-ESRCH: the mm is gone, or the mirror is being or has been unregistered; even if some
+ *   pages were mirrored
+ * * %-ECANCELED: the job is cancelled, or the range was cancelled while the fault was under
+ *   way; even if some pages were mirrored
+ * * %-EINTR: the task has a fatal signal pending, or any signal while it waits for
+ *   userfaultfd; or the process that the mm belongs to is being killed
+ * * %-ENOMEM: no memory for the page, or for page tables
+ * * %-ENOSPC: an IOMMU translates for the device, and all of its DMA addresses are in use.
+ *   hmm_mirror_zap() frees some
+ * * %-EOPNOTSUPP: DMA of &hmm_mirror.dma_dev to the page would bounce. Or, with
+ *   %HMM_FAULT_EXCLUSIVE: the page is not anonymous, or is a hugetlb page, or the kernel has
+ *   no CONFIG_DEVICE_PRIVATE
+ * * %-EBUSY: with %HMM_FAULT_EXCLUSIVE, another thread holds the lock of the page, or a
+ *   reference that prevents the split of its large folio, even after many attempts
+ * * the error of &hmm_mirror_ops.sync_cpu_device_pagetables; %-EIO if that was -EAGAIN or
+ *   positive
  */
 long hmm_mirror_fault_job(struct hmm_mirror *mirror, unsigned long start, unsigned long end,
 			  unsigned int flags, struct hmm_job *job)
@@ -691,48 +692,53 @@ long hmm_mirror_fault_job(struct hmm_mirror *mirror, unsigned long start, unsign
 EXPORT_SYMBOL_GPL(hmm_mirror_fault_job);
 
 /**
- * hmm_access_begin() - serve a device fault, and keep the pages until the access has ended
- * @access: to be filled in; it exists until hmm_access_end()
+ * hmm_access_begin() - serve a device fault, and begin an access of the pages
+ * @access: access; it must exist until hmm_access_end()
  * @mirror: mirror without %HMM_MIRROR_OWN_TABLES
  * @start: first address, page aligned
  * @end: end address, exclusive, page aligned
  * @flags: %HMM_FAULT_READ, %HMM_FAULT_WRITE or both, or %HMM_FAULT_EXCLUSIVE
  * @job: as for hmm_mirror_fault_job(), or NULL
  *
- * Mirrors the pages that are not mirrored so yet, as hmm_mirror_fault_job() does. Until
- * hmm_access_end() nothing takes away from the device what the access is of: invalidations,
- * hmm_mirror_zap() and the end of the mirror wait, or are refused if they must not block.
- * The driver is called for them after that. What the access only reads can be
- * write-protected meanwhile. Its pages stay mirrored at their DMA addresses, which
- * hmm_pt_for_each() tells. Pages of an access that writes are marked dirty. A reference keeps
- * the driver of another device, whose memory the pages are of, from going away.
+ * With this function a driver needs no device page table and no callback to run transfers in
+ * the address space of a process, and a software device makes progress with each call.
  *
- * So a driver needs no device page table and no callback to run transfers in the address
- * space of a process, and a software device makes progress by each call.
+ * Mirrors the pages that are not mirrored yet as @flags require, as hmm_mirror_fault_job()
+ * does. Until hmm_access_end() the pages stay mirrored at the DMA addresses that
+ * hmm_pt_for_each() reports: invalidations, hmm_mirror_zap() and hmm_mirror_unregister() wait,
+ * or are refused if they must not block. The driver is called for them after the access.
+ * Pages that the access only reads can be write-protected meanwhile. Pages of an access for
+ * writing are marked dirty. If the pages are memory of another device, a reference keeps the
+ * driver of that device from going away.
  *
  * The access can have fewer pages than requested: at least one, and at most those that are
  * mirrored already and 2 MiB more, or one mapping if that is larger.
  *
- * The device alone must determine when an access ends, and soon: munmap(), reclaim and the
- * exit of the process wait for it, are not interruptible, and the driver is not notified that
- * they wait. So an access is for a transfer that runs, not for a buffer that is posted until a
- * remote side sends something. If the device does not answer, the driver resets it and ends
- * the access. It must not rely on the file being closed, on &hmm_mirror_ops.release or on
- * hmm_mirror_unregister() for that: all of these come after the end of the accesses.
+ * An access must end soon, and its end must depend on the device alone: munmap(), reclaim and
+ * the exit of the process wait for it, uninterruptibly, and the driver is not notified of the
+ * wait. So an access is for a transfer that runs, not for a buffer that waits for data from a
+ * remote side. If the device does not respond, the driver resets it and ends the access. It
+ * must not wait for the file to be closed, for &hmm_mirror_ops.release or for
+ * hmm_mirror_unregister() to do so: all of these come after the end of the accesses.
  *
- * The end must not depend on mmap_lock, access to user memory, the lock of a folio, of a file
- * or of its mapping, or I/O to that file; on memory, except by %GFP_NOWAIT and %GFP_ATOMIC, or
- * on a lock under which memory is allocated; on a work item of a queue without
- * %WQ_MEM_RECLAIM, or of one in which accesses begin; nor on a fault, hmm_access_begin(),
- * hmm_mirror_zap(), hmm_mirror_register() or hmm_mirror_unregister() of any mirror. If the
- * interrupt handler of the device ends an access by itself, other accesses may begin meanwhile.
- * For several ranges at the same time see hmm_access_try(). &hmm_mirror.lock may be taken: no
- * callback of the driver may wait for an access.
+ * The end of an access must not depend on:
  *
- * Context: Process context, of any task, with no lock held. Sleeps.
- * Return: The number of pages of the access, from @start on. Or, without an access, the error
- * of hmm_mirror_fault_job(); -EINVAL with %HMM_FAULT_PRESENT and with
- * %HMM_FAULT_MAY_WRITE.
+ * - mmap_lock, access to user memory, the lock of a folio, a file or an address_space, or I/O
+ *   to a file whose pages are accessed
+ * - memory allocation other than %GFP_NOWAIT and %GFP_ATOMIC, or a lock that is held during
+ *   other allocations
+ * - a work item on a workqueue that has no %WQ_MEM_RECLAIM, or on which accesses begin
+ * - a fault, hmm_access_begin(), hmm_mirror_zap(), hmm_mirror_register() or
+ *   hmm_mirror_unregister() of any mirror
+ *
+ * If the interrupt handler of the device ends an access without help of other tasks, other
+ * accesses may begin meanwhile. For several ranges at the same time see hmm_access_try(). The
+ * end may depend on &hmm_mirror.lock: no callback of the driver may wait for an access.
+ *
+ * Context: Process context, in any task, with no lock held. Sleeps.
+ * Return: The number of pages of the access, from @start on. Otherwise no access has begun:
+ * the error of hmm_mirror_fault_job(), or -EINVAL if %HMM_FAULT_PRESENT or
+ * %HMM_FAULT_MAY_WRITE is set.
  */
 long hmm_access_begin(struct hmm_access *access, struct hmm_mirror *mirror,
 		      unsigned long start, unsigned long end, unsigned int flags,

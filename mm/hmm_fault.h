@@ -11,24 +11,24 @@
 #include "hmm_walk.h"
 
 /*
- * Pages that are made exclusive in one step. The number is small so that CPU faults, and
- * threads that wait for mmap_lock or for the lock of a folio, do not wait for long.
+ * Maximum number of pages that are made exclusive in one step. It is small so that CPU faults,
+ * and threads that wait for mmap_lock or for the lock of a folio, do not wait for long.
  */
 #define HMM_EXCLUSIVE_MAX	64
 
 /*
- * Collisions of a chunk before the slow path. A collision costs a walk of at most 2 MiB. The
+ * Collisions of a chunk before the slow path. A collision costs a walk of 2 MiB at most. The
  * slow path takes mmap_lock for writing, which delays every thread that uses the mm.
  */
 #define HMM_FAULT_COLLISIONS_MAX	8
 
-/* The arrays of a range of so few pages, the commonest, are on the stack. */
+/* Most ranges have at most this number of pages. Their arrays are on the stack. */
 #define HMM_FAULT_SMALL		4
 
 /**
  * enum hmm_chunk_state - how hmm_mirror_fault() serves the current chunk
- * @HMM_CHUNK_FAST: as a whole; concurrent invalidations can collide with it
- * @HMM_CHUNK_SLOW: its first page alone, serialized by mmap_lock
+ * @HMM_CHUNK_FAST: fast path, the whole chunk; concurrent invalidations can collide with it
+ * @HMM_CHUNK_SLOW: slow path, only the first page, serialized by mmap_lock
  */
 enum hmm_chunk_state {
 	HMM_CHUNK_FAST,
@@ -40,11 +40,11 @@ enum hmm_chunk_state {
  * @HMM_RETRY_COLLISION: an invalidation has overlapped the range. hmm_fault_retry() sets this
  *	in place of any other reason
  * @HMM_RETRY_STALE: the mirror page table has changed: a block, a table or a permission
- * @HMM_RETRY_RESIZED: the chunk has got another size
+ * @HMM_RETRY_RESIZED: the size of the chunk has changed
  * @HMM_RETRY_BUSY: another thread holds the page: a reference, or the lock of its folio
  * @HMM_RETRY_STEP: the next step of the slow path
  * @HMM_RETRY_WAIT: the slow path needs a CPU fault that can wait for I/O or for user space:
- *	the fast path takes it, without locks
+ *	the fast path takes that fault, which can drop the locks
  */
 enum hmm_retry {
 	HMM_RETRY_COLLISION,
@@ -57,9 +57,9 @@ enum hmm_retry {
 
 /**
  * struct hmm_fault_arrays - arrays of a small range
- * @pfns: for range.hmm_pfns of &struct hmm_fault
- * @words: for words
- * @maps: for maps
+ * @pfns: array for range.hmm_pfns of &struct hmm_fault
+ * @words: array for words
+ * @maps: array for maps
  */
 struct hmm_fault_arrays {
 	unsigned long pfns[HMM_FAULT_SMALL];
@@ -70,29 +70,30 @@ struct hmm_fault_arrays {
 /**
  * struct hmm_fault - state of hmm_mirror_fault()
  * @mirror: mirror
- * @call: what a canceling task finds, see mm/hmm_cancel.c
+ * @call: entry in mirror->calls, by which another task can cancel the fault
  * @flags: flags of the caller
  * @limit: end of the requested range, exclusive
  * @access: access to begin when its first page is mirrored, or NULL
  * @accessed: number of pages of that access; 0 if it has not begun
  * @start: first address of the current chunk
- * @end: its end, exclusive
- * @min_end: its end before it grew to a larger mapping
+ * @end: end of the chunk, exclusive
+ * @min_end: end of the chunk without the rest of a larger mapping, see hmm_fault_resize()
  * @size: size that chunks are cut to; small after many collisions
  * @state: how the chunk is served
  * @retry: why the last attempt has to be repeated
- * @collisions: collisions of the chunk
- * @busy: attempts in a row that ended with %HMM_RETRY_BUSY
+ * @collisions: number of collisions of the chunk
+ * @busy: number of consecutive attempts that ended with %HMM_RETRY_BUSY
  * @empty: nothing is mapped in the window of the chunk
- * @lock: the lock that the last walk has taken
+ * @lock: lock that the last walk has taken
  * @folio: folio of the page at @start, with a reference that keeps it in memory; or NULL
- * @range: the chunk, and the rest of the blocks that it cuts
- * @exclusive: some of @range is mirrored with %HMM_PTE_EXCLUSIVE
- * @small: arrays of a range of at most %HMM_FAULT_SMALL pages
- * @room: number of pages that the arrays have room for
- * @words: one for each page of @range. First what the mirror page table has: %HMM_PTE_WRITE,
- *	or the whole entry if that has %HMM_PTE_EXCLUSIVE. Then the entry to publish
- * @maps: DMA mappings of these entries, or NULL
+ * @range: the chunk, widened to whole blocks in the fast path
+ * @exclusive: some pages of @range are mirrored with %HMM_PTE_EXCLUSIVE
+ * @small: arrays for a range of at most %HMM_FAULT_SMALL pages
+ * @room: number of elements of the arrays
+ * @words: one word for each page of @range. hmm_fault_remember() stores %HMM_PTE_WRITE of the
+ *	mirror page table, or the whole entry if it has %HMM_PTE_EXCLUSIVE.
+ *	hmm_commit_make_entries() replaces that by the entry to publish
+ * @maps: DMA mappings of these entries, or NULL if the mirror has no DMA addresses
  */
 struct hmm_fault {
 	struct hmm_mirror *mirror;
@@ -149,12 +150,12 @@ long hmm_commit_runs(struct hmm_fault *fault, unsigned long end);
 void hmm_commit_revoke(struct hmm_fault *fault, unsigned long start, unsigned long end);
 
 /**
- * struct hmm_exclusive - pages that are exclusive, and that the CPU cannot get back yet
- * @mm: their address space; mmap_lock is held
+ * struct hmm_exclusive - exclusive pages that the CPU cannot access before they are released
+ * @mm: address space of the pages; mmap_lock is held
  * @locked: the caller holds mmap_lock for writing; otherwise it was taken for reading
- * @pages: the pages, locked and with a reference each; NULL for a page that failed
+ * @pages: pages, each locked and with a reference; NULL for a page that failed
  * @count: number of @pages
- * @nofs: of memalloc_nofs_save()
+ * @nofs: return value of memalloc_nofs_save()
  */
 struct hmm_exclusive {
 	struct mm_struct *mm;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * HMM device faults: the slow path, which makes progress whatever other threads do.
+ * HMM device faults: the slow path, which makes progress despite concurrent invalidations.
  *
- * Other threads may invalidate the range again and again, each time before the commit. So after
- * many collisions the first page of the chunk is served alone, serialized with them:
+ * Other threads may invalidate the range repeatedly, each time before the commit. So after
+ * many collisions the slow path serves the first page of the chunk alone, serialized with
+ * these threads:
  *
  *	invalidating thread				waits for
  *	===================				=========
@@ -11,12 +12,14 @@
  *	CPU fault that holds the lock of the VMA	the lock of the VMA, for writing
  *	reverse mapping: reclaim, migration, KSM	the lock of the folio
  *
- * Invalidations that have begun before are waited for: they need none of these locks to end.
+ * The slow path waits for invalidations that have started before: they need none of these
+ * locks to end.
  *
- * The lock of the folio cannot be held during a CPU fault, which takes it, nor while memory is
- * allocated. So each step rechecks the page with its folio locked. If the page is not mapped,
- * or its tables and DMA mapping are not prepared, the step ends, unlocks the folio, and does
- * that; the next step rechecks. A reference on the folio keeps it the one to lock.
+ * The lock of the folio cannot be held during a CPU fault, which takes it, or during a memory
+ * allocation. So each step rechecks the page with its folio locked. If the page is not mapped,
+ * or its tables and its DMA mapping are not prepared, the step unlocks the folio, takes the CPU
+ * fault or prepares, and ends. The next step rechecks the page. A reference keeps the folio in
+ * memory between the steps.
  *
  *	mmap_lock and the lock of the VMA, for writing
  *	  step: lock folio, recheck	not mapped: CPU fault
@@ -24,16 +27,17 @@
  *	  step: lock folio, recheck	mapped: prepare
  *	  step: lock folio, recheck	mapped, prepared: commit
  *
- * So the reverse mapping can invalidate the page once more, but hardly twice. Invalidations
- * that reach the page through its address_space cannot be excluded: truncation, direct I/O, DAX.
- * A CPU fault needs the locks that they hold. Beside them the fault ends when one attempt is
- * faster, or when the file ends before the page.
+ * So the reverse mapping can invalidate the page once more, but hardly ever twice. The slow
+ * path does not exclude invalidations that reach the page through its address_space:
+ * truncation, direct I/O, DAX. A CPU fault needs the locks that they hold. Concurrently with
+ * them the fault ends when an attempt fits between two of them, or when the file ends before
+ * the page.
  *
- * No CPU fault is taken here that can start I/O, or wait for it or for user space, both of
- * which may need mmap_lock: see mm/hmm_resident.c. The fast path takes such a fault, with no
- * lock held, and the page is in memory for the next attempt: a reference keeps it there until
- * it is mirrored. A page of a shared mapping becomes writable in the fast path only, if the file
- * system takes part in that (->page_mkwrite()). What is left are CPU faults of shmem during hole
+ * The slow path takes no CPU fault that can start I/O, or wait for I/O or for user space: both
+ * may need mmap_lock, see mm/hmm_resident.c. The fast path takes such a fault, which can drop
+ * the locks. The page is then in memory for the next attempt, and a reference keeps it there
+ * until it is mirrored. Only the fast path makes a page of a shared mapping writable if the
+ * file system has ->page_mkwrite(). One wait remains: a CPU fault of shmem waits for hole
  * punching.
  */
 #include <linux/hmm_mirror.h>
@@ -44,16 +48,16 @@
 
 /*
  * Steps before mmap_lock is dropped: two for a page that is mapped, two more each time that
- * the page goes. The first recheck may revoke what another fault has mirrored.
+ * the page is unmapped, or that the commit revokes a block of another fault.
  */
 #define HMM_SLOW_STEPS_MAX	8
 
 /**
- * struct hmm_slow - what the steps of the slow path share
+ * struct hmm_slow - state that the steps of the slow path share
  * @stage: stage for hmm_pt_publish()
  * @entry: entry that @stage was prepared for; 0: none
- * @word: this entry as hmm_pt_prepare() has left it
- * @read_only: with %HMM_FAULT_MAY_WRITE, the VMA is not writable
+ * @word: the same entry, which hmm_pt_prepare() may have changed
+ * @read_only: %HMM_FAULT_MAY_WRITE is set and the VMA is not writable
  */
 struct hmm_slow {
 	struct hmm_pt_stage stage;
@@ -64,9 +68,9 @@ struct hmm_slow {
 
 /**
  * hmm_fault_get_folio() - get the folio of the first page of the chunk, if it is in memory
- * @fault: fault; @folio of it replaces the one before
+ * @fault: fault; the folio replaces @fault->folio
  *
- * Context: Process context, mmap_lock not held. Sleeps.
+ * Context: Process context, mmap_lock not held. Takes mmap_lock for reading. Sleeps.
  */
 void hmm_fault_get_folio(struct hmm_fault *fault)
 {
@@ -83,7 +87,7 @@ void hmm_fault_get_folio(struct hmm_fault *fault)
 	fault->folio = folio;
 }
 
-/* The entry of the page if it meets the request, or 0 */
+/* Return the entry of the page if it meets the request, or 0. */
 static unsigned long hmm_slow_entry(const struct hmm_fault *fault, const struct hmm_slow *slow)
 {
 	unsigned long pfn = *fault->range.hmm_pfns, need = HMM_PFN_VALID;
@@ -95,8 +99,8 @@ static unsigned long hmm_slow_entry(const struct hmm_fault *fault, const struct 
 }
 
 /*
- * Read what is mapped and mirrored now. The range begins anew: invalidations that began before
- * have ended.
+ * Read the entries of the page in the CPU page table and in the mirror page table. The range
+ * begins again, after the invalidations that started before.
  */
 static int hmm_slow_recheck(struct hmm_fault *fault, const struct hmm_slow *slow)
 {
@@ -138,8 +142,9 @@ static int hmm_slow_fault_in(struct hmm_fault *fault, const struct hmm_slow *slo
 }
 
 /*
- * Does the locked @folio keep the reverse mapping away from the page? Migration of device
- * memory does not lock the folio, but it collides only once. An exclusive page is not mapped.
+ * Does the lock of @folio exclude the reverse mapping? Device memory and exclusive pages need
+ * no lock: the reverse mapping invalidates them only once, to migrate the page or to end its
+ * exclusive access.
  */
 static bool hmm_slow_is_serialized(struct hmm_fault *fault, const struct folio *folio)
 {
@@ -153,14 +158,14 @@ static bool hmm_slow_is_serialized(struct hmm_fault *fault, const struct folio *
 }
 
 /*
- * Get a reference on the folio of the page that the recheck has found. After a collision it is
- * not known which folio that is: then the old reference stays.
+ * Get a reference on the folio of the page that the recheck has found. After a collision the
+ * page may have been freed: then keep the old reference.
  */
 static int hmm_slow_keep_folio(struct hmm_fault *fault)
 {
 	struct folio *folio = NULL;
 
-	/* The page cannot be freed while the lock is held. */
+	/* A page that has not collided is not freed while the lock is held. */
 	down_read(&fault->mirror->lock);
 	if (!hmm_range_retry(&fault->range)) {
 		folio = page_folio(hmm_pfn_to_page(*fault->range.hmm_pfns));
@@ -182,7 +187,7 @@ static void hmm_slow_unprepare(struct hmm_fault *fault, struct hmm_slow *slow)
 	slow->entry = 0;
 }
 
-/* Prepare the commit, with the folio unlocked: reclaim may wait for that lock. */
+/* Prepare the commit with the folio unlocked: it allocates, and reclaim may lock folios. */
 static int hmm_slow_prepare(struct hmm_fault *fault, struct hmm_slow *slow)
 {
 	int ret;
@@ -196,8 +201,8 @@ static int hmm_slow_prepare(struct hmm_fault *fault, struct hmm_slow *slow)
 }
 
 /*
- * Recheck the page with @folio locked, and commit it if that is prepared. Return the number of
- * pages, an errno, or 0 if the step has to go on without the lock.
+ * Recheck the page with @folio locked, and commit it if the commit is prepared. Return the
+ * number of pages, an errno, or 0 if the step has to continue without the lock.
  */
 static long hmm_slow_commit(struct hmm_fault *fault, struct hmm_slow *slow,
 			    const struct folio *folio, bool *serialized)
@@ -218,9 +223,10 @@ static long hmm_slow_commit(struct hmm_fault *fault, struct hmm_slow *slow,
 
 /*
  * One step. The folio is locked before the recheck, so that the reverse mapping is excluded from
- * then until the commit. For hugetlb the recheck takes a lock that ranks before the lock of the
- * folio. That cannot deadlock: a thread that holds it and waits for a folio holds mmap_lock or
- * the lock of the VMA, and is excluded.
+ * the recheck to the commit. For hugetlb the recheck takes the hugetlb lock of the VMA, which
+ * other code takes before the lock of the folio. This cannot deadlock: a thread that holds the
+ * hugetlb lock and waits for the folio also holds mmap_lock or the lock of the VMA, so it is
+ * excluded.
  */
 static long hmm_slow_step(struct hmm_fault *fault, struct hmm_slow *slow)
 {
@@ -253,7 +259,7 @@ static long hmm_slow_steps(struct hmm_fault *fault)
 		return fault->flags & HMM_FAULT_PRESENT ? 0 : -EFAULT;
 	vma_start_write(vma);
 	slow.read_only = fault->flags & HMM_FAULT_MAY_WRITE && !(vma->vm_flags & VM_WRITE);
-	/* No wait for another thread, nor I/O, with mmap_lock held */
+	/* The waits for other threads and for I/O come after mmap_lock is dropped. */
 	do {
 		ret = hmm_slow_step(fault, &slow);
 	} while (ret == -EAGAIN && fault->retry != HMM_RETRY_BUSY &&
@@ -263,12 +269,12 @@ static long hmm_slow_steps(struct hmm_fault *fault)
 }
 
 /**
- * hmm_fault_slow() - one attempt to serve the first page of the chunk, serialized
- * @fault: fault, with a range of this page begun
+ * hmm_fault_slow() - one attempt of the slow path
+ * @fault: fault; its range is the first page of the chunk, and has begun
  *
  * Context: Process context, with no lock held. Takes mmap_lock for writing. Sleeps.
- * Return: 1; 0 if the page is not there and %HMM_FAULT_PRESENT is set; -EAGAIN, see
- * hmm_fault_retry(); or the error of the fault.
+ * Return: 1 if the page is mirrored; 0 if it is not mapped and %HMM_FAULT_PRESENT is set;
+ * -EAGAIN, see hmm_fault_retry(); or the error of the fault.
  */
 long hmm_fault_slow(struct hmm_fault *fault)
 {

@@ -12,19 +12,20 @@
 #include "hmm_mirror.h"
 
 /*
- * Does the walk of the range do that itself? A CPU fault that it takes invalidates what it
- * copies, and is over before the walk goes on to look there.
+ * Does the invalidation come from a CPU fault of the walk itself, at addresses that the walk
+ * has not read? The fault ends before the walk reads them.
  */
 static bool hmm_range_invalidates_itself(const struct hmm_range *range, unsigned long start)
 {
-	/* What is before the range has not been looked at, either. */
+	/* The walk does not read addresses before the range, either. */
 	return hmm_inside(&range->inside, HMM_INSIDE_CPU_FAULT) &&
 	       max(start, range->begun_start) >= range->unseen;
 }
 
 /*
- * Ranges in flight that overlap must not be committed, but for that of @taker. Return
- * whether one is: what it has found is being published, or looked at, under mirror->lock.
+ * Mark the ranges in flight that overlap as collided. With @own, except a range for which this
+ * task makes pages exclusive. Return whether a marked range is committed: its result is being
+ * published or used under mirror->lock.
  */
 static bool hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
 			       unsigned long end, bool own)
@@ -36,7 +37,7 @@ static bool hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
 	list_for_each_entry(range, &mirror->ranges, node) {
 		if (range->begun_start >= end || start >= range->begun_end)
 			continue;
-		/* This task is here, and does not publish what it has found. */
+		/* This task cannot commit the range before the invalidation ends. */
 		if (hmm_range_invalidates_itself(range, start) ||
 		    (own && hmm_inside(&range->inside, HMM_INSIDE_MAKE_EXCLUSIVE)))
 			continue;
@@ -47,10 +48,7 @@ static bool hmm_mirror_collide(struct hmm_mirror *mirror, unsigned long start,
 	return committed;
 }
 
-/*
- * The task that takes pages for a device, if this is what it tells others of that: it
- * knows itself. Only these events, and migrations, have an owner.
- */
+/* Does make_device_exclusive_range() send this event, on behalf of the device itself? */
 static bool hmm_mirror_is_owner(const struct hmm_mirror *mirror,
 				const struct mmu_notifier_range *range)
 {
@@ -59,9 +57,8 @@ static bool hmm_mirror_is_owner(const struct hmm_mirror *mirror,
 }
 
 /*
- * Did the protection of all of it become one that lets a device read? The senders of
- * MMU_NOTIFY_PROTECTION_VMA hold mmap_lock. Protecting hugetlb memory can take away
- * a table of ptes that is shared, and the pages with it.
+ * Is the whole range still readable? The senders of MMU_NOTIFY_PROTECTION_VMA hold mmap_lock.
+ * A change of the protection of hugetlb memory can unshare a page table, which unmaps pages.
  */
 static bool hmm_mirror_stays_readable(struct hmm_mirror *mirror, unsigned long start,
 				      unsigned long end)
@@ -92,7 +89,7 @@ static enum hmm_update_event hmm_mirror_event(struct hmm_mirror *mirror,
 	case MMU_NOTIFY_SOFT_DIRTY:
 		return HMM_UPDATE_ISDIRTY;
 	default:
-		/* Also if the device itself is the reason: its old pages go. */
+		/* Also for migrations by the driver itself: the old pages are unmapped. */
 		return HMM_UPDATE_MIGRATE;
 	}
 }
@@ -103,7 +100,7 @@ static bool hmm_update_protects(const struct hmm_update *update)
 	       update->event == HMM_UPDATE_FORK || update->event == HMM_UPDATE_ISDIRTY;
 }
 
-/* Has the device anything that the update takes away? */
+/* Does the update revoke anything from the device? */
 static bool hmm_mirror_is_affected(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
 	if (mirror->reg.own_tables)
@@ -114,8 +111,8 @@ static bool hmm_mirror_is_affected(struct hmm_mirror *mirror, const struct hmm_u
 }
 
 /*
- * The same without mirror->lock, after ranges in flight have collided: is there certainly
- * nothing to take away? The holder of that lock may wait for a device, for long.
+ * Does the update certainly revoke nothing? Called after hmm_mirror_collide(), without
+ * mirror->lock: the holder of that lock may wait for a device for a long time.
  */
 static bool hmm_mirror_is_unaffected(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
@@ -124,7 +121,7 @@ static bool hmm_mirror_is_unaffected(struct hmm_mirror *mirror, const struct hmm
 			       hmm_update_protects(update));
 }
 
-/* Call the driver. Nothing is changed if it refuses, which only those may who must not block. */
+/* Call the driver. It may refuse only updates that must not block. Then nothing changes. */
 static bool hmm_mirror_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
 	int ret;
@@ -146,7 +143,7 @@ static bool hmm_mirror_sync(struct hmm_mirror *mirror, const struct hmm_update *
 		return true;
 	WARN_ONCE(update->blockable || ret != -EAGAIN, "%ps refuses an invalidation with %d\n",
 		  mirror->reg.ops->sync_cpu_device_pagetables, ret);
-	/* Nobody listens: go on as if it had synced. */
+	/* This invalidation cannot fail: continue as if the driver had returned 0. */
 	if (update->blockable)
 		return true;
 	hmm_mirror_count(mirror, HMM_COUNT_REFUSED, 1);
@@ -154,11 +151,11 @@ static bool hmm_mirror_sync(struct hmm_mirror *mirror, const struct hmm_update *
 }
 
 /*
- * Widen the update to the blocks that it hits, and wait until no access of these is under way.
- * The lock is dropped for the wait, and everything may change: then begin again with the range
- * that was asked for.
+ * Widen the update to whole blocks, and wait until no access of them is under way. The wait
+ * drops the lock, and everything may change: then start again with the original range.
  *
- * Return: 1 if something is hit, 0 if nothing is, -EAGAIN if it must not wait.
+ * Return: 1 if the update revokes something; 0 if it does not; -EAGAIN if it must not block
+ * and would have to wait.
  */
 static int hmm_mirror_wait_accesses(struct hmm_mirror *mirror, struct hmm_update *update)
 {
@@ -179,10 +176,10 @@ static int hmm_mirror_wait_accesses(struct hmm_mirror *mirror, struct hmm_update
 }
 
 /*
- * Take from the device what it has of a range, by the event that @update says. The lock may
- * be dropped before.
+ * Revoke the access, or only the write access, of the device to a range, as @update->event
+ * requires. The lock may be dropped before that.
  *
- * Return: whether that is so now. If not nothing has changed.
+ * Return: True if it is revoked. False if the update must not block: then nothing has changed.
  */
 static bool hmm_mirror_revoke(struct hmm_mirror *mirror, struct hmm_update *update)
 {
@@ -208,7 +205,7 @@ static bool hmm_mirror_revoke(struct hmm_mirror *mirror, struct hmm_update *upda
 	return done;
 }
 
-/* The same, and ranges in flight do not bring it back. */
+/* The same, and ranges in flight collide, so that they do not publish the pages again. */
 bool hmm_mirror_invalidate(struct hmm_mirror *mirror, struct hmm_update *update)
 {
 	hmm_mirror_collide(mirror, update->start, update->end, false);
@@ -218,14 +215,14 @@ bool hmm_mirror_invalidate(struct hmm_mirror *mirror, struct hmm_update *update)
 /**
  * hmm_mirror_notify() - handle an invalidation in a window
  * @mirror: mirror
- * @range: notification of the MMU notifier
- * @start: first address of it in the window
- * @end: end address in the window, exclusive
+ * @range: range of the MMU notifier
+ * @start: first address of @range in the window
+ * @end: end address of @range in the window, exclusive
  *
- * Context: As the MMU notifier calls it: locks of the mm may be held. Sleeps only if the
- * notification is blockable.
- * Return: true; or false if it is not blockable and would have to wait. Nothing has changed
- * then.
+ * Context: Callback of an MMU notifier: locks of the mm may be held. Sleeps only if @range is
+ * blockable.
+ * Return: True; or false if @range is not blockable and this would have to wait, or the driver
+ * refuses. Then the mirror page table has not changed.
  */
 bool hmm_mirror_notify(struct hmm_mirror *mirror, const struct mmu_notifier_range *range,
 		       unsigned long start, unsigned long end)

@@ -1,32 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * HMM mirror: keeps a device in line with the address space of a process.
+ * HMM mirror: lets a device use the address space of a process.
  *
- * The mirror page table says what the device may access. It is filled by
- * hmm_mirror_fault() from the CPU page table, and emptied by the callbacks of MMU
- * notifiers before the CPU page table changes. It is like two caches of one memory: the
- * rule is that an entry is there only while the CPU page table agrees.
+ * The mirror page table has an entry for each page that the device may access.
+ * hmm_mirror_fault() adds entries from the CPU page table. The callbacks of MMU notifiers
+ * remove them before the CPU page table changes. So an entry exists only while the CPU page
+ * table agrees with it.
+ *
+ * This comment describes the protocol of mm/hmm_mirror.c, mm/hmm_window.c (windows and
+ * ranges) and mm/hmm_invalidate.c (invalidations).
  *
  * Windows
  *
- * The address space is cut into aligned windows. One gets an interval notifier when
- * something is mirrored in it for the first time, and loses it some time after it has
- * become empty. So nobody is called for what is changed where nothing is mirrored. The
- * sentinel is one more notifier, on the last page of all, where no user space is: the
- * release of the mm comes to it after all the windows.
+ * The address space is divided into aligned windows. The first range that begins in a
+ * window inserts an interval notifier for it. The gc removes the notifier some time after
+ * the window has become empty. So most changes of memory that is not mirrored call no
+ * notifier. The sentinel is one more notifier, on the last page of all addresses, which
+ * never belongs to user space: the release of the mm reaches it after all windows.
  *
  * Ranges
  *
- * Between a look at the CPU page table and what is made of it the page table can change.
- * A range stands for such a look. Its states:
+ * The CPU page table can change between a walk and the commit of the result. A range
+ * detects this. Its states:
  *
- *	idle -> begun		hmm_range_begin(): in the list of the mirror
- *	begun -> collided	an invalidation that overlaps it reached its window
- *	begun -> committed	hmm_range_retry() said no, under the lock of the mirror; it
- *				may still collide, and stays committed
+ *	idle -> begun		hmm_range_begin(): the range is in mirror->ranges
+ *	begun -> collided	a window was called for an invalidation that overlaps it
+ *	begun -> committed	hmm_range_retry() returned false, under mirror->lock; the
+ *				range can still collide, and stays committed
  *	any -> idle		hmm_range_end()
  *
- * An invalidation that comes after the beginning finds the range:
+ * An invalidation that starts after the range has begun finds the range:
  *
  *	begin, walk, commit			invalidation
  *	===================			============
@@ -43,22 +46,26 @@
  *	  hmm_range_retry(): collided
  *	mirror->lock dropped, again
  *
- * The callback takes mirror->lock only if something is mirrored in its range, or about to
- * be: the holder may wait for a device. If hmm_range_retry() comes before the collision it
- * marks the range as committed, under range_lock, and the callback finds that:
+ * The holder of mirror->lock may wait for a device. So the callback takes mirror->lock only
+ * if it overlaps mirrored pages or a committed range, which may be about to publish pages.
+ * hmm_range_retry() marks a range that has not collided as committed, under range_lock, and
+ * a later callback finds that:
  *
  *	mirror->lock				mmu_notifier_invalidate_range_start()
  *	  range_lock: committed = true		  callback:
  *						    range_lock: is committed
  *	  publishes				    mirror->lock, sleeps
  *	mirror->lock dropped
- *						    the driver is called, entries go
+ *						    the driver is called
+ *						    entries are removed
  *						    mirror->lock dropped
  *
- * Nor does it look while another callback takes away what overlaps, see
- * hmm_pt_begin_change(): so it does not depend on the order in which entries, DMA mappings and
- * dirty bits go there, nor on when another CPU sees that. An invalidation that began before a
- * range is waited for:
+ * The callback also takes mirror->lock while another callback revokes pages that overlap,
+ * see hmm_pt_begin_change(). So it does not depend on the order in which the other callback
+ * removes entries and DMA mappings and marks pages dirty, or on when this CPU sees the
+ * stores.
+ *
+ * A range waits for the invalidations that started before it:
  *
  *	begin					invalidation
  *	=====					============
@@ -70,32 +77,31 @@
  *						subscriptions->lock: unlinked, wakes
  *	walks, sees new entries
  *
- * Both orders of the two critical sections of subscriptions->lock are covered: if it
- * links first, begin finds it; if begin looks first, list_add() has come before that,
- * the link behind it, and the callback behind the link. A range that the window's
- * notifier does not see because it was inserted too late does not exist: a window is in
- * the tree before the first range in it begins, see hmm_window_insert().
+ * Both orders of the two critical sections of subscriptions->lock are covered. If the
+ * invalidation is linked first, the beginning range finds it. Otherwise list_add() comes
+ * before the check, the check before the link, and the link before the callback, which
+ * finds the range. hmm_window_insert() inserts the notifier of a window before the first
+ * range in the window begins, so the callback is never missing.
  *
- * A range is what it was when it began: begun_start, begun_end and begun are copies, because
- * the driver rewrites start and end to walk the range part by part, and may point mirror
- * elsewhere. What the walks of all parts have read is kept as one interval, from seen_start
- * to seen_end, for what comes next.
+ * hmm_range_begin() copies the range to begun, begun_start and begun_end: the driver may
+ * change start and end to walk the range part by part, and may change mirror. One interval,
+ * from seen_start to seen_end, covers all addresses that the walks of the parts have read.
  *
- * A collision is one of ranges. Whatever is invalidated beside a range neither delays
- * nor repeats it; nor does what a CPU fault of the walk invalidates where the walk has
- * not been yet: it copies pages, and the walk would collide with each of them. And since
- * start and end of invalidations nest within one thread, nobody waits for them under
- * mirror->lock.
+ * Only invalidations that overlap a range delay it or collide with it. One kind of them does
+ * not collide: a CPU fault of the walk may invalidate the pages that it copies, at addresses
+ * that no walk of the range has read yet. No thread waits for the end of an invalidation
+ * under mirror->lock: invalidations nest within a thread, so the thread may need that lock
+ * between start and end.
  *
  * Unlocked reads
  *
- * - range->syncing, taking and faulting, of any range: only who has written them can find
- *   itself there. range->unseen is read by that task alone.
- * - range->collided, by the walker (hmm_walk_check()): only to give up early. What
- *   counts is the read under range_lock, by hmm_range_retry().
- * - mirror->users, by hmm_mirror_unregister(): once 0 it stays so.
- * - mirror->dead, by hmm_range_begin() and by the walker: only so that it fails early, or
- *   who retries would do so for ever. What counts is the read under mirror->lock.
+ * - inside, of the mirror and of any range: hmm_inside() returns true only for the task
+ *   that has called hmm_inside_enter(). Only that task reads range->unseen.
+ * - range->collided, by the walker (hmm_walk_check()) and the fault: a hint to give up
+ *   early. The read under range_lock, in hmm_range_retry(), decides.
+ * - mirror->users, by hmm_mirror_unregister(): once it is 0 it stays 0.
+ * - mirror->dead, by __hmm_range_begin() and by the walker: a hint to fail early, without
+ *   which a caller would retry forever. The read under mirror->lock decides.
  *
  * End
  *
@@ -108,18 +114,21 @@
  *	dead -> released	release() has returned
  *	released -> gone	hmm_mirror_unregister() has returned
  *
- * Once a mirror is dead, callbacks, which may still come from exit_mmap() and the reverse
- * mapping, return immediately. Faults end by themselves from the moment a mirror is dying,
- * so release() may wait for them. hmm_mirror_unregister() waits for the users of the
- * mirror after release(), because a driver may end its ranges there.
+ * exit_mmap() and the reverse mapping may still invalidate a dead mirror: the callbacks
+ * return immediately. Faults of a dying mirror end by themselves, so release() may wait for
+ * them. hmm_mirror_unregister() waits for the users of the mirror after release(), because
+ * a driver may end its ranges there.
  *
- * When the mirror is gone its memory may be freed. As long as it exists it is empty:
- * mirror->users is 0, so that faults and ranges do not begin, and the mirror page table
- * has no address.
+ * The driver may free a mirror that is gone. Until then the mirror is empty: mirror->users
+ * is 0, so faults and ranges do not begin, and the mirror page table has no address.
  *
- * Order of locks: mmap_lock, then VMA locks, folio locks and what else invalidations are
- * sent under, then mirror->lock, then page table locks. window_mutex is outside of
- * mmap_lock, range_lock and the lock of the windows are inside of mirror->lock.
+ * Lock order, outermost first:
+ *
+ *	window_mutex
+ *	mmap_lock
+ *	VMA locks, folio locks, other locks that are held when invalidations are sent
+ *	mirror->lock
+ *	page table locks; range_lock; access_lock; xa_lock of mirror->windows
  */
 #include <linux/hmm_mirror.h>
 #include <linux/hugetlb.h>
@@ -138,21 +147,21 @@
 
 #define HMM_SENTINEL_ADDR	(ULONG_MAX & PAGE_MASK)
 
-/* What a mirror that was unregistered has for an mm */
+/* mirror->mm of a mirror that is not registered */
 #define HMM_MIRROR_POISON	((struct mm_struct *)(0x4d4d48UL + POISON_POINTER_DELTA))
 
-/* Whoever uses @mirror, from outside of callbacks. Not if it is being unregistered. */
+/* Get a reference on @mirror, outside of callbacks. Fails once the count is 0. */
 bool hmm_mirror_get(struct hmm_mirror *mirror)
 {
 	return refcount_inc_not_zero(&mirror->users);
 }
 
-/* @mirror may be gone when this returns; only its address is used to wake. */
+/* @mirror may be freed as soon as the count is 0: wake_up_var() uses only the address. */
 void hmm_mirror_put(struct hmm_mirror *mirror)
 {
 	if (!refcount_dec_and_test(&mirror->users))
 		return;
-	/* Before it is looked at who waits: hmm_mirror_unregister() may be about to. */
+	/* wake_up_var() checks for waiters without a lock: order that after the decrement. */
 	smp_mb__after_atomic();
 	wake_up_var(&mirror->users);
 }
@@ -167,7 +176,7 @@ static void hmm_mirror_release(struct hmm_mirror *mirror)
 	hmm_inside_leave(&mirror->inside);
 }
 
-/* All the windows have been told before. */
+/* The windows have been invalidated before. */
 static bool hmm_sentinel_invalidate(struct mmu_interval_notifier *notifier,
 				    const struct mmu_notifier_range *range,
 				    unsigned long cur_seq)
@@ -204,11 +213,11 @@ bool hmm_mirror_bad_flags(const struct hmm_mirror *mirror, unsigned int flags)
 	const unsigned int access = HMM_FAULT_READ | HMM_FAULT_WRITE | HMM_FAULT_EXCLUSIVE |
 				    HMM_FAULT_MAY_WRITE;
 
-	/* The event of taking a page is told from others by its owner. */
+	/* The owner identifies the MMU_NOTIFY_EXCLUSIVE events of this device. */
 	if (flags & HMM_FAULT_EXCLUSIVE &&
 	    (flags & (HMM_FAULT_PRESENT | HMM_FAULT_MAY_WRITE) || !mirror->reg.owner))
 		return true;
-	/* It writes in any case, or not. */
+	/* The first accepts a read-only page, the second does not. */
 	if (flags & HMM_FAULT_MAY_WRITE && flags & HMM_FAULT_WRITE)
 		return true;
 	return !(flags & access) || flags & ~(access | HMM_FAULT_PRESENT);
@@ -218,13 +227,13 @@ bool hmm_mirror_bad_flags(const struct hmm_mirror *mirror, unsigned int flags)
  * hmm_mirror_range_dirty() - the device has written a range
  * @mirror: mirror
  * @start: first address, page aligned
- * @end: first address behind the range, page aligned, of user space
+ * @end: end address, exclusive, page aligned, of user space
  *
- * Only entries with hmm_pte_write() take it; the others cannot have been written. Their
- * pages are told when the entries lose that, or go.
+ * Marks the entries with hmm_pte_write(): the device cannot have written other pages. The
+ * pages become dirty when their entries become read-only or are removed.
  *
- * Context: Under &hmm_mirror.lock, held for reading or writing, as it is in
- * &hmm_mirror_ops.sync_cpu_device_pagetables. Does not sleep.
+ * Context: Under &hmm_mirror.lock, held for reading or writing;
+ * &hmm_mirror_ops.sync_cpu_device_pagetables is called with it. Does not sleep.
  */
 void hmm_mirror_range_dirty(struct hmm_mirror *mirror, unsigned long start,
 			    unsigned long end)
@@ -234,15 +243,15 @@ void hmm_mirror_range_dirty(struct hmm_mirror *mirror, unsigned long start,
 EXPORT_SYMBOL_GPL(hmm_mirror_range_dirty);
 
 /**
- * hmm_pt_lookup() - what is mirrored at an address
+ * hmm_pt_lookup() - look up the entry of an address
  * @mirror: mirror
  * @addr: address, page aligned or not, of user space or not
- * @order: out: log2 of the pages of the block that the entry is of, see hmm_pte_order();
- *	may be NULL
+ * @order: out: log2 of the number of pages in the block of the entry, see
+ *	hmm_pte_order(); may be NULL
  *
  * Context: Under &hmm_mirror.lock, held for reading or writing. Does not sleep.
- * Return: The entry; not hmm_pte_valid() if nothing is mirrored there, and @order is 0
- * then.
+ * Return: The entry. If the page is not mirrored, the entry is not hmm_pte_valid() and
+ * @order is 0.
  */
 hmm_pte_t hmm_pt_lookup(struct hmm_mirror *mirror, unsigned long addr, unsigned int *order)
 {
@@ -256,17 +265,17 @@ EXPORT_SYMBOL_GPL(hmm_pt_lookup);
 
 /**
  * hmm_mirror_check_device() - can a device mirror by DMA?
- * @dev: what is to be &hmm_mirror.dma_dev, with its DMA mask set
+ * @dev: device for &hmm_mirror.dma_dev, with its DMA mask set
  *
- * For the probe() function of a driver, which can report there what is missing, instead of
+ * A driver calls this in its probe() function, to report the problem there and not only
  * when a process opens the device.
  *
  * Context: Any.
  * Return: 0, or
  *
- * * %-EOPNOTSUPP: hmm_mirror_register() will return that
+ * * %-EOPNOTSUPP: hmm_mirror_register() will return this error
  * * %-ERANGE: mirrors can be registered, but some memory of this machine is beyond the DMA
- *   mask of the device, and no IOMMU translates: faults of pages there return -EOPNOTSUPP
+ *   mask of the device, and no IOMMU translates: faults of these pages return -EOPNOTSUPP
  */
 int hmm_mirror_check_device(struct device *dev)
 {
@@ -275,7 +284,7 @@ int hmm_mirror_check_device(struct device *dev)
 EXPORT_SYMBOL_GPL(hmm_mirror_check_device);
 
 #ifdef CONFIG_LOCKDEP
-/* What lockdep would else learn only on the day when memory is short */
+/* Otherwise lockdep sees this lock order only when memory is short. */
 static void hmm_mirror_prime_lockdep(struct hmm_mirror *mirror)
 {
 	fs_reclaim_acquire(GFP_KERNEL);
@@ -323,16 +332,17 @@ static int hmm_mirror_init(struct hmm_mirror *mirror, struct mm_struct *mm)
 /**
  * hmm_mirror_register() - mirror an address space
  * @mirror: with &hmm_mirror.ops, &hmm_mirror.dma_dev, &hmm_mirror.dev_private_owner and
- *	&hmm_mirror.flags set, and everything else of no matter
- * @mm: the address space; kept from being freed until hmm_mirror_unregister(), but not
- *	from dying
+ *	&hmm_mirror.flags set; all other fields are ignored
+ * @mm: the address space. Until hmm_mirror_unregister() the mirror holds an mm_count
+ *	reference, so @mm can die but is not freed
  *
- * Context: Process context, with @mm kept by mmgrab() at least. Takes mmap_lock for
- * writing. Sleeps.
+ * Context: Process context, with a reference on mm_count (mmgrab()) or mm_users. Takes
+ * mmap_lock for writing. Sleeps.
  * Return: 0, or
  *
- * * %-EINVAL: no &hmm_mirror.ops, no callback with %HMM_MIRROR_OWN_TABLES, or unknown flags
- * * %-ESRCH: nobody uses @mm any more
+ * * %-EINVAL: &hmm_mirror.ops is NULL, %HMM_MIRROR_OWN_TABLES is set without a callback, or
+ *   other flags are set
+ * * %-ESRCH: the last reference on mm_users was dropped
  * * %-EOPNOTSUPP: DMA of &hmm_mirror.dma_dev would bounce, or is not coherent, or its
  *   IOMMU does not map single pages
  * * %-EINTR: the task has a signal pending
@@ -344,7 +354,7 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 
 	if (!mirror->ops || mirror->flags & ~HMM_MIRROR_OWN_TABLES)
 		return -EINVAL;
-	/* Only who looks into the mirror page table has nothing to be called for. */
+	/* Only a driver that uses the mirror page table can do without the callback. */
 	if (!mirror->ops->sync_cpu_device_pagetables && mirror->flags & HMM_MIRROR_OWN_TABLES)
 		return -EINVAL;
 	if (!mmget_not_zero(mm))
@@ -359,7 +369,7 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 		hmm_pt_destroy(&mirror->pt);
 		goto poison;
 	}
-	/* It may have been put off: then the release of the mm would pass it by. */
+	/* A deferred insertion completes here: the release of the mm must find the sentinel. */
 	mmu_interval_read_begin(&mirror->sentinel);
 	mmgrab(mm);
 	hmm_stats_add(mirror);
@@ -376,7 +386,7 @@ poison:
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_register);
 
-/* Take everything back from the device, unless that was done when the mm died. */
+/* Revoke all pages from the device, unless the release of the mm has done this already. */
 static void hmm_mirror_kill(struct hmm_mirror *mirror)
 {
 	unsigned long index;
@@ -384,7 +394,7 @@ static void hmm_mirror_kill(struct hmm_mirror *mirror)
 	void *window;
 
 	down_write(&mirror->lock);
-	/* Before the windows are gone through: they come and go while the lock is dropped. */
+	/* Wait before the loop: windows can change while the lock is dropped. */
 	if (hmm_access_is_under_way(mirror, 0, ULONG_MAX, false))
 		hmm_access_wait(mirror, 0, ULONG_MAX, false);
 	was_dead = mirror->dead;
@@ -406,7 +416,7 @@ static void hmm_mirror_kill(struct hmm_mirror *mirror)
 		hmm_mirror_release(mirror);
 }
 
-/* Zap what is mirrored next, up to the end of its window: that bounds what the lock holds up. */
+/* Zap from the first mirrored page to the end of its window: this bounds the lock hold time. */
 static int hmm_mirror_zap_window(struct hmm_mirror *mirror, unsigned long *addr,
 				 unsigned long end)
 {
@@ -431,22 +441,22 @@ static int hmm_mirror_zap_window(struct hmm_mirror *mirror, unsigned long *addr,
 }
 
 /**
- * hmm_mirror_zap() - let the device have nothing of a range any more
+ * hmm_mirror_zap() - revoke all pages of a range from the device
  * @mirror: mirror without %HMM_MIRROR_OWN_TABLES
  * @start: first address, page aligned
  * @end: end address, exclusive, page aligned
  *
- * The driver is called with %HMM_UPDATE_MIGRATE, as if the CPU took the pages away. Then the
- * entries go, with the rest of the blocks that the range cuts, their DMA mappings, and the
- * tables that are empty. The next hmm_mirror_fault() brings pages back; so may one that is
- * under way.
+ * Calls the driver with %HMM_UPDATE_MIGRATE, as for an invalidation by the CPU. Then removes
+ * the entries with their DMA mappings, and the tables that become empty. A block that is
+ * partly in the range is revoked as a whole. The next hmm_mirror_fault(), or a fault that is
+ * under way, can mirror the pages again. Waits for accesses, see hmm_access_begin().
  *
  * Context: Process context, with no lock held that is taken in callbacks. Sleeps.
  * Return: 0, or
  *
- * * %-EINVAL: a range that is empty, not page aligned, or not of user space, or a mirror
- *   whose driver has its own page tables
- * * %-ESRCH: the mirror is being unregistered, or has been
+ * * %-EINVAL: the range is empty, not page aligned, or not of user space, or the driver of
+ *   the mirror has its own page tables
+ * * %-ESRCH: the mm is gone, or the mirror is being or has been unregistered
  */
 int hmm_mirror_zap(struct hmm_mirror *mirror, unsigned long start, unsigned long end)
 {
@@ -467,7 +477,7 @@ int hmm_mirror_zap(struct hmm_mirror *mirror, unsigned long start, unsigned long
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_zap);
 
-/* Does the task hold the lock for reading, in the driver, because of a fault? */
+/* Is this task in a callback for a fault, which holds mirror->lock for reading? */
 static bool hmm_mirror_syncs_fault(struct hmm_mirror *mirror)
 {
 	struct hmm_range *range;
@@ -481,25 +491,28 @@ static bool hmm_mirror_syncs_fault(struct hmm_mirror *mirror)
 }
 
 /**
- * hmm_mirror_unregister() - mirror an address space no more
- * @mirror: what hmm_mirror_register() returned 0 for
+ * hmm_mirror_unregister() - stop mirroring an address space
+ * @mirror: mirror that hmm_mirror_register() returned 0 for
  *
- * Faults under way are cancelled and return -ESRCH. Accesses under way are waited for: they
- * must end without this, and not by this task. Then everything mirrored is invalidated, and
- * &hmm_mirror_ops.release called unless it has been. Then this waits for faults under way,
- * and for ranges that have begun: other tasks have to end those.
+ * This function does, in order:
  *
- * When this returns no callback runs or will run, and the memory of @mirror may be freed.
- * For as long as that exists, later calls do no harm: hmm_mirror_fault() and
- * hmm_range_begin() return -ESRCH, cancelling cancels nothing, hmm_pt_lookup()
- * and hmm_pt_for_each() find nothing, and &hmm_mirror.lock can be taken. So a driver
- * whose device is unplugged may unregister while other tasks still use the mirror, if it
- * frees the memory after them. A mirror with &hmm_mirror.dma_dev must be unregistered
- * before the remove() function of that device returns.
+ * 1. cancel the faults under way, which return -ESRCH
+ * 2. wait for the accesses under way; another task, or the device, must end them
+ * 3. invalidate all mirrored pages and call &hmm_mirror_ops.release, unless this
+ *    happened when the mm died
+ * 4. wait for the faults under way, and for begun ranges, which other tasks must end
+ *
+ * When this returns no callback runs or will run, and @mirror may be freed. Until it is
+ * freed, later calls are safe: hmm_mirror_fault() and hmm_range_begin() return -ESRCH,
+ * cancellation has no effect, hmm_pt_lookup() and hmm_pt_for_each() find no entries, and
+ * &hmm_mirror.lock can be taken. So the driver of an unplugged device may unregister a
+ * mirror that other tasks still use, and free it after them. A mirror with
+ * &hmm_mirror.dma_dev must be unregistered before the remove() function of that device
+ * returns.
  *
  * Context: Process context, with no lock held that is taken in callbacks, by
- * invalidations, or by hmm_mirror_fault(). Not from a callback: that is warned of, and
- * does nothing. Sleeps.
+ * invalidations, or by hmm_mirror_fault(). A call from a callback triggers a WARN and does
+ * nothing. Sleeps.
  */
 void hmm_mirror_unregister(struct hmm_mirror *mirror)
 {
@@ -517,7 +530,7 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 	hmm_mirror_kill(mirror);
 	hmm_mirror_put(mirror);
 	wait_var_event(&mirror->users, !refcount_read(&mirror->users));
-	/* What the last user did comes before what is freed here. */
+	/* Pairs with refcount_dec_and_test() in hmm_mirror_put(), before the teardown. */
 	smp_acquire__after_ctrl_dep();
 	mmu_interval_notifier_remove(&mirror->sentinel);
 	cancel_delayed_work_sync(&mirror->gc);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * HMM mirror, internal interface: hmm_mirror.c has the life of a mirror, hmm_window.c its
- * windows and ranges in flight, hmm_invalidate.c invalidations, hmm_access.c accesses of the
- * device, hmm_cancel.c the cancellation of faults, hmm_stats.c statistics.
+ * HMM mirror, internal interface: hmm_mirror.c registers and unregisters mirrors. hmm_window.c
+ * has windows and ranges in flight, hmm_invalidate.c invalidations, hmm_access.c accesses of
+ * the device, hmm_cancel.c the cancellation of faults, hmm_stats.c statistics.
  */
 #ifndef _MM_HMM_MIRROR_H
 #define _MM_HMM_MIRROR_H
@@ -14,8 +14,8 @@
 #include "hmm_range.h"
 
 /*
- * Size of a window: large enough that a mirror has few of them, small enough that most of
- * what is not mirrored is in no window. A block of the mirror page table never crosses the
+ * Size of a window: large enough that a mirror has few windows, small enough that most memory
+ * that is not mirrored is in no window. A block of the mirror page table never crosses the
  * end of a window.
  */
 #define HMM_WINDOW_SHIFT	MAX(PUD_SHIFT, BITS_PER_LONG == 64 ? 30 : 28)
@@ -27,7 +27,7 @@ static inline void hmm_mirror_count(struct hmm_mirror *mirror, enum hmm_mirror_c
 	atomic_long_add(n, &mirror->counts[count]);
 }
 
-/* Charge allocations to the mm until hmm_charge_end(), whichever task makes them. */
+/* Charge allocations of this task to the memory cgroup of @mm until hmm_charge_end(). */
 static inline struct mem_cgroup *hmm_charge_begin(struct mm_struct *mm)
 {
 	return set_active_memcg(get_mem_cgroup_from_mm(mm));
@@ -70,8 +70,8 @@ long hmm_access_hold(struct hmm_access *access, struct hmm_mirror *mirror,
 		     unsigned long start, unsigned long end, unsigned int flags);
 
 /*
- * Does an entry let the device do what @flags of &enum hmm_fault_flags say? Private memory
- * of the device itself is as good as exclusive.
+ * Does an entry allow the access that @flags (enum hmm_fault_flags) request? Private memory of
+ * the device itself counts as exclusive.
  */
 static inline bool hmm_pte_serves(hmm_pte_t pte, unsigned int flags)
 {

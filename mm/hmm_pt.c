@@ -1,55 +1,66 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * HMM mirror page table: what a device may access of an address space.
+ * HMM mirror page table: the pages of an address space that a device may access.
  *
- * A radix tree in the geometry of the CPU's page table, each table of one word for
- * each slot. A slot holds
+ * It is a radix tree with the geometry of the CPU page table. A table is an array of slots of
+ * one word each. A slot contains
  *
- * - 0: nothing is mirrored there;
- * - an entry, with HMM_PTE_VALID: of a page or, above the lowest level, of as many
- *   as a table below would hold;
- * - the pfn of a table of the level below, without HMM_PTE_VALID.
+ * - 0: no page is mirrored there;
+ * - an entry, which has HMM_PTE_VALID: of a page or, above the lowest level, of as many pages
+ *   as the slot covers;
+ * - the pfn of a table of the next lower level, without HMM_PTE_VALID.
  *
- * Entries come in blocks, naturally aligned, of 2^order pages with one permission:
- * what the CPU maps by one huge entry, or a large folio that it maps by many. A
- * block is at the highest level whose slots are no larger than it, in one slot or
- * in several in a row. It is never cut: whatever hits part of it hits all of it,
- * because so does the device page table, where a block may be a single entry.
+ *	hmm_ptdesc.valid	1       0       1       0	a bit for each group
+ *	hmm_ptdesc.write	1       0       0       0
+ *				+-------+-------+-------+-------+
+ *	slots			| E 0 T | 0 0 0 | 0 E 0 | T 0 0 |
+ *				+-----|-+-------+-------+-|-----+
+ *				      v                   v
+ *				table with E        table without entries
  *
- * The slots of a table are in BITS_PER_LONG groups. The struct page of the table has
- * two words with one bit for each: whether there is any entry at all in or below
- * the slots of the group, and whether one with HMM_PTE_WRITE. These bits are exact,
- * up to the root. So what is empty is passed over at the highest level that spans
- * it, also where tables were left behind by entries that are gone; and to find
- * where in a table there is something, a few slots are looked at, not all of them.
+ * Entries (E) form naturally aligned blocks of 2^order pages with the same permission: the pages
+ * that one huge entry of the CPU maps, or a large folio that many entries map. A block is at the
+ * highest level whose slots are not larger than the block, in one slot or in several adjacent
+ * ones. A block is never split: a change of a part of it affects the whole block, because it may
+ * be a single entry of the device page table.
  *
- * Where there are DMA addresses, a table that entries can be in has an array of them
- * behind its slots, in step with these: of an entry, the mapping of its block (see
- * hmm_dma_map()), with the address of its own first page. A block is mapped once, and
- * goes together with its mapping; but a mapping whose block gave way to another one is
- * not undone before hmm_pt_unstage(): until then the device may use it.
+ * The slots of a table form BITS_PER_LONG groups. The descriptor of the table (struct
+ * hmm_ptdesc, overlaid on its struct page) has two summary words with one bit for each group:
+ * @valid says whether there is any entry in or below the slots of the group, @write whether
+ * there is one with HMM_PTE_WRITE. The bits are exact, up to the root. So an empty range is
+ * skipped at the highest level that covers it, even if tables (T) without entries are left
+ * there, and a search for entries reads only some of the slots of a table.
  *
- * The root has slots for user space, and for what lies below its last slot. What is
- * beyond is not mirrored: device faults come with any address.
+ * If there are DMA addresses, each table that can hold entries has an array of them after its
+ * slots. The element of an entry is the mapping of its block (see hmm_dma_map()), with the
+ * address of the first page of that entry. A block is mapped once and is removed together with
+ * its mapping. When a new block replaces it, its mapping stays until hmm_pt_unstage(), because
+ * the device may use it until then.
  *
- * The lock of the mirror keeps it all in place:
+ * The root has slots for user space, and for all addresses below its last slot. Higher addresses
+ * are not mirrored, but look-ups accept them: a device can fault at any address.
  *
- * - held for writing: entries come (hmm_pt_publish()) and go (hmm_pt_clear(),
- *   hmm_pt_write_protect()), and tables do (hmm_pt_publish(), hmm_pt_reclaim()).
- * - held for reading: nothing changes but HMM_PTE_DIRTY, which any number of
- *   threads may set at once in entries that have HMM_PTE_WRITE.
+ * The lock of the mirror protects the page table:
  *
- * hmm_pt_has_none() looks without it, under change_lock. Whatever removes entries or tables
- * announces the change first, and hmm_pt_has_none() does not look until it is done. A new table
- * is complete before it is linked.
+ * - held for writing: entries are added (hmm_pt_publish()) and removed (hmm_pt_publish(),
+ *   hmm_pt_clear()) or lose bits (hmm_pt_write_protect()), and tables are added
+ *   (hmm_pt_publish()) and removed (hmm_pt_publish(), hmm_pt_reclaim()).
+ * - held for reading: nothing changes but HMM_PTE_DIRTY, which any number of threads may set
+ *   concurrently in entries that have HMM_PTE_WRITE.
  *
- * None of this allocates or frees memory, or sleeps. What is published was staged
- * by hmm_pt_prepare() with the lock not held; tables that become empty stay until
- * hmm_pt_reclaim() is called, which frees with the lock dropped.
+ * hmm_pt_has_none() reads the page table under change_lock instead. Before entries or tables of a
+ * range are removed, hmm_pt_begin_change() announces this under change_lock, and hmm_pt_has_none()
+ * does not read the range until hmm_pt_end_change(). hmm_pt_publish() is not announced: the
+ * caller of hmm_pt_has_none() must exclude it in the range. Outside of the range it may add a
+ * table that hmm_pt_has_none() reads: a new table is complete before it is linked.
  *
- * A page is told that it is dirty before the entry that knows loses HMM_PTE_WRITE
- * or goes. As long as it has HMM_PTE_WRITE it stays dirty, even if it is published
- * again: a device marks what it writes when it likes.
+ * Under the lock of the mirror no function allocates or frees memory, or sleeps.
+ * hmm_pt_prepare() allocates before the lock is taken. Empty tables stay until hmm_pt_reclaim(),
+ * which frees them after the lock is dropped.
+ *
+ * The page of a dirty entry is marked dirty before the entry loses HMM_PTE_WRITE or is removed.
+ * While an entry has HMM_PTE_WRITE it stays dirty, even if it is published again, because a
+ * driver may mark a page at any time before or after the device writes it.
  */
 #include <kunit/static_stub.h>
 #include <linux/hmm_mirror.h>
@@ -61,8 +72,9 @@
 #include "hmm_pt_table.h"
 
 /*
- * What there is in and below a group: in slots from @first up to @stop, @held. What is in
- * the others has not changed, so that it is no more than the table knows of.
+ * Return the flags in and below a group, given those in and below its slots from @first up to
+ * @stop (exclusive), @held. The other slots have not changed, so that they can add only flags
+ * that the old summary has.
  */
 unsigned long hmm_pt_group_flags(const struct hmm_pt_span *span, unsigned int group,
 				 unsigned int first, unsigned int stop, unsigned long held)
@@ -87,7 +99,7 @@ static void hmm_pt_recompute_summary(const struct hmm_pt_span *span, unsigned in
 	hmm_pt_update_summary(span, group, behind, behind, 0);
 }
 
-/* Are there entries in tables of this level, or only tables? */
+/* Can tables of this level hold entries, or only pointers to tables? */
 static bool hmm_pt_has_entries(const struct hmm_pt_level *at)
 {
 	return at->shift <= PUD_SHIFT;
@@ -163,7 +175,7 @@ void hmm_pt_spare_free(struct hmm_pt *pt, struct hmm_pt_spare *spare)
 	}
 }
 
-/* Take out a table without entries, and those below it. */
+/* Remove a table without entries, and the tables below it. */
 void hmm_pt_unlink(const struct hmm_pt *pt, struct page *page, unsigned int level,
 		   struct hmm_pt_spare *spare)
 {
@@ -180,9 +192,10 @@ void hmm_pt_unlink(const struct hmm_pt *pt, struct page *page, unsigned int leve
 }
 
 /*
- * Device memory has no use for it, and its struct page may be gone. The lock of the
- * folio is not taken: whoever sent the invalidation may hold it. As for zap_pte_range(),
- * the folio is mapped, and a file system has made ready for writing when it became so.
+ * Device memory needs no dirty mark, and its struct page may have been freed. The lock of the
+ * folio is not taken, because the invalidating thread may hold it. This is safe as it is in
+ * zap_pte_range(): the folio is mapped, and the file system was prepared for writes when it was
+ * mapped writable.
  */
 void hmm_pte_mark_folio_dirty(unsigned long word, unsigned int shift)
 {
@@ -199,15 +212,15 @@ void hmm_pte_mark_folio_dirty(unsigned long word, unsigned int shift)
 	}
 }
 
-/* Does a block begin at @addr that has this mapping, or a mapping of this order? */
+/* Is there a mapping, and is @addr the first address of its block? */
 static bool hmm_dma_begins(dma_addr_t map, unsigned long addr)
 {
 	return map && !((addr >> PAGE_SHIFT) & (BIT(hmm_dma_order(map)) - 1));
 }
 
 /*
- * The entries from @slot up to @stop go, and are of whole blocks: so do the mappings of
- * these. @addr is that of the first.
+ * Remove the mappings of the slots from @slot up to @stop (exclusive), which contain whole
+ * blocks. @addr is the address of the first slot.
  */
 void hmm_pt_zap_maps(const struct hmm_pt_op *op, const struct hmm_pt_span *span,
 		     unsigned int slot, unsigned int stop, unsigned long addr)
@@ -227,7 +240,7 @@ void hmm_pt_zap_maps(const struct hmm_pt_op *op, const struct hmm_pt_span *span,
 	}
 }
 
-/* With nothing else to do for each entry, this is what a large range costs. */
+/* This loop is most of the cost of a large range, so it does no more than it must. */
 static unsigned long hmm_pt_restrict_ptes(const struct hmm_pt_op *op,
 					  const struct hmm_pt_span *span, unsigned int slot,
 				      unsigned int stop, unsigned long start)
@@ -258,7 +271,7 @@ static noinline void hmm_pt_summarize_restricted(const struct hmm_pt_span *span,
 	WRITE_ONCE(*write, *write & ~between);
 	if (all)
 		WRITE_ONCE(*any, *any & ~between);
-	/* These have slots that are not, or not all, in the range. */
+	/* The first and the last group can have slots that are not, or not fully, in the range. */
 	hmm_pt_recompute_summary(span, first);
 	if (last != first)
 		hmm_pt_recompute_summary(span, last);
@@ -291,22 +304,22 @@ static unsigned long hmm_pt_restrict_slots(const struct hmm_pt_op *op,
 }
 
 /*
- * Do to the entries from @start to @last what @op says. Their pages are told that they
- * are dirty before.
+ * Apply @op to the entries from @start to @last, after the folios of dirty entries are marked
+ * dirty.
  *
- * Return: the bits that the entries had; 0 if there was none.
+ * Return: bitwise OR of the old entries, or 0 if there was none.
  */
 unsigned long hmm_pt_restrict(const struct hmm_pt_op *op, struct page *page, unsigned int level,
 			      unsigned long start, unsigned long last)
 {
 	const struct hmm_pt_span span = hmm_pt_span(op->pt, page, level, start, last);
-	/* Who keeps something takes away what only entries with WRITE have. */
+	/* An operation that keeps bits removes only bits that need HMM_PTE_WRITE. */
 	unsigned long flag = op->keep ? HMM_PTE_WRITE : HMM_PTE_VALID;
 	unsigned long groups = span.groups & *hmm_pt_summary(page, flag);
 	unsigned long met = 0;
 
 	while (groups) {
-		/* As many as there are in a row */
+		/* Handle adjacent groups together. */
 		unsigned int group = __ffs(groups);
 		unsigned int behind = find_next_zero_bit(&groups, BITS_PER_LONG, group);
 		unsigned int slot = hmm_pt_group_first(&span, group);
@@ -347,7 +360,7 @@ void hmm_pt_dirty(const struct hmm_pt *pt, struct page *page, unsigned int level
 	}
 }
 
-/* Take out the tables between @start and @last that have no entries any more. */
+/* Remove the tables between @start and @last that have become empty. */
 static void hmm_pt_unlink_empty(const struct hmm_pt *pt, struct page *page,
 				unsigned int level, unsigned long start,
 				unsigned long last, struct hmm_pt_spare *spare)
@@ -372,10 +385,10 @@ static void hmm_pt_unlink_empty(const struct hmm_pt *pt, struct page *page,
 }
 
 /**
- * hmm_pt_set_dirty() - the device has written a range
+ * hmm_pt_set_dirty() - mark the writable pages of a range as written by the device
  * @pt: mirror page table
  * @start: first address, page aligned
- * @end: first address behind the range, page aligned
+ * @end: end address, exclusive, page aligned
  *
  * Context: Under pt->lock, held for reading or writing. Does not sleep.
  */
@@ -389,14 +402,14 @@ void hmm_pt_set_dirty(struct hmm_pt *pt, unsigned long start, unsigned long end)
 }
 
 /**
- * hmm_pt_begin_change() - entries of a range are about to go, or tables
+ * hmm_pt_begin_change() - announce the removal of entries or tables
  * @pt: mirror page table
  * @start: first address, page aligned
  * @last: last address
  *
- * Until hmm_pt_end_change(), hmm_pt_has_none() does not look into the range. So a caller that
- * finds no entry there knows that DMA mappings are undone and pages are marked dirty, and this
- * CPU sees that; and no table is freed while it is read.
+ * Until hmm_pt_end_change(), hmm_pt_has_none() does not read the range. So when it finds no
+ * entry there, DMA mappings are unmapped and pages are marked dirty, and this is visible to its
+ * caller. No table is freed while hmm_pt_has_none() reads it.
  *
  * Context: Under pt->lock, held for writing until hmm_pt_end_change(). Does not sleep.
  */
@@ -411,7 +424,7 @@ void hmm_pt_begin_change(struct hmm_pt *pt, unsigned long start, unsigned long l
 }
 
 /**
- * hmm_pt_end_change() - what hmm_pt_begin_change() has announced is done
+ * hmm_pt_end_change() - end the change that hmm_pt_begin_change() has announced
  * @pt: mirror page table
  *
  * Context: Under pt->lock, held for writing. Does not sleep.
@@ -425,18 +438,18 @@ void hmm_pt_end_change(struct hmm_pt *pt)
 }
 
 /**
- * hmm_pt_has_none() - is certainly nothing of a range mirrored?
+ * hmm_pt_has_none() - is the range certainly not mirrored?
  * @pt: mirror page table
  * @start: first address, page aligned
  * @end: end address, exclusive, page aligned
  * @write: only entries with %HMM_PTE_WRITE count
  *
- * For callers that must not wait for pt->lock. Entries that hmm_pt_publish() is about to add
- * are not announced here: the caller must know of them.
+ * For callers that must not wait for pt->lock. The caller must make sure that no
+ * hmm_pt_publish() of an overlapping range is under way, because that is not announced.
  *
- * Context: With pt->lock held or not. Does not sleep.
- * Return: true if there is no such entry, and the use of those that were there is over.
- * false: perhaps; hmm_pt_occupied() and hmm_pt_writable() tell.
+ * Context: With or without pt->lock. Does not sleep.
+ * Return: true if the range has no such entry, and removed entries are no longer in use. false
+ * if it may have one: hmm_pt_occupied() and hmm_pt_writable() give the exact answer.
  */
 bool hmm_pt_has_none(struct hmm_pt *pt, unsigned long start, unsigned long end, bool write)
 {
@@ -459,12 +472,13 @@ static void hmm_pt_restrict_range(const struct hmm_pt *pt, unsigned long start,
 }
 
 /**
- * hmm_pt_clear() - nothing of a range is mirrored any more
+ * hmm_pt_clear() - remove all entries of a range
  * @pt: mirror page table
- * @start: first address, page aligned; out: of what was hit, see hmm_pt_widen()
- * @end: first address behind the range, page aligned; out: alike
+ * @start: first address, page aligned; out: first address of the affected blocks, see
+ *	hmm_pt_widen()
+ * @end: end address, exclusive, page aligned; out: end address of the affected blocks
  *
- * Pages that are dirty are told, DMA mappings undone. Tables stay.
+ * Marks dirty pages, and unmaps DMA mappings. Tables stay.
  *
  * Context: Under pt->lock, held for writing. Does not sleep.
  */
@@ -476,14 +490,15 @@ void hmm_pt_clear(struct hmm_pt *pt, unsigned long *start, unsigned long *end)
 }
 
 /**
- * hmm_pt_write_protect() - nothing of a range may be written any more
+ * hmm_pt_write_protect() - remove write permission from all entries of a range
  * @pt: mirror page table
- * @start: first address, page aligned; out: of what was hit, see hmm_pt_widen()
- * @end: first address behind the range, page aligned; out: alike
+ * @start: first address, page aligned; out: first address of the affected blocks, see
+ *	hmm_pt_widen()
+ * @end: end address, exclusive, page aligned; out: end address of the affected blocks
  *
- * Pages that are dirty are told. What is mirrored may still be read, and not exclusively:
- * the changes that take away the right to write let the CPU read. DMA mappings stay as
- * they are: devices write where their own page tables let them.
+ * Marks dirty pages. The device may still read the pages, but not exclusively, because a change
+ * that only removes write permission leaves the page readable for the CPU. DMA mappings stay
+ * writable: the device page table is what prevents writes.
  *
  * Context: Under pt->lock, held for writing. Does not sleep.
  */
@@ -496,12 +511,12 @@ void hmm_pt_write_protect(struct hmm_pt *pt, unsigned long *start, unsigned long
 }
 
 /**
- * hmm_pt_reclaim() - free the tables of a range that have become empty
+ * hmm_pt_reclaim() - free the empty tables of a range
  * @pt: mirror page table
  * @start: first address, page aligned
- * @end: first address behind the range, page aligned
+ * @end: end address, exclusive, page aligned
  *
- * Context: Takes pt->lock for writing, and frees with it dropped. May sleep.
+ * Context: Takes pt->lock for writing, and frees after dropping it. May sleep.
  */
 void hmm_pt_reclaim(struct hmm_pt *pt, unsigned long start, unsigned long end)
 {
@@ -511,7 +526,7 @@ void hmm_pt_reclaim(struct hmm_pt *pt, unsigned long start, unsigned long end)
 		return;
 	hmm_pt_spare_init(&spare);
 	down_write(pt->lock);
-	/* A table that goes may be of more than the range. */
+	/* A removed table can cover more than the range. */
 	hmm_pt_begin_change(pt, 0, ULONG_MAX);
 	hmm_pt_unlink_empty(pt, pt->root, pt->top, start, end - 1, &spare);
 	hmm_pt_end_change(pt);
@@ -519,7 +534,7 @@ void hmm_pt_reclaim(struct hmm_pt *pt, unsigned long start, unsigned long end)
 	hmm_pt_spare_free(pt, &spare);
 }
 
-/* The levels that the CPU's page table has, when those that are folded are left out */
+/* Set up the levels of the CPU page table, except the folded ones. */
 static void hmm_pt_geometry(struct hmm_pt *pt)
 {
 	const unsigned char shifts[] = {
@@ -544,14 +559,14 @@ static void hmm_pt_geometry(struct hmm_pt *pt)
 }
 
 /**
- * hmm_pt_init() - an empty mirror page table
+ * hmm_pt_init() - initialize an empty mirror page table
  * @pt: mirror page table
  * @lock: the lock of its mirror
- * @dma_dev: device to have DMA addresses for, or NULL
+ * @dma_dev: the device whose DMA addresses the entries have, or NULL
  *
  * Context: May sleep.
- * Return: 0; -EOPNOTSUPP if @dma_dev cannot mirror by DMA, see hmm_dma_check();
- * -ENOMEM. If not 0, there is nothing to destroy.
+ * Return: 0; -EOPNOTSUPP if @dma_dev cannot mirror by DMA, see hmm_dma_check(); -ENOMEM. After
+ * an error there is nothing to destroy.
  */
 int hmm_pt_init(struct hmm_pt *pt, struct rw_semaphore *lock, struct device *dma_dev)
 {
@@ -576,13 +591,13 @@ int hmm_pt_init(struct hmm_pt *pt, struct rw_semaphore *lock, struct device *dma
  * hmm_pt_destroy() - free a mirror page table
  * @pt: mirror page table
  *
- * Pages that are dirty are told, DMA mappings undone.
+ * Marks dirty pages, and unmaps DMA mappings.
  *
- * Afterwards hmm_pt_load(), hmm_pt_set_dirty() and the iterator find nothing. No other
- * function may be called for @pt.
+ * Afterwards hmm_pt_load(), hmm_pt_set_dirty() and the iterator find no entry. No other function
+ * may be called for @pt.
  *
- * Context: Takes pt->lock for writing. May sleep. There is no stage of @pt. What is
- * mirrored still has to be invalidated before it changes, until this returns.
+ * Context: Takes pt->lock for writing. May sleep. No stage of @pt may exist. Pages that are
+ * still mirrored must be invalidated before they change, until this returns.
  */
 void hmm_pt_destroy(struct hmm_pt *pt)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * HMM mirror page table, internal interface: hmm_pt.c has the tables, hmm_pt_iter.c reads
+ * HMM mirror page table, internal interface: hmm_pt.c manages the tables, hmm_pt_iter.c reads
  * them, hmm_pt_stage.c publishes entries. mm/hmm_pt.c has the protocol.
  */
 #ifndef _MM_HMM_PT_H
@@ -13,8 +13,8 @@
 
 /**
  * struct hmm_pt_spare - tables that are in no page table
- * @tables: those of each level, all zero
- * @count: how many there are
+ * @tables: list of the tables of each level; all their slots are 0
+ * @count: number of tables of each level
  */
 struct hmm_pt_spare {
 	struct list_head tables[HMM_PT_LEVELS];
@@ -23,15 +23,16 @@ struct hmm_pt_spare {
 
 /**
  * struct hmm_pt_stage - entries that are about to be published
- * @start: address of the first
- * @end: first address behind the last
- * @words: one for each page, every one with %HMM_PTE_VALID; with the order of the
- *	block that the page belongs to, which may reach out of the range
- * @maps: if the page table has DMA addresses, what hmm_dma_map() returned for each
- *	block that is going to be published, or was and is not any more; at its first
- *	page, 0 elsewhere
- * @mapped: up to which address there are @maps, when hmm_pt_prepare() has failed
- * @spare: what the page table lacks to hold them
+ * @start: first address
+ * @end: end address, exclusive
+ * @words: one entry for each page, all with %HMM_PTE_VALID. The order of an entry is that of
+ *	its block, which can extend beyond the range until hmm_pt_prepare() reduces the order
+ * @maps: DMA mappings, or NULL if the page table has no DMA addresses. Before hmm_pt_publish(),
+ *	each new block has its mapping of hmm_dma_map() at its first page; after it, each
+ *	replaced block has its old mapping at its first page. All others are 0
+ * @mapped: end of the blocks that are mapped, if hmm_pt_prepare() has failed to map the next
+ *	one; otherwise @start
+ * @spare: the tables that the page table needs in addition
  */
 struct hmm_pt_stage {
 	unsigned long		start;

@@ -7,7 +7,7 @@
 
 #include "hmm_pt_table.h"
 
-/* Is there an entry with @flag in or below the slots from @first up to @stop? */
+/* Is there an entry with @flag in or below the slots from @first up to @stop (exclusive)? */
 static bool hmm_pt_any_slots(struct page *page, const struct hmm_pt_level *at,
 			     unsigned int first, unsigned int stop, unsigned long flag)
 {
@@ -33,8 +33,8 @@ static bool hmm_pt_any_slots(struct page *page, const struct hmm_pt_level *at,
 }
 
 /*
- * Below the slot that @addr is in, is there an entry with @flag at @addr, or before it
- * (behind it, if @behind)?
+ * Is there an entry with @flag at @addr, or after it (if @behind) or before it (if not), within
+ * the slot that contains @addr?
  */
 static bool hmm_pt_any_outside(struct page *page, const struct hmm_pt_level *at,
 			       unsigned long addr, bool behind, unsigned long flag)
@@ -56,9 +56,9 @@ static bool hmm_pt_any_outside(struct page *page, const struct hmm_pt_level *at,
 }
 
 /*
- * Has any of the entries from @start to @last @flag? At most three tables of a level
- * are looked at, and the less is done at each the less there is: this is also what it
- * costs that a range changes where nothing is mirrored.
+ * Does any entry from @start to @last have @flag? This reads slots of at most two tables of a
+ * level, and stops at the level where nothing is mirrored. It is also the cost of a change of a
+ * range that is not mirrored.
  */
 bool hmm_pt_any(const struct hmm_pt *pt, unsigned long start, unsigned long last,
 		unsigned long flag)
@@ -67,7 +67,7 @@ bool hmm_pt_any(const struct hmm_pt *pt, unsigned long start, unsigned long last
 	struct page *page = pt->root;
 	unsigned int slot;
 
-	/* Down to where the ends part */
+	/* Go down to the table in which @start and @last are in different slots. */
 	while ((slot = hmm_pt_slot(at, start)) == hmm_pt_slot(at, last)) {
 		const unsigned long *slots = page_address(page);
 		unsigned long word = READ_ONCE(slots[slot]);
@@ -83,9 +83,9 @@ bool hmm_pt_any(const struct hmm_pt *pt, unsigned long start, unsigned long last
 }
 
 /*
- * The word of the slot that decides about @addr, the level and the table of that: an
- * entry, 0, or a table below which there is no entry. Nothing but HMM_PTE_DIRTY of it
- * can change.
+ * Find the slot that determines what is mirrored at @addr. Return its word, its level and its
+ * table. The word is an entry, 0, or a table without entries in or below it. Under the lock of
+ * the mirror, only HMM_PTE_DIRTY of it can change.
  */
 unsigned long hmm_pt_find(const struct hmm_pt *pt, unsigned long addr, struct page **page,
 			  const struct hmm_pt_level **at)
@@ -102,13 +102,13 @@ unsigned long hmm_pt_find(const struct hmm_pt *pt, unsigned long addr, struct pa
 	}
 }
 
-/* How many pages are before @addr in the slot that it is in */
+/* The number of pages before @addr in its slot */
 static unsigned long hmm_pt_offset(const struct hmm_pt_level *at, unsigned long addr)
 {
 	return (addr & (BIT(at->shift) - 1)) >> PAGE_SHIFT;
 }
 
-/* The entry of the page at @addr, given the slot that it is in, and its table */
+/* The entry of the page at @addr, given the word, the table and the level of its slot */
 static hmm_pte_t hmm_pt_pte(const struct hmm_pt *pt, unsigned long word, struct page *page,
 			    const struct hmm_pt_level *at, unsigned long addr)
 {
@@ -129,12 +129,12 @@ static hmm_pte_t hmm_pt_pte(const struct hmm_pt *pt, unsigned long word, struct 
 }
 
 /**
- * hmm_pt_load() - the entry of a page
+ * hmm_pt_load() - read the entry of a page
  * @pt: mirror page table
- * @addr: address in the page, of user space or not
+ * @addr: any address in the page; need not be in user space
  *
  * Context: Under the lock of the mirror. Does not sleep.
- * Return: The entry; not hmm_pte_valid() if nothing is mirrored there.
+ * Return: The entry. hmm_pte_valid() is false if no page is mirrored there.
  */
 hmm_pte_t hmm_pt_load(struct hmm_pt *pt, unsigned long addr)
 {
@@ -149,7 +149,7 @@ hmm_pte_t hmm_pt_load(struct hmm_pt *pt, unsigned long addr)
 	return word & HMM_PTE_VALID ? hmm_pt_pte(pt, word, page, at, addr) : (hmm_pte_t){};
 }
 
-/* Look at the slots of the table that decides about iter->end, up to the limit. */
+/* Continue with the slots of the table that determines what is mirrored at iter->end. */
 static noinline void hmm_pt_iter_enter(struct hmm_pt_iter *iter)
 {
 	const struct hmm_pt *pt = iter->pt;
@@ -164,7 +164,7 @@ static noinline void hmm_pt_iter_enter(struct hmm_pt_iter *iter)
 	iter->pages = iter->level == pt->level && !pt->dma_dev ? iter->stop - 1 : NULL;
 }
 
-/* Go on by @count slots. */
+/* Advance by @count slots. */
 static void hmm_pt_iter_advance(struct hmm_pt_iter *iter, unsigned int count)
 {
 	unsigned int shift = iter->level->shift;
@@ -174,7 +174,7 @@ static void hmm_pt_iter_advance(struct hmm_pt_iter *iter, unsigned int count)
 	iter->end = min(last, iter->limit - 1) + 1;
 }
 
-/* How many slots, from that at hand on, hold nothing: one at least */
+/* The number of slots without entries, from the current slot on: at least one */
 static unsigned int hmm_pt_iter_empty(const struct hmm_pt_iter *iter)
 {
 	const unsigned long *slots = page_address(iter->page);
@@ -186,7 +186,7 @@ static unsigned int hmm_pt_iter_empty(const struct hmm_pt_iter *iter)
 	return min_t(unsigned int, slot, iter->stop - slots) - (iter->slot - slots);
 }
 
-/* The next slot with an entry, or 0 if there is none */
+/* Advance to the next slot with an entry. Return the entry, or 0 if there is none. */
 static noinline unsigned long hmm_pt_iter_seek(struct hmm_pt_iter *iter)
 {
 	unsigned long word, last = hmm_pt_last(iter->pt);
@@ -219,9 +219,9 @@ static dma_addr_t hmm_pt_iter_dma(const struct hmm_pt_iter *iter, const unsigned
 }
 
 /*
- * The slot in which the run ends that has *@word in @slot: there is something else, or
- * it is @stop and *@word is what would go on with the run. Long runs are what most of
- * the time is spent on.
+ * Return the slot after the run that begins with *@word in @slot. If this is @stop, *@word
+ * becomes the entry that would continue the run. Long runs take most of the time, so the loop
+ * is unrolled.
  */
 static __always_inline const unsigned long *
 hmm_pt_iter_run(const unsigned long *slot, const unsigned long *stop, unsigned long *word,
@@ -247,7 +247,7 @@ hmm_pt_iter_run(const unsigned long *slot, const unsigned long *stop, unsigned l
 	return slot;
 }
 
-/* The same where entries have DMA addresses, which have to go on, too */
+/* The same if entries have DMA addresses, which must be contiguous, too */
 static const unsigned long *hmm_pt_iter_run_dma(const struct hmm_pt_iter *iter,
 						unsigned long *word, dma_addr_t *dma)
 {
@@ -264,13 +264,13 @@ static const unsigned long *hmm_pt_iter_run_dma(const struct hmm_pt_iter *iter,
 	return slot;
 }
 
-/* Go on to where the run ends that has @word in the slot at hand. */
+/* Advance to the end of the run that begins with @word in the current slot. */
 static noinline void hmm_pt_iter_extend(struct hmm_pt_iter *iter, unsigned long word)
 {
 	unsigned long step = BIT(iter->level->shift - PAGE_SHIFT);
 	const unsigned long *slot;
 
-	/* Equal entries are of equal order, hence in tables of one level. */
+	/* Equal entries have the same order, so they are in tables of the same level. */
 	do {
 		slot = hmm_pt_iter_run(iter->slot, iter->stop, &word, step);
 		hmm_pt_iter_advance(iter, slot - iter->slot);
@@ -296,7 +296,7 @@ static noinline void hmm_pt_iter_extend_dma(struct hmm_pt_iter *iter, unsigned l
 		 hmm_pt_iter_dma(iter, iter->slot) == dma);
 }
 
-/* The next run, wherever it is */
+/* Find the next run, in any table. */
 static noinline bool hmm_pt_iter_next(struct hmm_pt_iter *iter)
 {
 	unsigned long word = 0;
@@ -319,7 +319,7 @@ static noinline bool hmm_pt_iter_next(struct hmm_pt_iter *iter)
 	return true;
 }
 
-/* A run that would go on with @word has come to the end of the table. */
+/* A run has reached the end of its table. Extend it if the next table continues with @word. */
 static noinline void hmm_pt_iter_next_table(struct hmm_pt_iter *iter, unsigned long word)
 {
 	hmm_pt_iter_enter(iter);
@@ -328,20 +328,20 @@ static noinline void hmm_pt_iter_next_table(struct hmm_pt_iter *iter, unsigned l
 }
 
 /**
- * hmm_pt_next_run() - the next run of equal, contiguous entries
- * @iter: what hmm_pt_first(), or hmm_pt_next(), has left; out: the run
+ * hmm_pt_next_run() - find the next run of contiguous, equal entries
+ * @iter: iterator, set up by hmm_pt_first(); out: the run
  *
  * For hmm_pt_for_each().
  *
- * Context: Under the lock of the mirror, since the first run. Does not sleep.
- * Return: false if there is none any more.
+ * Context: Under the lock of the mirror, held since the first run. Does not sleep.
+ * Return: true, or false if there is no further run.
  */
 bool hmm_pt_next_run(struct hmm_pt_iter *iter)
 {
 	const unsigned long *slot = iter->slot, *behind;
 	unsigned long word;
 
-	/* Most runs are of pages, and begin where the one before has ended. */
+	/* Most runs consist of ptes and begin at the end of the previous run. */
 	if (slot >= iter->pages)
 		return hmm_pt_iter_next(iter);
 	word = READ_ONCE(*slot);
@@ -360,11 +360,11 @@ bool hmm_pt_next_run(struct hmm_pt_iter *iter)
 EXPORT_SYMBOL_GPL(hmm_pt_next_run);
 
 /**
- * hmm_pte_set_dirty() - the device has written the run at hand
- * @iter: of hmm_pt_for_each(), inside the loop
+ * hmm_pte_set_dirty() - mark the current run as written by the device
+ * @iter: iterator of hmm_pt_for_each(), inside the loop
  *
- * Entries without hmm_pte_write() are passed over: the device cannot have written
- * them. The run, as it was read, stays as it is.
+ * Entries without hmm_pte_write() are skipped, because the device cannot have written them.
+ * @iter, which has a copy of the first entry, does not change.
  *
  * Context: Under the lock of the mirror, held for reading or writing. Does not sleep.
  */
@@ -375,13 +375,13 @@ void hmm_pte_set_dirty(struct hmm_pt_iter *iter)
 EXPORT_SYMBOL_GPL(hmm_pte_set_dirty);
 
 /**
- * hmm_pt_occupied() - is anything of a range mirrored?
+ * hmm_pt_occupied() - is any page of a range mirrored?
  * @pt: mirror page table
  * @start: first address, page aligned
- * @end: first address behind the range, page aligned
+ * @end: end address, exclusive, page aligned
  *
  * Context: Under pt->lock, held for reading or writing. Does not sleep.
- * Return: whether there is an entry.
+ * Return: true if the range has an entry.
  */
 bool hmm_pt_occupied(struct hmm_pt *pt, unsigned long start, unsigned long end)
 {
@@ -391,13 +391,13 @@ bool hmm_pt_occupied(struct hmm_pt *pt, unsigned long start, unsigned long end)
 }
 
 /**
- * hmm_pt_writable() - may the device write anything of a range?
+ * hmm_pt_writable() - may the device write any page of a range?
  * @pt: mirror page table
  * @start: first address, page aligned
- * @end: first address behind the range, page aligned
+ * @end: end address, exclusive, page aligned
  *
  * Context: Under pt->lock, held for reading or writing. Does not sleep.
- * Return: whether there is an entry with %HMM_PTE_WRITE.
+ * Return: true if the range has an entry with %HMM_PTE_WRITE.
  */
 bool hmm_pt_writable(struct hmm_pt *pt, unsigned long start, unsigned long end)
 {
@@ -406,7 +406,7 @@ bool hmm_pt_writable(struct hmm_pt *pt, unsigned long start, unsigned long end)
 	       hmm_pt_any(pt, start, end - 1, HMM_PTE_WRITE);
 }
 
-/* The block that the page at @addr is mirrored in, if it is, is in the range, too. */
+/* Extend the range to include the block that contains @addr, if there is one. */
 static void hmm_pt_widen_to(struct hmm_pt *pt, unsigned long addr, unsigned long *start,
 			    unsigned long *end)
 {
@@ -421,13 +421,13 @@ static void hmm_pt_widen_to(struct hmm_pt *pt, unsigned long addr, unsigned long
 }
 
 /**
- * hmm_pt_widen() - the range that a change really hits
+ * hmm_pt_widen() - extend a range to whole blocks
  * @pt: mirror page table
- * @start: first address, page aligned
- * @end: first address behind the range, page aligned
+ * @start: first address, page aligned; out: first address of the extended range
+ * @end: end address, exclusive, page aligned; out: end address of the extended range
  *
- * Blocks are not cut: if the range begins or ends in the middle of one, it is
- * widened to all of the block.
+ * A block is never split. If the range begins or ends inside a block, it is extended to include
+ * the whole block.
  *
  * Context: Under pt->lock, held for reading or writing. Does not sleep.
  */

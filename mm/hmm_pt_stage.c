@@ -11,7 +11,7 @@
 
 #include "hmm_pt_table.h"
 
-/* A block is in one table: that of its slot of the highest level where entries are. */
+/* The largest order of a block: a block must fit in one slot of the highest level with entries */
 #define HMM_PT_ORDER_MAX	((unsigned int)(PUD_SHIFT - PAGE_SHIFT))
 
 static unsigned long *hmm_pt_stage_word(const struct hmm_pt_stage *stage,
@@ -20,7 +20,7 @@ static unsigned long *hmm_pt_stage_word(const struct hmm_pt_stage *stage,
 	return &stage->words[(addr - stage->start) >> PAGE_SHIFT];
 }
 
-/* The order of the largest block that begins with the page at @addr */
+/* The order of the largest block that can begin with the page at @addr */
 static unsigned int hmm_pt_stage_order(const struct hmm_pt_stage *stage,
 				       unsigned long addr)
 {
@@ -30,7 +30,7 @@ static unsigned int hmm_pt_stage_order(const struct hmm_pt_stage *stage,
 
 	count = BIT(min3(hmm_pt_word_order(*words), HMM_PT_ORDER_MAX,
 			 (unsigned int)ilog2(left)));
-	/* Aligned as both the address and the pfn are */
+	/* A block is as aligned as both its address and its pfn. */
 	count |= addr >> PAGE_SHIFT | *words;
 	count &= -count;
 	while (same < count && words[same] == words[0] + same)
@@ -39,9 +39,8 @@ static unsigned int hmm_pt_stage_order(const struct hmm_pt_stage *stage,
 }
 
 /*
- * Make the order of each word that of the block it is to be published in. A page
- * beside which others of its block are out of the range, or differ, gets into a
- * smaller one.
+ * Set the order of each word to that of the block in which it is published. A page gets into a
+ * smaller block if other pages of its block are outside of the range or have different entries.
  */
 static int hmm_pt_stage_blocks(const struct hmm_pt_stage *stage)
 {
@@ -59,7 +58,7 @@ static int hmm_pt_stage_blocks(const struct hmm_pt_stage *stage)
 		addr = stage->start + ((words - stage->words) << PAGE_SHIFT);
 		order = hmm_pt_stage_order(stage, addr);
 		if (order == hmm_pt_word_order(*words)) {
-			/* So is that of the others, which are like it. */
+			/* The other words of the block are equal, so their order is right, too. */
 			words += BIT(order);
 			continue;
 		}
@@ -71,13 +70,13 @@ static int hmm_pt_stage_blocks(const struct hmm_pt_stage *stage)
 	return 0;
 }
 
-/* Count what tables there must be, from @level down, that are not there. */
+/* Count the missing tables of each level, from @level down. */
 static void hmm_pt_stage_count(const struct hmm_pt *pt, const struct hmm_pt_stage *stage,
 			       struct page *page, unsigned int level,
 			       unsigned long start, unsigned long last,
 			       unsigned long *count)
 {
-	/* The root stands for a table that there is not, whose slots are not read. */
+	/* If the table itself is missing, the root stands in for it, and no slot is read. */
 	const struct hmm_pt_span span = hmm_pt_span(pt, page ?: pt->root, level, start, last);
 	unsigned int slot;
 
@@ -99,12 +98,13 @@ static void hmm_pt_stage_count(const struct hmm_pt *pt, const struct hmm_pt_stag
 }
 
 /**
- * hmm_pt_stage() - describe entries that are to be published
- * @stage: to be filled in
- * @start: address of the first
- * @end: first address behind the last
+ * hmm_pt_stage() - describe entries to publish
+ * @stage: stage to initialize
+ * @start: first address
+ * @end: end address, exclusive
  * @words: see &struct hmm_pt_stage; hmm_pt_prepare() changes the orders
- * @maps: room for as many DMA mappings, or NULL if the page table has none
+ * @maps: array for the DMA mappings, one for each page; NULL if the page table has no DMA
+ *	addresses
  *
  * Context: Any.
  */
@@ -122,8 +122,8 @@ void hmm_pt_stage(struct hmm_pt_stage *stage, unsigned long start, unsigned long
 }
 
 /*
- * Has the block that is to be published at @addr a mapping that will do? It is of the same
- * pages then, all of them, and lets the device do as much.
+ * Can the staged block at @addr keep the DMA mapping of the block that is mirrored there? The
+ * mapping must be of exactly the same pages, and it must be writable if @word is.
  */
 static bool hmm_pt_keeps_map(const struct hmm_pt *pt, unsigned long addr, unsigned long word)
 {
@@ -140,7 +140,7 @@ static bool hmm_pt_keeps_map(const struct hmm_pt *pt, unsigned long addr, unsign
 	       (map & HMM_DMA_WRITE || !(word & HMM_PTE_WRITE));
 }
 
-/* Which blocks keep their mappings, as things are now? */
+/* Find the blocks that can keep their mappings, as the page table is now. */
 static void hmm_pt_stage_kept(const struct hmm_pt *pt, const struct hmm_pt_stage *stage)
 {
 	unsigned long addr, word;
@@ -159,7 +159,7 @@ static void hmm_pt_stage_kept(const struct hmm_pt *pt, const struct hmm_pt_stage
 	}
 }
 
-/* Do those still have them that were to keep them? */
+/* Can all blocks with HMM_DMA_KEPT still keep their mappings? */
 static bool hmm_pt_stage_keeps(const struct hmm_pt *pt, const struct hmm_pt_stage *stage)
 {
 	unsigned long addr, word;
@@ -173,7 +173,7 @@ static bool hmm_pt_stage_keeps(const struct hmm_pt *pt, const struct hmm_pt_stag
 	return true;
 }
 
-/* The block at @addr is to be two of half the size. */
+/* Split the staged block at @addr into two of half its size. */
 static void hmm_pt_stage_split(const struct hmm_pt_stage *stage, unsigned long addr)
 {
 	unsigned long *words = hmm_pt_stage_word(stage, addr);
@@ -184,8 +184,8 @@ static void hmm_pt_stage_split(const struct hmm_pt_stage *stage, unsigned long a
 }
 
 /*
- * Map each block that is not mapped yet, and that DMA can reach. Where there are no
- * addresses in a row for a large block, smaller ones will do.
+ * Map each block that has no mapping yet and that DMA can reach. If there is no contiguous range
+ * of DMA addresses for a large block, map smaller ones instead.
  */
 static int hmm_pt_stage_dma(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 {
@@ -214,7 +214,7 @@ static int hmm_pt_stage_dma(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 	return 0;
 }
 
-/* Let @stage have the tables that it lacks. */
+/* Allocate the tables that are missing in the page table and in @stage. */
 static int hmm_pt_stage_tables(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 {
 	unsigned long count[HMM_PT_LEVELS] = {};
@@ -237,21 +237,21 @@ static int hmm_pt_stage_tables(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 }
 
 /**
- * hmm_pt_prepare() - get what it takes to publish entries
+ * hmm_pt_prepare() - allocate tables and DMA mappings for a stage
  * @pt: mirror page table
- * @stage: of hmm_pt_stage(); or left by hmm_pt_publish() that returned -EAGAIN, with the
- *	range and the words as they were. What has been walked again is to be staged
- *	anew, after hmm_pt_unstage(): there are DMA mappings of the old pages
+ * @stage: stage of hmm_pt_stage(). Or a stage for which hmm_pt_publish() has returned -EAGAIN,
+ *	with the same range and words. After a new walk, call hmm_pt_unstage() and
+ *	hmm_pt_stage() first, because the stage has DMA mappings of the old pages
  *
- * A block that is mirrored as it is to be, but for permissions that its DMA mapping has,
- * keeps that. The others are mapped, with the old mapping there as well, until
- * hmm_pt_unstage().
+ * A block that is already mirrored with the same pages keeps its DMA mapping, if that has the
+ * permission that the new entry needs. All other blocks get a new mapping, in addition to the
+ * old one, which stays until hmm_pt_unstage().
  *
- * Context: Takes pt->lock for reading, and allocates with it dropped, for the memcg
- * that the caller has set active. May sleep.
- * Return: 0; -EINVAL if the range is empty or not all of it valid; -EOPNOTSUPP if the
- * device does not reach some of it by DMA; -ENOSPC if there is no DMA address left for some
- * of it; -ENOMEM. In any case hmm_pt_unstage() is to follow.
+ * Context: Takes pt->lock for reading, and allocates without it, for the memcg that the caller
+ * has set active. May sleep.
+ * Return: 0; -EINVAL if the range is empty or has an invalid entry; -EOPNOTSUPP if DMA of the
+ * device cannot reach a page; -ENOSPC if there is no DMA address left; -ENOMEM. In any case the
+ * caller must call hmm_pt_unstage() in the end.
  */
 int hmm_pt_prepare(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 {
@@ -266,17 +266,17 @@ int hmm_pt_prepare(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 		up_read(pt->lock);
 		ret = hmm_pt_stage_dma(pt, stage);
 	}
-	/* How many depends on the blocks. */
+	/* The number of tables depends on the blocks, which the DMA mappings can split. */
 	return ret ?: hmm_pt_stage_tables(pt, stage);
 }
 
 /**
- * hmm_pt_unstage() - give back what was prepared and not used, or was used before
+ * hmm_pt_unstage() - free unused tables, and unused or replaced DMA mappings
  * @pt: mirror page table
- * @stage: what hmm_pt_prepare() has seen, whatever came of it
+ * @stage: stage that was passed to hmm_pt_prepare(), successfully or not
  *
- * Context: pt->lock not held. May sleep. After hmm_pt_publish(), when the device has
- * been told what it may access now.
+ * Context: pt->lock not held. May sleep. After hmm_pt_publish(), call this only when the device
+ * uses the new entries.
  */
 void hmm_pt_unstage(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 {
@@ -295,9 +295,9 @@ void hmm_pt_unstage(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 }
 
 /*
- * @old, which is dirty, gives way to @word. If that is of the same page, the device
- * may go on writing it without saying so again. (Where sizes differ pfns are not
- * compared: a page can be called dirty once too often.)
+ * @word replaces @old, which is dirty. If both are of the same page, @word becomes dirty, too:
+ * the device may write the page again without another mark. (Where the levels of the entries
+ * differ, pfns are not compared: marking a page dirty once too often is harmless.)
  */
 static unsigned long hmm_pte_inherit(unsigned long old, unsigned long word,
 				     unsigned int shift)
@@ -308,7 +308,7 @@ static unsigned long hmm_pte_inherit(unsigned long old, unsigned long word,
 	return word | HMM_PTE_DIRTY;
 }
 
-/* The DMA mapping for the entry @word that is to get into a slot */
+/* Get the DMA mapping for the entry @word of a slot. The stage or the slot loses it. */
 static dma_addr_t hmm_pt_unstage_map(const struct hmm_pt_stage *stage,
 				     const struct hmm_pt_span *span, unsigned int slot,
 				  unsigned long addr, unsigned long word)
@@ -322,13 +322,13 @@ static dma_addr_t hmm_pt_unstage_map(const struct hmm_pt_stage *stage,
 	*staged = 0;
 	if (!(map & HMM_DMA_KEPT))
 		return map;
-	/* So that it is not left in the stage. */
+	/* Clear it in the slot, so that hmm_pt_put_map() does not move it to the stage. */
 	map = maps[slot];
 	maps[slot] = 0;
 	return map;
 }
 
-/* Put @map into a slot, in place of what is there; leave that in the stage. */
+/* Put @map into a slot. Move the mapping that it replaces to the stage. */
 static void hmm_pt_put_map(const struct hmm_pt_op *op, const struct hmm_pt_span *span,
 			   unsigned int slot, unsigned long addr, dma_addr_t map)
 {
@@ -336,7 +336,7 @@ static void hmm_pt_put_map(const struct hmm_pt_op *op, const struct hmm_pt_span 
 	hmm_pt_maps(span->at, span->page)[slot] = map;
 }
 
-/* Put the entry @word into a slot of a directory. Return what it becomes. */
+/* Publish the entry at @addr in a slot of a directory. Return it with its final flags. */
 static unsigned long hmm_pt_publish_huge(const struct hmm_pt *pt, struct hmm_pt_stage *stage,
 					 const struct hmm_pt_span *span, unsigned int slot,
 					 unsigned long addr)
@@ -368,7 +368,7 @@ static void hmm_pt_fill(const struct hmm_pt *pt, struct hmm_pt_stage *stage,
 			struct page *page, unsigned int level, unsigned long start,
 			unsigned long last);
 
-/* Fill the table that is, or has to be, in a slot of a directory. */
+/* Fill the table in a slot of a directory, or put a new one there. Return its flags. */
 static unsigned long hmm_pt_publish_below(const struct hmm_pt *pt, struct hmm_pt_stage *stage,
 					  const struct hmm_pt_span *span, unsigned int slot,
 					  unsigned long addr, unsigned long last)
@@ -389,7 +389,7 @@ static unsigned long hmm_pt_publish_below(const struct hmm_pt *pt, struct hmm_pt
 	}
 	if (pt->dma_dev && old)
 		hmm_pt_put_map(&op, span, slot, addr, 0);
-	/* hmm_pt_has_none() may read it without the lock, for other addresses. */
+	/* hmm_pt_has_none() may read the table without the lock, for other addresses. */
 	smp_store_release(&span->slots[slot], page_to_pfn(below));
 	return hmm_pt_slot_flags(span->slots[slot]);
 }
@@ -455,7 +455,7 @@ static void hmm_pt_fill_ptes(const struct hmm_pt_span *span, const unsigned long
 	}
 }
 
-/* Publish what is staged from @start to @last, all of which is in the table. */
+/* Publish the entries from @start to @last, which are all in the table @page or below it. */
 static void hmm_pt_fill(const struct hmm_pt *pt, struct hmm_pt_stage *stage,
 			struct page *page, unsigned int level, unsigned long start,
 			unsigned long last)
@@ -472,13 +472,13 @@ static void hmm_pt_fill(const struct hmm_pt *pt, struct hmm_pt_stage *stage,
 }
 
 /**
- * hmm_pt_stage_next_map() - the next block that is going to have a new DMA mapping
- * @stage: what hmm_pt_prepare() has returned 0 for
- * @addr: where to begin; out: first address of the block
- * @next: out: end address of it, exclusive
+ * hmm_pt_stage_next_map() - find the next block that gets a new DMA mapping
+ * @stage: stage for which hmm_pt_prepare() has returned 0
+ * @addr: address to start at; out: first address of the block
+ * @next: out: end address of the block, exclusive
  *
  * Context: Any.
- * Return: false if there is none.
+ * Return: true, or false if there is no such block.
  */
 bool hmm_pt_stage_next_map(const struct hmm_pt_stage *stage, unsigned long *addr,
 			   unsigned long *next)
@@ -491,7 +491,7 @@ bool hmm_pt_stage_next_map(const struct hmm_pt_stage *stage, unsigned long *addr
 	return false;
 }
 
-/* Does everything that is needed wait in the stage? */
+/* Does the stage have all tables that are missing? */
 static bool hmm_pt_stage_has_tables(const struct hmm_pt *pt, const struct hmm_pt_stage *stage)
 {
 	unsigned long count[HMM_PT_LEVELS] = {};
@@ -506,20 +506,20 @@ static bool hmm_pt_stage_has_tables(const struct hmm_pt *pt, const struct hmm_pt
 }
 
 /**
- * hmm_pt_publish() - let a device access what was staged
+ * hmm_pt_publish() - publish the entries of a stage
  * @pt: mirror page table
- * @stage: what hmm_pt_prepare() has returned 0 for
+ * @stage: stage for which hmm_pt_prepare() has returned 0
  *
- * Entries that there are in the range give way to those of the stage. What they know
- * to be dirty stays dirty. Their DMA mappings are left in the stage, but for those that are
- * kept: the device may use them until it has been told of the new ones, and
- * hmm_pt_unstage() be called then.
+ * The entries of the stage replace those of the range. Pages that are dirty stay dirty. The DMA
+ * mappings of the old entries move to the stage, except for those that are kept: the device may
+ * use them until its driver has written the new entries. The caller must call hmm_pt_unstage()
+ * then.
  *
  * Context: Under pt->lock, held for writing. Does not sleep.
- * Return: 0, with all of it published, or -EAGAIN, with nothing changed. While the lock
- * was not held, tables were freed that are needed now: hmm_pt_prepare() gets others. Or
- * a block came that the range cuts: see hmm_pt_widen(), walk all of it, and stage it
- * anew.
+ * Return: 0 if all entries are published. -EAGAIN if nothing has changed, for one of two reasons:
+ * while the lock was not held, tables that are needed now were freed, or a DMA mapping to keep
+ * was unmapped: call hmm_pt_prepare() again. Or the range cuts a block that was mirrored
+ * meanwhile: extend the range (hmm_pt_widen()), walk it again, and stage it anew.
  */
 int hmm_pt_publish(struct hmm_pt *pt, struct hmm_pt_stage *stage)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * HMM mirror page table: the layout of the tables, for the files of the page table only.
+ * HMM mirror page table: layout of the tables. Only the files of the page table include this.
  */
 #ifndef _MM_HMM_PT_TABLE_H
 #define _MM_HMM_PT_TABLE_H
@@ -10,10 +10,11 @@
 /**
  * struct hmm_ptdesc - descriptor of a table, overlaid on its struct page
  * @__page_flags: same as page flags
- * @list: in a list of &struct hmm_pt_spare, while the table is in no page table
+ * @list: entry in a list of &struct hmm_pt_spare while the table is in no page table
  * @__page_mapping: not used
- * @write: summary: which groups of slots have an entry with %HMM_PTE_WRITE in or below them
- * @valid: summary: which groups of slots have any entry in or below them
+ * @write: summary: a bit for each group of slots; set if there is an entry with
+ *	%HMM_PTE_WRITE in or below the slots of the group
+ * @valid: summary: a bit for each group of slots; set if there is any entry in or below them
  */
 struct hmm_ptdesc {
 	unsigned long		__page_flags;
@@ -44,14 +45,14 @@ static inline struct page *hmm_ptdesc_page(struct hmm_ptdesc *ptdesc)
 }
 
 /**
- * struct hmm_pt_span - those slots of a table that a range is in
+ * struct hmm_pt_span - the slots of a table that a range covers
  * @page: the table
- * @slots: its slots
- * @at: its level
- * @level: the number of that, 0 for a table of ptes
- * @first: the first slot
- * @last: the last one
- * @groups: mask of the groups that @first to @last are in
+ * @slots: slots of the table
+ * @at: level of the table
+ * @level: number of that level; 0 is the level of the pte tables
+ * @first: first slot of the range
+ * @last: last slot of the range
+ * @groups: mask of the groups that contain @first to @last
  */
 struct hmm_pt_span {
 	struct page *page;
@@ -64,10 +65,10 @@ struct hmm_pt_span {
 };
 
 /**
- * struct hmm_pt_op - what becomes of entries
+ * struct hmm_pt_op - how to restrict entries
  * @pt: the page table
- * @keep: the bits of them that stay; what is not valid then is nothing
- * @stage: where the DMA mappings of those that go are left; NULL to unmap at once
+ * @keep: mask of the bits that entries keep; 0 removes them
+ * @stage: stage that gets the DMA mappings of removed entries; NULL unmaps them immediately
  */
 struct hmm_pt_op {
 	const struct hmm_pt *pt;
@@ -90,7 +91,7 @@ static inline unsigned int hmm_pt_slot(const struct hmm_pt_level *at, unsigned l
 	return (addr >> at->shift) & at->mask;
 }
 
-/* The DMA mappings of a table, in step with its slots */
+/* The DMA mappings of a table: one for each slot, at the same index */
 static inline dma_addr_t *hmm_pt_maps(const struct hmm_pt_level *at, struct page *page)
 {
 	unsigned long *slots = page_address(page);
@@ -110,7 +111,7 @@ static inline unsigned long hmm_pt_last(const struct hmm_pt *pt)
 	return hmm_pt_table_last(&pt->level[pt->top], 0);
 }
 
-/* The groups of a table in or below which there are entries with @flag */
+/* The summary of a table for @flag: the groups that have such an entry in or below their slots */
 static inline unsigned long *hmm_pt_summary(struct page *page, unsigned long flag)
 {
 	struct hmm_ptdesc *ptdesc = hmm_page_ptdesc(page);
@@ -118,7 +119,7 @@ static inline unsigned long *hmm_pt_summary(struct page *page, unsigned long fla
 	return flag == HMM_PTE_WRITE ? &ptdesc->write : &ptdesc->valid;
 }
 
-/* Is there an entry with @flag in or below a slot? */
+/* Does a slot contain an entry with @flag, or a table with one in or below it? */
 static inline bool hmm_pt_has(unsigned long word, unsigned long flag)
 {
 	if (hmm_pt_is_table(word))
@@ -126,14 +127,14 @@ static inline bool hmm_pt_has(unsigned long word, unsigned long flag)
 	return word & flag;
 }
 
-/* Of %HMM_PTE_VALID and %HMM_PTE_WRITE, what there is in or below a slot */
+/* %HMM_PTE_VALID and %HMM_PTE_WRITE, each if there is an entry with it in or below the slot */
 static inline unsigned long hmm_pt_slot_flags(unsigned long word)
 {
 	return (hmm_pt_has(word, HMM_PTE_VALID) ? HMM_PTE_VALID : 0) |
 	       (hmm_pt_has(word, HMM_PTE_WRITE) ? HMM_PTE_WRITE : 0);
 }
 
-/* The slots of a table that @start to @last are in. The table is for all of these. */
+/* The slots of a table that cover @start to @last. The table must cover this range. */
 static __always_inline struct hmm_pt_span
 hmm_pt_span(const struct hmm_pt *pt, struct page *page, unsigned int level,
 	    unsigned long start, unsigned long last)
@@ -162,7 +163,7 @@ static inline unsigned int hmm_pt_group_last(const struct hmm_pt_span *span, uns
 	return min(span->last, ((group + 1) << span->at->group_shift) - 1);
 }
 
-/* What of the range from @start to @last is in a slot: its first address ... */
+/* The first address of the range from @start to @last that is in a slot */
 static inline unsigned long hmm_pt_slot_start(const struct hmm_pt_span *span, unsigned int slot,
 					      unsigned long start)
 {
@@ -171,7 +172,7 @@ static inline unsigned long hmm_pt_slot_start(const struct hmm_pt_span *span, un
 	return ((start >> span->at->shift) + slot - span->first) << span->at->shift;
 }
 
-/* ... and its last one. They are inclusive because the range may end where a word does. */
+/* The last such address. It is inclusive, because a range can end at ULONG_MAX. */
 static inline unsigned long hmm_pt_slot_last(const struct hmm_pt_span *span, unsigned int slot,
 					     unsigned long last)
 {
@@ -184,8 +185,9 @@ unsigned long hmm_pt_group_flags(const struct hmm_pt_span *span, unsigned int gr
 				 unsigned int first, unsigned int stop, unsigned long held);
 
 /*
- * Let a table know what there is in and below a group: in slots from @first up to
- * @stop, @held; for what is in the others, see there.
+ * Update the summary of a group whose slots from @first up to @stop (exclusive) have changed:
+ * @held are the flags in and below these slots. hmm_pt_group_flags() adds the flags of the
+ * other slots of the group.
  */
 static inline void hmm_pt_update_summary(const struct hmm_pt_span *span, unsigned int group,
 					 unsigned int first, unsigned int stop, unsigned long held)

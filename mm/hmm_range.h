@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * HMM ranges in flight and calls, internal interface: what the walker and the mirror both use.
+ * HMM ranges in flight and calls, internal interface that the walker and the mirror share.
  */
 #ifndef _MM_HMM_RANGE_H
 #define _MM_HMM_RANGE_H
@@ -12,7 +12,7 @@
 
 /**
  * enum hmm_inside_op - operation that a task is inside of, see &struct hmm_inside
- * @HMM_INSIDE_CPU_FAULT: a CPU fault that a walk of the range takes
+ * @HMM_INSIDE_CPU_FAULT: a CPU fault during a walk of the range
  * @HMM_INSIDE_MAKE_EXCLUSIVE: make_device_exclusive_range()
  * @HMM_INSIDE_CALLBACK: a callback of the driver
  */
@@ -23,10 +23,10 @@ enum hmm_inside_op {
 };
 
 /*
- * A task can meet itself: it takes a CPU fault that invalidates a part of its own range, or a
- * callback of the driver unregisters the mirror. These functions detect that. They need no
- * lock: hmm_inside() returns true only for the task that called hmm_inside_enter(), and the
- * other fields are read by that task alone.
+ * A task can call into HMM recursively: it takes a CPU fault that invalidates a part of its own
+ * range, or a callback of the driver unregisters the mirror. These functions detect that. They
+ * need no lock: hmm_inside() returns true only for the task that called hmm_inside_enter(), and
+ * only that task reads inside->op.
  */
 static inline void hmm_inside_enter(struct hmm_inside *inside, enum hmm_inside_op op)
 {
@@ -51,7 +51,7 @@ static inline bool hmm_inside(const struct hmm_inside *inside, enum hmm_inside_o
  * @start: first address of the call
  * @end: end address, exclusive
  * @job: job of the caller, or NULL
- * @may_write: pages are requested for writing only where the VMA is writable
+ * @may_write: the call requests pages for writing only where the VMA is writable
  * @error: 0, or the errno that the call must return: -ECANCELED or -ESRCH. It is written at
  *	most once, under mirror->range_lock. hmm_call_end() reads it after the call has left
  *	the list. Earlier reads without the lock are hints that let the call end early.
@@ -68,8 +68,8 @@ struct hmm_call {
 
 /*
  * A task with a fatal signal must not allocate more memory for the mm. The same holds for a
- * worker that faults in memory of another process: the worker gets no signal when that process
- * is killed, and the memory is freed only after the worker has stopped.
+ * worker that faults in memory of another process. The worker gets no signal when that process
+ * is killed, and the memory cannot be freed until the worker has stopped.
  */
 static inline bool hmm_mm_is_remote(const struct mm_struct *mm)
 {
@@ -81,7 +81,7 @@ static inline bool hmm_mm_is_killed(struct mm_struct *mm)
 	return fatal_signal_pending(current) || (hmm_mm_is_remote(mm) && mm_is_dying(mm));
 }
 
-/* From now on the range depends on what was read from @start to @end. */
+/* A walk has read [@start, @end): from now on the range depends on these entries. */
 static inline void hmm_range_saw(struct hmm_range *range, unsigned long start,
 				 unsigned long end)
 {

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * HMM: which CPU faults can be served from memory alone.
+ * HMM: detect CPU faults that need no I/O.
  *
- * A device fault that collides again and again is served with mmap_lock held for writing,
- * see mm/hmm_fault.c. No CPU fault that starts I/O, or waits for it, may be taken there:
- * every thread of the process would wait with it, and a file system in user space may
- * need one of them. FAULT_FLAG_RETRY_NOWAIT does not keep a fault from that. A page of a
- * file that is read without read-ahead is read synchronously, a mark of read-ahead starts
- * the next one, swap-in starts before the flag counts, and ->page_mkwrite() does not see
- * the flag.
+ * The slow path of a device fault holds mmap_lock for writing, see mm/hmm_fault_slow.c. It must
+ * not take a CPU fault that starts I/O or waits for it: all threads of the process would wait,
+ * and a file system in user space can depend on one of them. FAULT_FLAG_RETRY_NOWAIT is not
+ * sufficient:
  *
- * So the page table entry is looked at before the fault, and what it takes to serve the
- * fault. A page that is not mapped will do if it is in memory and stays there: the caller
- * has a reference on it, by which it cannot be reclaimed. Truncation still can take it.
- * Whatever else changes the entry is kept out by mmap_lock.
+ * - without read-ahead, a fault reads a file page synchronously
+ * - a page that is marked for read-ahead starts the next read-ahead
+ * - swap-in starts before the flag is tested
+ * - ->page_mkwrite() does not see the flag
+ *
+ * So these functions test the page table entry before the fault, and the data that the fault
+ * needs. A page that is not mapped is sufficient if it is in memory and remains there: the
+ * caller gets a reference, which prevents reclaim. Truncation can still remove the page.
+ * mmap_lock prevents other changes of the entry.
  */
 #include <linux/hmm_mirror.h>
 #include <linux/hugetlb.h>
@@ -27,7 +29,7 @@
 #include "internal.h"
 #include "swap.h"
 
-/* A folio that is in the page cache, or the swap cache, and has been read; or NULL */
+/* Get a folio that is in the page cache or the swap cache, and up to date; or NULL. */
 static struct folio *hmm_cache_get(struct address_space *mapping, pgoff_t index)
 {
 	struct folio *folio = filemap_get_folio(mapping, index);
@@ -41,8 +43,8 @@ static struct folio *hmm_cache_get(struct address_space *mapping, pgoff_t index)
 }
 
 /*
- * The same for a file of a file system. A mark starts read-ahead, where that is done at
- * all. A folio that is locked for I/O makes the fault give up.
+ * The same for a file of a file system, but no folio whose mark would start read-ahead. A folio
+ * that is locked for I/O is allowed: the fault returns without a wait.
  */
 static struct folio *hmm_page_cache_get(const struct vm_area_struct *vma, pgoff_t index)
 {
@@ -67,7 +69,7 @@ static struct folio *hmm_swap_cache_get(swp_entry_t swp)
 	return folio;
 }
 
-/* A hole in a file of shmem takes memory only; NULL in the page cache stands for it. */
+/* A hole in a shmem file, without an entry in the page cache, needs only memory. */
 static bool hmm_shmem_has(struct address_space *mapping, pgoff_t index, struct folio **folio)
 {
 	struct folio *entry = filemap_get_entry(mapping, index);
@@ -81,20 +83,20 @@ static bool hmm_shmem_has(struct address_space *mapping, pgoff_t index, struct f
 	return *folio;
 }
 
-/* Does the file system take part when the page of a shared mapping becomes writable? */
+/* Does the file system get a call when a page of a shared mapping becomes writable? */
 static bool hmm_vma_notifies_write(const struct vm_area_struct *vma)
 {
 	return vma->vm_flags & VM_SHARED && vma->vm_ops &&
 	       (vma->vm_ops->page_mkwrite || vma->vm_ops->pfn_mkwrite);
 }
 
-/* The page of a file that is not mapped. Only of these faults is it known what they do. */
+/* Can a file page that is not mapped be mapped without I/O? Other fault handlers are unknown. */
 static bool hmm_file_has(struct vm_area_struct *vma, unsigned long addr, struct folio **folio)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 	pgoff_t index = linear_page_index(vma, addr);
 
-	/* A folio of shmem is locked by reclaim and migration, not for I/O. */
+	/* Reclaim and migration lock shmem folios. They are not locked for I/O. */
 	if (shmem_mapping(mapping))
 		return hmm_shmem_has(mapping, index, folio);
 	if (vma->vm_ops->fault == filemap_fault)
@@ -106,14 +108,14 @@ static bool hmm_swap_pte_needs_no_io(pte_t pte, struct folio **folio)
 {
 	swp_entry_t swp = pte_to_swp_entry(pte);
 
-	/* Migration is waited for, or not, by the walk; poison is an error. */
+	/* The walk decides whether to wait for migration. Poison is an error. */
 	if (non_swap_entry(swp))
 		return true;
 	*folio = hmm_swap_cache_get(swp);
 	return *folio;
 }
 
-/* The pte at @addr, or none if there is no table or a larger entry */
+/* The pte at @addr; none if there is no pte table. @huge: the pmd is a leaf or not present. */
 static pte_t hmm_read_pte(struct vm_area_struct *vma, unsigned long addr, bool *huge)
 {
 	pmd_t *pmdp = mm_find_pmd(vma->vm_mm, addr);
@@ -136,16 +138,16 @@ static pte_t hmm_read_pte(struct vm_area_struct *vma, unsigned long addr, bool *
 }
 
 /**
- * hmm_resident_fault_needs_no_io() - can a CPU fault be served from memory alone?
+ * hmm_resident_fault_needs_no_io() - test whether a CPU fault can succeed without I/O
  * @vma: VMA
  * @addr: address in @vma
  * @write: the fault is for writing
- * @folio: out: what the fault will map, with a reference for the caller to drop after the
- *	fault; NULL if nothing has to be kept
+ * @folio: out: the folio that the fault will map, with a reference that the caller drops
+ *	after the fault; NULL if there is no folio to keep in memory
  *
  * Context: mmap_lock is held for writing. Does not sleep.
- * Return: true if the fault starts no I/O and waits for none, as far as can be told now;
- * false if it may, or may wait for user space.
+ * Return: true if the present state shows that the fault neither starts I/O nor waits for
+ * it; false if it can start I/O, wait for I/O, or wait for user space.
  */
 bool hmm_resident_fault_needs_no_io(struct vm_area_struct *vma, unsigned long addr, bool write,
 				    struct folio **folio)
@@ -154,10 +156,10 @@ bool hmm_resident_fault_needs_no_io(struct vm_area_struct *vma, unsigned long ad
 	pte_t pte;
 
 	*folio = NULL;
-	/* Pages come from the pool, and are in memory as long as they exist. */
+	/* hugetlb pages come from the pool, and are always in memory. */
 	if (is_vm_hugetlb_page(vma))
 		return true;
-	/* Where DAX has the page, and whether there is one, the file system may have to read. */
+	/* The file system may have to read: DAX to find the page, others before a write. */
 	if (vma_is_dax(vma) || (write && hmm_vma_notifies_write(vma)))
 		return false;
 	pte = hmm_read_pte(vma, addr, &huge);
@@ -168,7 +170,10 @@ bool hmm_resident_fault_needs_no_io(struct vm_area_struct *vma, unsigned long ad
 	return vma_is_anonymous(vma) || hmm_file_has(vma, addr, folio);
 }
 
-/* With mmap_lock held. What is mapped; else what would be, if it is in memory */
+/*
+ * Get the folio that is mapped at @addr. If none is mapped, get the folio that a fault would map,
+ * if it is in memory. Called with mmap_lock held.
+ */
 static struct folio *hmm_resident_in_vma(struct vm_area_struct *vma, unsigned long addr)
 {
 	struct folio_walk fw;
@@ -198,10 +203,10 @@ static struct folio *hmm_resident_in_vma(struct vm_area_struct *vma, unsigned lo
  * @mm: address space
  * @addr: address
  *
- * A reference keeps a folio in the page cache or the swap cache, though not mapped.
+ * The reference keeps the folio in the page cache or the swap cache, but not mapped.
  *
- * Context: mmap_lock is held. May sleep, but waits for no I/O.
- * Return: The folio, with a reference; or NULL if there is none, or it is not to be had.
+ * Context: mmap_lock is held. May sleep, but does not wait for I/O.
+ * Return: The folio, with a reference; or NULL if there is none, or it is not accessible.
  */
 struct folio *hmm_resident_folio(struct mm_struct *mm, unsigned long addr)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * HMM statistics: what each mirror has done so far, for its driver, and in debugfs, in
- * a file hmm/PID-N: PID of the process that registered it, N counts all mirrors.
+ * HMM statistics: counters of each mirror, for its driver and in debugfs. The debugfs file is
+ * hmm/PID-N: PID is the process that registered the mirror, N counts all mirrors.
  */
 #include <linux/debugfs.h>
 #include <linux/hmm_mirror.h>
@@ -18,9 +18,9 @@ static unsigned long hmm_stats_count(struct hmm_mirror *mirror, enum hmm_mirror_
 }
 
 /**
- * hmm_mirror_get_stats() - what has a mirror done?
+ * hmm_mirror_get_stats() - get the statistics of a mirror
  * @mirror: mirror
- * @stats: out: the counts, each as it was at some time during the call
+ * @stats: out: the counters, each read at some time during the call
  *
  * Context: Any.
  */
@@ -66,7 +66,7 @@ void hmm_stats_add(struct hmm_mirror *mirror)
 					      &hmm_stats_fops);
 }
 
-/* Waits until nobody reads it. */
+/* Wait until no task reads the file. */
 void hmm_stats_remove(struct hmm_mirror *mirror)
 {
 	debugfs_remove(mirror->debugfs);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * HMM range walker, internal interface: hmm.c walks the levels, hmm_walk_pte.c scans a pte
- * table, hmm_walk_fault.c takes CPU faults, hmm_resident.c says which of these start I/O.
+ * table, hmm_walk_fault.c takes CPU faults, hmm_resident.c detects faults that need I/O.
  * mm/hmm.c has the protocol.
  */
 #ifndef _MM_HMM_WALK_H
@@ -14,61 +14,62 @@
 
 #include "hmm_range.h"
 
-/* What only hmm_range_snapshot() reports */
+/* Attributes: hmm_range_fault() does not report them. */
 #define HMM_PFN_ATTRIBUTES	(HMM_PFN_READ | HMM_PFN_EMPTY |		\
 				 HMM_PFN_SPECIAL | HMM_PFN_DEVICE |	\
 				 HMM_PFN_UNADDRESSABLE |		\
 				 HMM_PFN_DIRTY | HMM_PFN_YOUNG)
 
-/* A fault that would not help, for memory that no device may have */
+/* The entry of memory that no device may access: a fault would not help. */
 #define HMM_PFN_REFUSED		(HMM_PFN_ERROR | HMM_PFN_SPECIAL)
 
 /*
- * How many faults in a row may succeed at one address without giving what was
- * requested. Some do so for a good reason: hugetlb waits for a lock and has the
- * fault taken again, userfaultfd's asynchronous write protection takes two. But
- * a driver that never installs anything must not keep the walk, and mmap_lock
- * with it, for ever.
+ * Number of consecutive faults that may succeed at one address without meeting
+ * the request. Some faults must be repeated: hugetlb waits for a lock and
+ * requests another fault, and userfaultfd's asynchronous write protection needs
+ * two. But a driver that never installs an entry must not keep the walk, which
+ * holds mmap_lock, forever.
  */
 #define HMM_WALK_NO_PROGRESS_MAX	32
 
 /**
  * enum hmm_walk_lock - lock that a walk has taken itself
  * @HMM_WALK_VMA_LOCK: the lock of each VMA, for reading
- * @HMM_WALK_MMAP_LOCK: mmap_lock, for reading, for all or the last part of the range
+ * @HMM_WALK_MMAP_LOCK: mmap_lock, for reading, for all of the range or its last part
  */
 enum hmm_walk_lock {
 	HMM_WALK_VMA_LOCK,
 	HMM_WALK_MMAP_LOCK,
 };
 
-/* A fault has dropped the lock that kept the VMA. */
+/* A fault has dropped the lock that protects the VMA. */
 #define HMM_WALK_UNLOCKED	1
 
 /**
  * struct hmm_walk - state of one walk
- * @range: what to walk
- * @mm: whose page table
+ * @range: the range to walk
+ * @mm: the mm of the page table
  * @vma: the VMA that was entered last
- * @fault_flags: how to take faults: %FAULT_FLAG_VMA_LOCK if @vma alone is locked,
+ * @fault_flags: flags of faults: %FAULT_FLAG_VMA_LOCK if only @vma is locked,
  *	%FAULT_FLAG_ALLOW_RETRY if they may drop the lock, and
- *	%FAULT_FLAG_INTERRUPTIBLE if they may wait for user space
+ *	%FAULT_FLAG_INTERRUPTIBLE if a signal may end their wait for user space
  * @lock: the lock that the walk has taken
  * @default_req: the request flags of every page
- * @input_req: which request flags of an input entry count as well
- * @lenient: a request to write counts only where @vma may be written
- * @report: which flags an output may carry
- * @grant: of %HMM_PFN_VALID and %HMM_PFN_WRITE, what @vma can let a device do
- * @dying: what a request for memory fails with whose driver is going away
- * @locked: walk pte tables of @vma under their lock
- * @pgmap: pinned, because the devmap entry that was read last belongs to it
- * @fault_addr: where the last fault was taken
- * @no_progress: how many faults in a row were taken there before that one
- * @waited: where a fault has last dropped mmap_lock to wait
- * @careful: faults are of another process, or must not start I/O
+ * @input_req: the request flags of an input entry that count, too
+ * @lenient: a request to write counts only if @vma is writable
+ * @report: the flags that an output may have
+ * @grant: %HMM_PFN_VALID, with %HMM_PFN_WRITE if @vma allows a device to write
+ * @dying: errno for a requested page of devmap memory whose driver is being removed
+ * @locked: scan pte tables of @vma under their lock
+ * @pgmap: the pinned pagemap of the last devmap entry, or NULL
+ * @fault_addr: address of the last fault
+ * @no_progress: number of consecutive faults at @fault_addr before the last one
+ * @waited: address of the last fault that has dropped mmap_lock to wait
+ * @careful: faults are for another process, or must not start I/O
  * @interrupted: a signal has ended the wait of a fault for user space
- * @ahead: how many empty ptes of @vma to fault in before looking at any
- * @expect: the pte that is empty still if each of those faults made one page
+ * @ahead: number of empty ptes of @vma to fault in before the walk reads a pte again
+ * @expect: address of the pte that is still empty if each of these faults mapped one
+ *	page; 0: none
  */
 struct hmm_walk {
 	struct hmm_range *range;
@@ -101,22 +102,24 @@ static inline unsigned long *hmm_walk_slot(const struct hmm_walk *walk,
 	return &range->hmm_pfns[(addr - range->start) >> PAGE_SHIFT];
 }
 
-/* The request flags that hold for a page whose input entry is @input */
+/* The request flags of a page with the input entry @input */
 static inline unsigned long hmm_walk_request(const struct hmm_walk *walk,
 					     unsigned long input)
 {
 	return (input & walk->input_req) | walk->default_req;
 }
 
-/* A request to write counts only together with the one to fault */
+/* HMM_PFN_REQ_WRITE counts only together with HMM_PFN_REQ_FAULT. */
 static inline bool hmm_walk_satisfies(unsigned long entry, unsigned long req)
 {
 	return !(req & HMM_PFN_REQ_FAULT) || !(req & ~entry);
 }
 
 /*
- * @entry does not meet the request of the page at @addr. Could another one?
- * Memory that has no page to give is told from one that may not be written.
+ * @entry does not meet the request of the page at @addr. Can a fault change that?
+ *
+ * Return: 0 if it can, -EFAULT if no device may access the memory, -EPERM if the
+ * VMA does not allow the access.
  */
 static inline int hmm_walk_may_fault(const struct hmm_walk *walk,
 				     unsigned long addr, unsigned long entry)
@@ -133,10 +136,10 @@ static inline int hmm_walk_may_fault(const struct hmm_walk *walk,
 }
 
 /*
- * Pin the pagemap of a devmap entry, instead of the one before it.
+ * Pin the pagemap of a devmap entry, and unpin the previous pagemap.
  *
- * Return: false if its driver is going away. Then there is no page: who asks for
- * it gets walk->dying, because a fault would change nothing, nor would looking again.
+ * Return: false if its driver is being removed. Then there is no page. A request for it
+ * fails with walk->dying, because neither a fault nor another read would help.
  */
 static inline bool hmm_walk_pin(struct hmm_walk *walk, unsigned long pfn)
 {
@@ -153,8 +156,8 @@ static inline void hmm_walk_unpin(struct hmm_walk *walk)
 }
 
 /*
- * Is it still worth going on? Asked first, and after every fault and wait. Not if something
- * in the range has been invalidated since the caller began.
+ * Check whether to continue the walk, at its start and after each fault and wait. The result
+ * is useless if an invalidation has overlapped the range since it began.
  */
 static __always_inline int hmm_walk_check(const struct hmm_walk *walk)
 {
@@ -164,9 +167,10 @@ static __always_inline int hmm_walk_check(const struct hmm_walk *walk)
 		return mmu_interval_check_retry(range->notifier, range->notifier_seq) ?
 		       -EBUSY : 0;
 	/*
-	 * Pair with the WRITE_ONCE() in hmm_mirror_collide(), hmm_mirror_kill() and
-	 * hmm_call_cancel(); hints, as the other is. A range may have begun after its window
-	 * was told of the end.
+	 * These pair with the WRITE_ONCE() in hmm_mirror_collide(), hmm_mirror_kill() and
+	 * hmm_call_cancel(). All are hints, like mmu_interval_check_retry(). A range does not
+	 * collide if it began after its window was invalidated for the end of the mirror, so
+	 * dead is checked, too.
 	 */
 	if (READ_ONCE(range->collided) || READ_ONCE(range->mirror->dead))
 		return -EBUSY;
@@ -174,8 +178,8 @@ static __always_inline int hmm_walk_check(const struct hmm_walk *walk)
 }
 
 /*
- * With FAULT_FLAG_RETRY_NOWAIT the caller holds mmap_lock for writing: nothing may wait
- * for I/O. A migration of a file's page can.
+ * With FAULT_FLAG_RETRY_NOWAIT the caller holds mmap_lock for writing, and must not wait for
+ * I/O. The migration of a file page can wait for I/O.
  */
 static inline bool hmm_walk_may_wait_for_migration(const struct hmm_walk *walk)
 {

@@ -2,8 +2,8 @@
 /*
  * HMM range walker: CPU faults.
  *
- * The walk calls hmm_walk_handle_faults() with no pointer into a pte table and no pagemap
- * pinned. Afterwards it reads the entry again.
+ * The walk holds no pointer into a pte table when it calls hmm_walk_handle_faults(), which also
+ * unpins the pagemap. Afterwards the walk reads the entry again.
  */
 #include <linux/hmm_mirror.h>
 #include <linux/mm.h>
@@ -13,14 +13,14 @@
 #include "hmm_walk.h"
 
 /*
- * The fault is done, has waited, or wants to be taken with mmap_lock. The last two are
- * not in vain. When it is taken again where it has waited it may keep the lock, as for
- * a CPU fault.
+ * The fault is complete, has waited, or needs mmap_lock. The last two must be repeated, and
+ * do not count as faults without progress. After a wait, the repeated fault has
+ * FAULT_FLAG_TRIED and need not drop the lock again, as for any CPU fault.
  */
 static int hmm_walk_lost_lock(struct hmm_walk *walk, unsigned long addr,
 			      vm_fault_t fault, unsigned int flags)
 {
-	/* The caller's lock is where it was. */
+	/* With this flag a fault does not drop the caller's lock. */
 	if (walk->fault_flags & FAULT_FLAG_RETRY_NOWAIT)
 		return -EAGAIN;
 	if (fault & VM_FAULT_COMPLETED)
@@ -35,8 +35,9 @@ static int hmm_walk_lost_lock(struct hmm_walk *walk, unsigned long addr,
 }
 
 /*
- * No walk of the range has read anything from @addr on: neither this one, nor an earlier
- * one of another part.
+ * This walk has read nothing from @addr on. Earlier walks, of other parts of the range, have
+ * read nothing from seen_end on. So an invalidation by this fault that is after both does not
+ * collide with the range.
  */
 static vm_fault_t hmm_walk_cpu_fault(struct hmm_walk *walk, unsigned long addr,
 				     unsigned int flags)
@@ -54,8 +55,8 @@ static vm_fault_t hmm_walk_cpu_fault(struct hmm_walk *walk, unsigned long addr,
 }
 
 /*
- * May a fault that needs care be taken now? hmm_walk_handle_faults() says which do. Then
- * @folio has to be kept meanwhile, if there is one.
+ * Check whether a careful fault may be taken now, see hmm_walk_handle_faults(). If @folio is
+ * set, the caller keeps the reference until after the fault.
  */
 static int hmm_walk_check_fault(const struct hmm_walk *walk, unsigned long addr,
 				unsigned int flags, struct folio **folio)
@@ -69,9 +70,9 @@ static int hmm_walk_check_fault(const struct hmm_walk *walk, unsigned long addr,
 }
 
 /*
- * For @count pages with one request, which hmm_walk_may_fault() lets pass. Only the
- * first fault makes an error: when another one fails, the walk comes to that page,
- * after it has stored those before it.
+ * Take faults for @count pages with the same request. hmm_walk_may_fault() has returned 0
+ * for the first. Only the first fault returns an error. If a later fault fails, the walk
+ * stores the pages before it, and repeats that fault as the first.
  */
 static __always_inline int hmm_walk_cpu_faults(struct hmm_walk *walk,
 					       unsigned long addr, unsigned int count,
@@ -98,7 +99,7 @@ static __always_inline int hmm_walk_cpu_faults(struct hmm_walk *walk,
 		if (unlikely(fault & VM_FAULT_ERROR)) {
 			if (done)
 				break;
-			/* There may be memory, but not for a mm that is dying. */
+			/* The fault can fail because the mm is dying. */
 			if (careful && hmm_mm_is_killed(walk->mm))
 				return -EINTR;
 			return vm_fault_to_errno(fault, 0) ?: -EFAULT;
@@ -121,8 +122,8 @@ static noinline int hmm_walk_cpu_faults_careful(struct hmm_walk *walk,
 }
 
 /*
- * Care is needed for the memory of another process, which may be killed meanwhile, and
- * where no I/O may be started.
+ * Take faults for @count pages from @addr on. A fault is careful if it is for another process,
+ * which can be killed meanwhile, or if it must not start I/O.
  */
 int hmm_walk_handle_faults(struct hmm_walk *walk, unsigned long addr, unsigned int count)
 {

@@ -11,13 +11,13 @@
 #include "internal.h"
 
 /*
- * How many faults to take before looking what they brought: enough that the look
- * costs next to nothing for each. That many are in vain when pages of one size give
- * way to larger ones.
+ * Maximum number of faults before the walk reads the ptes again. It is large enough
+ * that the read costs almost nothing for each fault. Where larger folios begin, up to
+ * this many faults find their page already mapped.
  */
 #define HMM_WALK_AHEAD_MAX	64
 
-/* On 64-bit the flags begin where no pfn of any architecture reaches. */
+/* On 64-bit, no pfn of any architecture overlaps the flags. */
 #if !defined(MAX_POSSIBLE_PHYSMEM_BITS) && defined(MAX_PHYSMEM_BITS)
 #define MAX_POSSIBLE_PHYSMEM_BITS	MAX_PHYSMEM_BITS
 #endif
@@ -26,8 +26,8 @@ static_assert(MAX_POSSIBLE_PHYSMEM_BITS - PAGE_SHIFT <= HMM_PFN_ATTR_SHIFT);
 #endif
 
 /*
- * Can a device write by this entry as it is? An entry of a private page can be writable and still
- * be write-protected by userfaultfd, or be tracked and not soft-dirty.
+ * Does this entry of a private page allow a write without a fault? A writable entry can still be
+ * write-protected by userfaultfd, or not be soft-dirty in a VMA that tracks soft-dirty ptes.
  */
 static bool hmm_walk_private_is_writable(const struct hmm_walk *walk, pte_t pte)
 {
@@ -36,7 +36,7 @@ static bool hmm_walk_private_is_writable(const struct hmm_walk *walk, pte_t pte)
 	       (pte_swp_soft_dirty(pte) || !vma_soft_dirty_enabled(walk->vma));
 }
 
-/* Private pages are reported to the driver they belong to, and to no other. */
+/* A private page is reported only to the driver that owns it. */
 static unsigned long hmm_walk_device_private(const struct hmm_walk *walk, pte_t pte,
 					     swp_entry_t swp)
 {
@@ -76,10 +76,10 @@ unsigned long hmm_walk_nonpresent(const struct hmm_walk *walk, pte_t pte)
 }
 
 /**
- * struct hmm_walk_like - a pte, for others that differ in the pfn only
- * @pte: what it would be for the first pfn known
- * @entry: and what its entry would be
- * @count: how many pfns are known from there on; 0 when there is no such pte
+ * struct hmm_walk_like - a model for ptes that differ only in the pfn
+ * @pte: the pte that maps the first known pfn
+ * @entry: the entry of that pte
+ * @count: number of known pfns; 0 if there is no model
  */
 struct hmm_walk_like {
 	unsigned long pte;
@@ -88,16 +88,15 @@ struct hmm_walk_like {
 };
 
 /**
- * struct hmm_walk_known - what the ptes before tell about the next one
- * @first: first of the pfns of which it is known what memory they belong to
- * @count: how many there are, from there on
- * @device: %HMM_PFN_DEVICE if that is memory of a device, otherwise 0
+ * struct hmm_walk_known - knowledge from earlier ptes about the next pte
+ * @first: first known pfn: it is known what kind of memory it belongs to
+ * @count: number of consecutive known pfns
+ * @device: %HMM_PFN_DEVICE if that memory is device memory, otherwise 0
  * @devmap: its ptes are devmap, and its pagemap is pinned
- * @like: the last pte with such a pfn, unless a page could request more than that
- *	gives
- * @older: the one before it, for where ptes of two kinds alternate
+ * @like: the last pte with a known pfn and an entry that meets any possible request
+ * @older: the previous @like, for ptes of two alternating kinds
  *
- * Forgotten with the end of the pte table.
+ * It is valid within one pte table.
  */
 struct hmm_walk_known {
 	unsigned long first;
@@ -125,13 +124,13 @@ static void hmm_walk_know_nothing(struct hmm_walk_known *known)
 }
 
 /*
- * Every pte of an ordinary mapping maps a page. Which kind of page matters only to
- * those who walk with the lock of the pte table held.
+ * Every pte of an ordinary mapping maps a page. The kind of page matters only if the
+ * walk holds the lock of the pte table.
  */
 static void hmm_walk_know_all(const struct hmm_walk *walk,
 			      struct hmm_walk_known *known)
 {
-	/* Only the pte can tell what has no page. */
+	/* Without pte_special() the pfn of each pte must be checked for a struct page. */
 	if (!IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) &&
 	    walk->vma->vm_flags & VM_MIXEDMAP)
 		hmm_walk_know_nothing(known);
@@ -141,14 +140,14 @@ static void hmm_walk_know_all(const struct hmm_walk *walk,
 
 #ifdef CONFIG_ZONE_DEVICE
 /*
- * Device memory comes in whole subsections, each of one device: memory hotplug adds
- * nothing smaller. A section that is online and not tainted has none at all.
+ * Memory hotplug adds device memory in whole subsections, and each subsection belongs
+ * to one device. A section that is online and not tainted has no device memory.
  *
- * Those could change as soon as nobody uses their pages. But as long as the lock of
- * the pte table is held no page is mapped there that was not before, and what is
- * mapped stays what it is.
+ * A subsection can change as soon as its pages are unused. But while the lock of the
+ * pte table is held, no other page becomes mapped by the table, and the mapped pages
+ * remain in use.
  *
- * Return: false for a page that no device may have.
+ * Return: false for a page that no device may access.
  */
 static bool hmm_walk_know_page(const struct hmm_walk *walk,
 			       struct hmm_walk_known *known, struct page *page)
@@ -169,7 +168,7 @@ static bool hmm_walk_know_page(const struct hmm_walk *walk,
 	return true;
 }
 
-/* get_dev_pagemap() keeps a pagemap for what is in its first range, and so do we. */
+/* Use the first range of the pagemap, in which get_dev_pagemap() keeps the pin. */
 static void hmm_walk_know_pagemap(struct hmm_walk_known *known,
 				  const struct dev_pagemap *pgmap)
 {
@@ -191,15 +190,15 @@ static void hmm_walk_know_pagemap(struct hmm_walk_known *known,
 #endif
 
 /*
- * On 64-bit every architecture that has PFN_PTE_SHIFT keeps the pfn as a number from
- * that bit on, with nothing above that a pfn could carry into.
+ * On 64-bit, every architecture with PFN_PTE_SHIFT stores the pfn as a number that begins
+ * at that bit, and the sum of two pfns does not carry into the bits above it.
  */
 #if defined(CONFIG_64BIT) && defined(PFN_PTE_SHIFT)
 /*
- * How many pfns is @pte away from like->pte? No less than like->count if it is
- * different in anything but the pfn: that turns up in the topmost bits.
+ * The distance from like->pte to @pte, in pfns. If the ptes differ in anything but the
+ * pfn, one of the topmost bits of the result is set: it is at least like->count.
  *
- * Most ptes are like the one before, and this is all that is asked of them.
+ * Most ptes are like the previous one: for these the walk needs no other test.
  */
 static __always_inline unsigned long
 hmm_walk_pte_distance(const struct hmm_walk_like *like, pte_t pte)
@@ -208,8 +207,9 @@ hmm_walk_pte_distance(const struct hmm_walk_like *like, pte_t pte)
 }
 
 /*
- * @pte, of @pfn, gave @entry: those like it may be stored alike. Where the zero page
- * is not marked in the pte it is, but for attributes, like any other page.
+ * Make @pte, which maps @pfn and has the entry @entry, the model for later ptes. Without
+ * pte_special() the pte of the zero page looks like any other. It differs in attributes,
+ * which only a walk with the lock reports.
  */
 static __always_inline void
 hmm_walk_know_pte(struct hmm_walk_known *known, pte_t pte, unsigned long pfn,
@@ -237,7 +237,7 @@ static void hmm_walk_know_pte(struct hmm_walk_known *known, pte_t pte,
 }
 #endif
 
-/* Is @pte, of @pfn, present, and the memory that it maps known? */
+/* Is @pte present, and is the memory of its @pfn known? */
 static __always_inline bool
 hmm_walk_pte_is_known(const struct hmm_walk *walk,
 		      struct hmm_walk_known *known, pte_t pte,
@@ -273,7 +273,7 @@ hmm_walk_known_pte(const struct hmm_walk *walk,
 	return hmm_walk_present(walk, pfn, 0, flags);
 }
 
-/* A pte that is not known. Those that come after it may be known by it. */
+/* The entry of a pte that is not known. It can make later ptes known. */
 static noinline unsigned long
 hmm_walk_slow_pte(struct hmm_walk *walk, unsigned long addr, pte_t pte,
 		  struct hmm_walk_known *known)
@@ -287,7 +287,7 @@ hmm_walk_slow_pte(struct hmm_walk *walk, unsigned long addr, pte_t pte,
 		return 0;
 	if (pte_devmap(pte)) {
 		if (!hmm_walk_pin(walk, pfn)) {
-			/* Nor is the one before it pinned any more. */
+			/* The previous pagemap is not pinned any more. */
 			hmm_walk_know_nothing(known);
 			return 0;
 		}
@@ -314,11 +314,11 @@ static bool hmm_walk_pte_is_private(pte_t pte)
 }
 
 /**
- * struct hmm_walk_stop - where the walk of a pte table stopped
- * @pte: the pte there
- * @entry: what it would have been stored as
- * @empty: how many ptes from there on are empty, with the same request for each,
- *	if the first is; no more than are worth knowing
+ * struct hmm_walk_stop - the pte at which the walk of a pte table stopped
+ * @pte: the pte
+ * @entry: its entry, which was not stored
+ * @empty: number of empty ptes with the same request from there on, limited to the
+ *	number that the next step can use
  */
 struct hmm_walk_stop {
 	pte_t pte;
@@ -326,14 +326,14 @@ struct hmm_walk_stop {
 	unsigned int empty;
 };
 
-/* Of the ptes from @ptep on, see &hmm_walk_stop.empty */
+/* Count the empty ptes from @ptep on, see &hmm_walk_stop.empty. */
 static noinline unsigned int
 hmm_walk_count_empty(const struct hmm_walk *walk, pte_t *ptep,
 		     unsigned long addr, unsigned long end)
 {
 	unsigned long *slot = hmm_walk_slot(walk, addr);
 	unsigned long req = hmm_walk_request(walk, *slot);
-	/* Twice as many could be wanted, and the one behind them. */
+	/* The next step faults in at most twice as many, and needs the pte after them. */
 	unsigned long most = min3((end - addr) >> PAGE_SHIFT, 2UL * walk->ahead + 1,
 				  HMM_WALK_AHEAD_MAX + 1UL);
 	unsigned int i = 0;
@@ -349,7 +349,7 @@ static __always_inline pte_t hmm_walk_read_pte(pte_t *ptep, bool locked)
 	return locked ? ptep_get(ptep) : ptep_get_lockless(ptep);
 }
 
-/* Store the entry of @pte. Return: false if it is not like the one before. */
+/* Store the entry of @pte if it is like @like. Return: whether it is. */
 static __always_inline bool
 hmm_walk_store_like(const struct hmm_walk_like *like, pte_t pte,
 		    unsigned long *slot)
@@ -370,7 +370,7 @@ hmm_walk_scan_like(const struct hmm_walk_like *like, pte_t *ptep,
 					    slot));
 }
 
-/* And of the seven behind it. Return: how many there are before one that is not. */
+/* The same for eight ptes. Return: the number of ptes before the first that is not like @like. */
 static __always_inline unsigned int
 hmm_walk_scan_eight(const struct hmm_walk_like *like, pte_t *ptep,
 		    unsigned long *slot, bool locked)
@@ -395,10 +395,10 @@ hmm_walk_scan_eight(const struct hmm_walk_like *like, pte_t *ptep,
 }
 
 /*
- * And of all up to @last: sixteen at a time, since to advance and compare takes half
- * as long as what is done for one.
+ * The same for all ptes up to @last, sixteen at a time: to advance and compare takes
+ * half as long as the work for one pte.
  *
- * Return: the slot of the first pte that is not like the others, or @last.
+ * Return: The slot of the first pte that is not like @like, or @last.
  */
 static __always_inline unsigned long *
 hmm_walk_scan_run(const struct hmm_walk_like like, pte_t *ptep,
@@ -421,7 +421,7 @@ hmm_walk_scan_run(const struct hmm_walk_like like, pte_t *ptep,
 	return slot;
 }
 
-/* Return: whether the walk came to @end; otherwise @stop says what is at @addr. */
+/* Return: true if the walk has reached @end; otherwise @stop describes the pte at @addr. */
 static __always_inline bool
 hmm_walk_scan_ptes(struct hmm_walk *walk, pte_t *ptep,
 		   unsigned long *addr, unsigned long end, bool locked,
@@ -445,7 +445,7 @@ hmm_walk_scan_ptes(struct hmm_walk *walk, pte_t *ptep,
 
 	for (; slot < last; ptep++, slot++) {
 		stop_slot = hmm_walk_scan_run(known.like, ptep, slot, last, locked);
-		/* Or else ptep is kept up to date within that, for each single pte. */
+		/* Otherwise the compiler updates ptep in hmm_walk_scan_run(), for each pte. */
 		OPTIMIZER_HIDE_VAR(stop_slot);
 		ptep += stop_slot - slot;
 		slot = stop_slot;
@@ -472,7 +472,7 @@ hmm_walk_scan_ptes(struct hmm_walk *walk, pte_t *ptep,
 			if (!hmm_walk_satisfies(entry, hmm_walk_request(walk, *slot)))
 				break;
 		} else if (is_known) {
-			/* No page can request more than this, nor than those like it. */
+			/* This entry, and those like it, meet any possible request. */
 			hmm_walk_know_pte(&known, pte, pte_pfn(pte), entry, locked);
 		}
 		*slot = entry;
@@ -489,12 +489,13 @@ hmm_walk_scan_ptes(struct hmm_walk *walk, pte_t *ptep,
 }
 
 /*
- * Fault in empty ptes. After a fault the next pte need not be empty any more: it may
- * have brought a large folio, or mapped what is around. Where that has turned out
- * not to be so, take twice as many before looking again.
+ * Fault in empty ptes. A fault can also map the next ptes, by a large folio or by
+ * fault-around. If the faults of the last step mapped one page each, take twice as many
+ * before the walk reads a pte again.
  *
- * It turns out at the next pte, which is left empty for that, if no large folio can
- * end before it: those begin and end at multiples of at least two pages.
+ * The pte at walk->expect shows that, because no fault was taken for it. Its address is
+ * an odd number of pages, so no large folio ends before it: large folios begin and end at
+ * multiples of at least two pages.
  */
 static int hmm_walk_fault_empty(struct hmm_walk *walk, unsigned long addr,
 				unsigned int empty)
@@ -538,10 +539,10 @@ static int hmm_walk_resolve_pte(struct hmm_walk *walk, pmd_t *pmdp,
 	}
 
 	/*
-	 * A page of the caller's own device that the CPU maps read-only: the
-	 * fault should bring it back to system memory. But a driver may decline
-	 * to do that to itself (amdkfd does, with its locks held); then, in the
-	 * end, it gets the page as it is, for it to sort out.
+	 * The CPU maps a page of the caller's own device read-only. A fault
+	 * should migrate it back to system memory. But a driver can decline to
+	 * migrate during its own call (amdkfd does, because it holds its
+	 * locks). After the last fault the driver gets the read-only entry.
 	 */
 	if (stop->entry & HMM_PFN_VALID && walk->fault_addr == *addr &&
 	    walk->no_progress == HMM_WALK_NO_PROGRESS_MAX - 1 &&
@@ -556,7 +557,7 @@ static int hmm_walk_resolve_pte(struct hmm_walk *walk, pmd_t *pmdp,
 	return hmm_walk_handle_fault(walk, *addr);
 }
 
-/* Has only this entry the page? The same rule as in wp_can_reuse_anon_folio() */
+/* Does only this entry use the page? The rule is that of wp_can_reuse_anon_folio(). */
 static bool hmm_walk_may_reuse(struct vm_area_struct *vma, struct page *page)
 {
 	struct folio *folio = page_folio(page);
@@ -578,12 +579,12 @@ static bool hmm_walk_may_reuse(struct vm_area_struct *vma, struct page *page)
 }
 
 /*
- * The caller's device is to write a private page of its own, whose entry does not let it: it
- * lost that to a NUMA hint, to fork() or to mprotect(), or writes are watched. Where a write of
- * the CPU would keep an ordinary page, let the device write in place. A CPU fault would bring
- * the page back to system memory.
+ * The caller requests a write to a private page of its own device, and the entry does not allow
+ * it: a NUMA hint, fork() or mprotect() has made it read-only, or it is not soft-dirty. If a CPU
+ * write would reuse an ordinary page, make the entry writable. A CPU fault would migrate the page
+ * back to system memory.
  *
- * Return: whether the entry has changed.
+ * Return: true if the entry has changed.
  */
 static bool hmm_walk_make_writable(struct hmm_walk *walk, unsigned long addr,
 				   pte_t *ptep, const struct hmm_walk_stop *stop)
@@ -607,7 +608,7 @@ static int hmm_walk_ptes_locked(struct hmm_walk *walk, pmd_t *pmdp,
 {
 	struct hmm_walk_stop stop;
 	unsigned long start = *addr;
-	spinlock_t *ptl; /* of the table */
+	spinlock_t *ptl; /* lock of the table */
 	pte_t *table;
 	bool done;
 
@@ -642,7 +643,7 @@ int hmm_walk_ptes(struct hmm_walk *walk, pmd_t *pmdp, unsigned long *addr, unsig
 	if (done)
 		return 0;
 	if (hmm_walk_pte_is_private(stop.pte)) {
-		/* Look again under the lock, and at the rest of the VMA too. */
+		/* Scan it again under the lock. Scan the rest of the VMA under the lock, too. */
 		walk->locked = true;
 		return 0;
 	}

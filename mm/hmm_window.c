@@ -9,14 +9,15 @@
 
 #include "hmm_mirror.h"
 
-/* How long a window stays without anything in it: it is likely to be used again. */
+/* How long an empty window is kept: it is likely to be used again. */
 #define HMM_WINDOW_IDLE		HZ
 
 /**
- * struct hmm_window - where a mirror listens for invalidations
- * @notifier: for the window
- * @mirror: whose it is
- * @users: ranges that have begun in it; under the lock of mirror->windows
+ * struct hmm_window - part of the address space that has an interval notifier
+ * @notifier: interval notifier of the window
+ * @mirror: mirror
+ * @users: number of begun ranges that overlap it; protected by the xa_lock of
+ *	mirror->windows
  */
 struct hmm_window {
 	struct mmu_interval_notifier notifier;
@@ -42,8 +43,8 @@ static bool hmm_window_invalidate(struct mmu_interval_notifier *notifier,
 	struct hmm_window *window = container_of(notifier, struct hmm_window, notifier);
 
 	/*
-	 * The sequence of a window is never read: collisions are found by range. The
-	 * notification may span all addresses, and the end of that of exit_mmap() is unaligned.
+	 * The sequence of a window is not used: ranges detect collisions. A notification may
+	 * span all addresses, and the notification of exit_mmap() has an unaligned end.
 	 */
 	return hmm_mirror_notify(window->mirror, range,
 				 max(range->start, notifier->interval_tree.start),
@@ -77,13 +78,12 @@ static void hmm_window_put(struct hmm_mirror *mirror, unsigned long index)
 }
 
 /*
- * The notifier gets into the tree only when no invalidation is under way anywhere in the
- * mm, which a storm of them can put off for ever. With mmap_lock held for writing those
- * who need it for theirs are kept out. Left are CPU faults that copy pages with only the
- * lock of their VMA, and the reverse mapping: for as long as several of these overlap
- * without a gap, the wait, the only one of this kind, goes on. An invalidation that waits for
- * an access under way takes as long as that. No invalidation takes mmap_lock while it is under
- * way.
+ * mmu_interval_read_begin() waits until no invalidation is active in the whole mm. Many
+ * concurrent invalidations could delay that forever, so mmap_lock is held for writing: it
+ * excludes all invalidating threads but two kinds, CPU faults that copy pages under the lock
+ * of their VMA, and the reverse mapping. The wait lasts while invalidations of these kinds
+ * overlap without a gap, and while one of them waits for an access under way. No active
+ * invalidation takes mmap_lock.
  */
 static int hmm_window_subscribe(struct hmm_window *window, unsigned long start)
 {
@@ -102,7 +102,7 @@ static int hmm_window_subscribe(struct hmm_window *window, unsigned long start)
 	return ret;
 }
 
-/* A new window, unless another thread was faster. It has a user in any case. */
+/* Insert a window, or find the one that another thread has inserted. Count a user. */
 static int hmm_window_insert(struct hmm_mirror *mirror, unsigned long index)
 {
 	struct hmm_window *window;
@@ -141,14 +141,14 @@ static void hmm_window_remove(struct hmm_window *window)
 	kfree(window);
 }
 
-/* Take a window out that nobody uses and in which nothing is mirrored. */
+/* Erase a window that has no user and no mirrored page. */
 static bool hmm_window_erase_idle(struct hmm_mirror *mirror, struct hmm_window *window,
 				  unsigned long index)
 {
 	unsigned long start = index << HMM_WINDOW_SHIFT;
 	bool idle;
 
-	/* Nothing is published without a user. */
+	/* A window without a user gets no entries: each begun range is a user. */
 	guard(rwsem_read)(&mirror->lock);
 	if (mirror->reg.own_tables ||
 	    hmm_pt_occupied(&mirror->pt, start, start + HMM_WINDOW_SIZE))
@@ -158,14 +158,14 @@ static bool hmm_window_erase_idle(struct hmm_mirror *mirror, struct hmm_window *
 	if (idle)
 		__xa_erase(&mirror->windows, index);
 	xa_unlock(&mirror->windows);
-	/* Who uses it may not get anything into it. */
+	/* The user may leave the window empty: check again later. */
 	if (!idle)
 		hmm_window_gc_later(mirror);
 	return idle;
 }
 
 /**
- * hmm_window_gc() - free tables and windows that invalidations have left empty
+ * hmm_window_gc() - free windows and tables that are empty
  * @work: &hmm_mirror.gc
  */
 void hmm_window_gc(struct work_struct *work)
@@ -179,7 +179,7 @@ void hmm_window_gc(struct work_struct *work)
 	xa_for_each(&mirror->windows, index, window) {
 		unsigned long start = index << HMM_WINDOW_SHIFT;
 
-		/* Before: nobody comes back for the tables of a window that is not there. */
+		/* Erase the window first: the gc does not visit its tables again. */
 		retired = hmm_window_erase_idle(mirror, window, index);
 		hmm_pt_reclaim(&mirror->pt, start, start + HMM_WINDOW_SIZE);
 		if (retired)
@@ -210,7 +210,7 @@ static void hmm_windows_put(struct hmm_mirror *mirror, unsigned long first,
 		hmm_window_put(mirror, first);
 }
 
-/* With mm_users held, and no lock */
+/* The caller holds a reference on mm_users, and no lock. */
 static int hmm_windows_get(struct hmm_mirror *mirror, unsigned long first,
 			   unsigned long end)
 {
@@ -239,7 +239,7 @@ static unsigned long hmm_range_end_window(const struct hmm_range *range)
 	return ((range->begun_end - 1) >> HMM_WINDOW_SHIFT) + 1;
 }
 
-/* Let invalidations find the range, and wait for those that cannot any more. */
+/* Add the range for invalidations to find, and wait for those that started before. */
 static int hmm_range_add(struct hmm_range *range)
 {
 	struct hmm_mirror *mirror = range->begun;
@@ -265,7 +265,7 @@ static void hmm_range_del(struct hmm_range *range)
 	spin_unlock(&mirror->range_lock);
 }
 
-/* The caller holds references on mm_users and on the users of the mirror. */
+/* The caller holds references on mm_users and on the mirror. */
 int __hmm_range_begin(struct hmm_range *range)
 {
 	struct hmm_mirror *mirror = range->mirror;
@@ -279,7 +279,7 @@ int __hmm_range_begin(struct hmm_range *range)
 	if (ret)
 		goto idle;
 	ret = hmm_range_add(range);
-	/* What begins from now on would never be committed. */
+	/* A range of a dead mirror is never committed. */
 	if (!ret && READ_ONCE(mirror->dead))
 		ret = -ESRCH;
 	if (!ret)
@@ -299,8 +299,8 @@ void __hmm_range_end(struct hmm_range *range)
 }
 
 /*
- * Begin once more, for who holds locks, of which no invalidation that overlaps may need
- * one to end. What has been seen before does not count, nor what has collided with it.
+ * Begin the range again: earlier walks and collisions do not count. The caller may hold locks
+ * that no overlapping invalidation needs to end.
  */
 int hmm_range_renew(struct hmm_range *range)
 {
@@ -309,32 +309,32 @@ int hmm_range_renew(struct hmm_range *range)
 }
 
 /**
- * hmm_range_begin() - begin to look at a range, for a mirror
+ * hmm_range_begin() - begin to detect collisions of a range with invalidations
  * @range: with &hmm_range.mirror, &hmm_range.start and &hmm_range.end set
  *
- * Takes the place of mmu_interval_read_begin() for drivers that have page tables of
- * their own. Then comes hmm_range_fault() under mmap_lock, and after that, with
- * &hmm_mirror.lock held, hmm_range_retry(): if it says so what was found is out of date,
- * and else the device may be let know as long as the lock is held. hmm_range_end() ends
- * it in any case, before another beginning of the same range, too.
+ * Replaces mmu_interval_read_begin() for drivers that have their own page tables. The driver
+ * then calls hmm_range_fault() under mmap_lock, and hmm_range_retry() under
+ * &hmm_mirror.lock. If hmm_range_retry() returns true, the result is out of date. Otherwise
+ * the driver may write it to device PTEs before it drops the lock. In both cases the driver
+ * calls hmm_range_end(), also before it begins the same range again.
  *
- * The range is copied: it stays what it is until hmm_range_end(), also if the fields of
- * @range change. hmm_range_fault() may so be called for parts of it, one after the other
- * and in any order, and hmm_range_retry() speaks for all of it.
+ * The range is copied: it does not change until hmm_range_end(), even if the fields of @range
+ * do. So hmm_range_fault() may be called for parts of the range, in any order.
+ * hmm_range_retry() checks the whole range.
  *
- * hmm_range_fault() wants a reference on mm_users (mmget_not_zero()), which this does not
- * take. Without %HMM_MIRROR_OWN_TABLES what is found must not be given to
- * the device: the driver would not be called when it changes.
+ * The caller needs a reference on mm_users (mmget_not_zero()) for hmm_range_fault(); this
+ * function does not take one. Without %HMM_MIRROR_OWN_TABLES the device must not use the
+ * result: the driver would not be called when it changes.
  *
- * Context: Process context, with no lock held that an invalidation may need, mmap_lock
- * and &hmm_mirror.lock among them. Sleeps until no invalidation that overlaps the range
- * is under way.
+ * Context: Process context, with no lock held that an invalidation may need, such as
+ * mmap_lock and &hmm_mirror.lock. Sleeps until the invalidations that overlap the range and
+ * have started before have ended.
  * Return: 0, or
  *
  * * %-EINVAL: the range is empty, not page aligned, or not of user space
- * * %-EFAULT: of the windows that the range is in (1 GiB each on most machines of 64 bits)
- *   there is one in which nothing is mapped
- * * %-ESRCH: the mm is gone, or the mirror is being unregistered
+ * * %-EFAULT: nothing is mapped in one of the windows that the range overlaps (1 GiB each on
+ *   most 64-bit machines)
+ * * %-ESRCH: the mm is gone, or the mirror is being or has been unregistered
  * * %-EINTR: the task has a fatal signal pending
  * * %-ENOMEM
  */
@@ -364,10 +364,11 @@ EXPORT_SYMBOL_GPL(hmm_range_begin);
 
 /**
  * hmm_range_retry() - has a range been invalidated?
- * @range: what hmm_range_begin() returned 0 for
+ * @range: range that hmm_range_begin() returned 0 for
  *
- * Context: Under &hmm_mirror.lock, held for reading or writing.
- * Return: true if what was found in the range since it began must not be used.
+ * Context: Under &hmm_mirror.lock, held for reading or writing. Does not sleep.
+ * Return: True if the results of walks since the range began must not be used: it has been
+ * invalidated, or the mirror is dead. False if they can be used until the lock is dropped.
  */
 bool hmm_range_retry(struct hmm_range *range)
 {
@@ -385,11 +386,11 @@ bool hmm_range_retry(struct hmm_range *range)
 EXPORT_SYMBOL_GPL(hmm_range_retry);
 
 /**
- * hmm_range_end() - end what hmm_range_begin() has begun
- * @range: what hmm_range_begin() returned 0 for
+ * hmm_range_end() - end a range
+ * @range: range that hmm_range_begin() returned 0 for
  *
  * Context: Process context. Does not sleep. If the mirror is being unregistered, it may
- * be gone afterwards.
+ * be freed when this returns.
  */
 void hmm_range_end(struct hmm_range *range)
 {

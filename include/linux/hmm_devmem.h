@@ -13,47 +13,47 @@ struct hmm_job;
 struct hmm_mirror;
 
 /**
- * struct hmm_devmem_ops - what a driver does for the memory of its device
+ * struct hmm_devmem_ops - operations of a driver on the memory of its device
  *
- * Both are called with pages locked, and mmap_lock may be held for reading. They may sleep and
+ * HMM calls both with pages locked, and mmap_lock may be held for reading. They may sleep and
  * allocate memory. They must not take mmap_lock, access user memory, or fault.
  */
 struct hmm_devmem_ops {
 	/**
-	 * @alloc: take pages that are free.
+	 * @alloc: allocate free device pages.
 	 *
-	 * 2^order pages with contiguous pfns, naturally aligned. None of them has a
-	 * reference; &page.zone_device_data and what else the driver needs to find the
-	 * content must be set, because another thread can lock the page as soon as HMM has
-	 * given it a reference. &dev_pagemap_ops.page_free frees each of them, also if it is
-	 * not used in the end.
+	 * Allocates 2^order naturally aligned pages with contiguous pfns. No page has a
+	 * reference. The driver must set &page.zone_device_data, and everything else that it
+	 * needs to find the content, because another thread can lock the page as soon as HMM
+	 * has given it a reference. &dev_pagemap_ops.page_free frees each page, even if it
+	 * was never used.
 	 *
 	 * It must not call memremap_pages(): offlining of memory waits for the locked pages,
-	 * and keeps memremap_pages() waiting.
+	 * and memremap_pages() waits for the offlining.
 	 *
-	 * Returns the first page, or NULL. HMM asks for 0 and for the order of 2 MiB, and for
+	 * Returns the first page, or NULL. @order is 0 or the order of 2 MiB. HMM requests
 	 * single pages if it does not get a block.
 	 */
 	struct page *(*alloc)(struct hmm_devmem *devmem, unsigned int order);
 	/**
 	 * @copy: copy @npages pages, and wait until they are copied.
 	 *
-	 * Of @to and @from, one is device memory of @devmem, the other system memory. @from
-	 * has NULL where memory was never written: then the page becomes zero.
+	 * One of @to and @from has pages of @devmem, the other has system memory. An element
+	 * of @from is NULL if the memory was never written: the driver zeroes the page in @to.
 	 *
-	 * Returns 0, or an errno. In that case no page of them moves.
+	 * Returns 0, or an errno. After an error none of these pages moves.
 	 */
 	int (*copy)(struct hmm_devmem *devmem, struct page **to, struct page **from,
 		    unsigned long npages);
 };
 
 /**
- * struct hmm_devmem - memory of a device that memory of processes can move to
- * @ops: of the driver
+ * struct hmm_devmem - memory of a device, to which memory of processes can move
+ * @ops: operations of the driver
  * @type: %MEMORY_DEVICE_PRIVATE or %MEMORY_DEVICE_COHERENT
- * @owner: &dev_pagemap.owner of all of its memory
+ * @owner: &dev_pagemap.owner of all of the memory
  *
- * It is embedded in an object of the driver, which sets all fields. It can have any number of
+ * The driver embeds it in an object of its own, and sets all fields. It can have any number of
  * dev_pagemaps.
  */
 struct hmm_devmem {

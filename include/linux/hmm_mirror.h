@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * HMM mirror: lets a device use the address space of a process, at the CPU's virtual
- * addresses and without pinning memory.
+ * HMM mirror: a device uses the address space of a process, at the virtual addresses of the
+ * process and without pinning memory.
  *
- * The mirror page table holds what the device may access and what it has written.
- * hmm_mirror_fault() fills it from the CPU page table by means of the range walker
- * (linux/hmm.h). Before a CPU page table entry changes, MMU notifiers remove the copy from
- * the mirror page table and from the device.
+ * The mirror page table holds the pages that the device may access, and records which of them
+ * it has written. hmm_mirror_fault() fills it from the CPU page table, which it reads with the
+ * range walker (linux/hmm.h). Before a CPU page table entry changes, MMU notifiers remove its
+ * copy from the mirror page table and from the device.
  */
 #ifndef _LINUX_HMM_MIRROR_H
 #define _LINUX_HMM_MIRROR_H
@@ -30,27 +30,27 @@ struct dev_pagemap;
 struct device;
 
 /*
- * The mirror page table: what a device may access, at which address, and what it
- * has written. It is read with the lock of its mirror held, for reading or writing.
+ * The mirror page table: the pages that a device may access, their DMA addresses, and which of
+ * them it has written. To read it, hold the lock of its mirror for reading or writing.
  *
- * On 32-bit there is no memory of devices, nor room for its flags: they are 0.
+ * A 32-bit kernel has neither device memory nor exclusive access: the flags for them are 0.
  */
 #define HMM_PTE_DIRTY_BIT	(BITS_PER_LONG - 3)
 
 /**
  * enum hmm_pte_flags - flags of an entry of the mirror page table
  * @HMM_PTE_VALID: the entry holds a pfn, and the device may read the page
- * @HMM_PTE_WRITE: the device may write it, too
- * @HMM_PTE_DIRTY: the device has written it
- * @HMM_PTE_ORDER_SHIFT: position of the order, see hmm_pte_order()
+ * @HMM_PTE_WRITE: the device may also write the page
+ * @HMM_PTE_DIRTY: the page is marked as written by the device, see hmm_mirror_range_dirty()
+ * @HMM_PTE_ORDER_SHIFT: position of the block order, see hmm_pte_order()
  * @HMM_PTE_DEVICE: the page is device memory (ZONE_DEVICE)
- * @HMM_PTE_UNADDRESSABLE: the CPU cannot access it, nor can other devices by DMA
- * @HMM_PTE_EXCLUSIVE: the CPU may not access the page for as long as this holds; only
- *	with %HMM_PTE_WRITE, and gone together with that
- * @HMM_PTE_FLAGS: every bit of an entry that does not belong to the pfn
+ * @HMM_PTE_UNADDRESSABLE: neither the CPU nor another device by DMA can access the page
+ * @HMM_PTE_EXCLUSIVE: the CPU cannot access the page while this flag is set. It is set only
+ *	together with %HMM_PTE_WRITE, and cleared together with it
+ * @HMM_PTE_FLAGS: all bits of an entry that do not belong to the pfn
  *
- * What a walk of the CPU page table reports as well is where it has it in
- * &enum hmm_pfn_flags, so that an entry is made of its result by a mask.
+ * Flags that the range walker also reports have the same values as in &enum hmm_pfn_flags, so
+ * that a mask turns an output entry of the walker into an entry of the mirror page table.
  */
 enum hmm_pte_flags {
 	HMM_PTE_VALID		= HMM_PFN_VALID,
@@ -64,12 +64,12 @@ enum hmm_pte_flags {
 };
 
 /**
- * typedef hmm_pte_t - an entry of the mirror page table, as it was read
+ * typedef hmm_pte_t - an entry, as read from the mirror page table
  *
- * It is true for as long as the lock is held under which it was read.
+ * It is valid as long as the lock under which it was read is held.
  */
 typedef struct {
-	/* private: see hmm_pte_pfn(), hmm_pte_dma() and those beside them */
+	/* private: use hmm_pte_pfn(), hmm_pte_dma() and the other accessors */
 	unsigned long pfn;
 	dma_addr_t dma;
 } hmm_pte_t;
@@ -79,7 +79,8 @@ typedef struct {
  * @pte: entry
  *
  * Context: Any.
- * Return: false if nothing is mirrored here, and nothing else of @pte counts.
+ * Return: true if it may. If false, no page is mirrored at this address, and the rest of @pte
+ * has no meaning.
  */
 static inline bool hmm_pte_valid(hmm_pte_t pte)
 {
@@ -91,7 +92,7 @@ static inline bool hmm_pte_valid(hmm_pte_t pte)
  * @pte: entry
  *
  * Context: Any.
- * Return: whether it may.
+ * Return: true if it may.
  */
 static inline bool hmm_pte_write(hmm_pte_t pte)
 {
@@ -99,11 +100,11 @@ static inline bool hmm_pte_write(hmm_pte_t pte)
 }
 
 /**
- * hmm_pte_dirty() - has the device been said to have written this page?
+ * hmm_pte_dirty() - is this page marked as written by the device?
  * @pte: entry
  *
  * Context: Any.
- * Return: true if so, since the device may write it.
+ * Return: true if it was marked since the device got permission to write it.
  */
 static inline bool hmm_pte_dirty(hmm_pte_t pte)
 {
@@ -115,8 +116,8 @@ static inline bool hmm_pte_dirty(hmm_pte_t pte)
  * @pte: entry
  *
  * Context: Any.
- * Return: true for a page of ZONE_DEVICE, whose struct page can go while it is
- * mirrored.
+ * Return: true for a page in ZONE_DEVICE. Its struct page can be freed while the page is
+ * mirrored, see hmm_pte_page().
  */
 static inline bool hmm_pte_device(hmm_pte_t pte)
 {
@@ -128,7 +129,7 @@ static inline bool hmm_pte_device(hmm_pte_t pte)
  * @pte: entry
  *
  * Context: Any.
- * Return: true if neither the CPU nor another device can access the page where it is.
+ * Return: true if neither the CPU nor another device can access the page at its present place.
  */
 static inline bool hmm_pte_unaddressable(hmm_pte_t pte)
 {
@@ -136,13 +137,13 @@ static inline bool hmm_pte_unaddressable(hmm_pte_t pte)
 }
 
 /**
- * hmm_pte_exclusive() - is this page kept from the CPU and from all other mirrors?
+ * hmm_pte_exclusive() - does this mirror have exclusive access to the page?
  * @pte: entry
  *
- * Private memory of the device never is: see %HMM_FAULT_EXCLUSIVE.
+ * Private memory of the device is never exclusive, see %HMM_FAULT_EXCLUSIVE.
  *
  * Context: Any.
- * Return: true if only this mirror can access it.
+ * Return: true if neither the CPU nor another mirror can access the page.
  */
 static inline bool hmm_pte_exclusive(hmm_pte_t pte)
 {
@@ -150,11 +151,11 @@ static inline bool hmm_pte_exclusive(hmm_pte_t pte)
 }
 
 /**
- * hmm_pte_order() - the size of the block that this page is mirrored in
+ * hmm_pte_order() - the size of the block that contains this page
  * @pte: valid entry
  *
- * The block is naturally aligned, in the address space and in memory, and comes
- * and goes as a whole. Its pages can differ in nothing but hmm_pte_dirty().
+ * A block is naturally aligned, both in the address space and in memory. It is mirrored and
+ * invalidated as a whole. Of its flags, only hmm_pte_dirty() can differ between its pages.
  *
  * Context: Any.
  * Return: log2 of the size in pages.
@@ -165,11 +166,11 @@ static inline unsigned int hmm_pte_order(hmm_pte_t pte)
 }
 
 /**
- * hmm_pte_pfn() - the page frame number behind a valid entry
+ * hmm_pte_pfn() - the page frame number of a valid entry
  * @pte: valid entry
  *
  * Context: Any.
- * Return: The number.
+ * Return: The page frame number.
  */
 static inline unsigned long hmm_pte_pfn(hmm_pte_t pte)
 {
@@ -177,13 +178,13 @@ static inline unsigned long hmm_pte_pfn(hmm_pte_t pte)
 }
 
 /**
- * hmm_pte_page() - the page behind a valid entry
+ * hmm_pte_page() - the page of a valid entry
  * @pte: valid entry
  *
- * The struct page of an entry that is hmm_pte_device() may be gone: pin its
- * pagemap before looking at it.
+ * The struct page of a hmm_pte_device() entry may have been freed: get a reference on its
+ * pagemap (get_dev_pagemap()) before you access it.
  *
- * Context: Under the lock of the mirror, because no reference is held.
+ * Context: Under the lock of the mirror, because an entry holds no reference on its page.
  * Return: The page.
  */
 static inline struct page *hmm_pte_page(hmm_pte_t pte)
@@ -192,29 +193,29 @@ static inline struct page *hmm_pte_page(hmm_pte_t pte)
 }
 
 /**
- * hmm_pte_dma() - where the device finds the page behind a valid entry
+ * hmm_pte_dma() - the DMA address of a valid entry
  * @pte: valid entry
  *
  * Context: Any.
- * Return: The address for DMA; %DMA_MAPPING_ERROR if the page has none, because the
- * mirror has no &hmm_mirror.dma_dev, or because it is private memory of a device.
+ * Return: The DMA address of the page. %DMA_MAPPING_ERROR if it has none, because the mirror
+ * has no &hmm_mirror.dma_dev or the page is private memory of a device.
  */
 static inline dma_addr_t hmm_pte_dma(hmm_pte_t pte)
 {
 	return pte.dma;
 }
 
-/* Levels of the page table at most: pte, pmd, pud, p4d, pgd */
+/* Maximum number of levels: pte, pmd, pud, p4d, pgd */
 #define HMM_PT_LEVELS	5
 
-/* private: how an address selects a slot: kept, because it is what operations cost */
+/* private: how an address selects a slot; precomputed, because every walk uses it */
 struct hmm_pt_level {
 	unsigned int		mask;
 	unsigned char		shift;
 	unsigned char		group_shift;
 };
 
-/* private: the zero page, or the huge one, which is mapped once; map is 0 if it is not */
+/* private: the zero page or huge zero page, which is mapped only once; map is 0 if unmapped */
 struct hmm_pt_zero {
 	dma_addr_t		map;
 	unsigned long		pfn;
@@ -223,7 +224,7 @@ struct hmm_pt_zero {
 /**
  * struct hmm_pt - the mirror page table
  * @lock: the lock of its mirror
- * @dma_dev: the device that entries have DMA addresses for, or NULL
+ * @dma_dev: the device whose DMA addresses the entries have, or NULL
  */
 struct hmm_pt {
 	struct rw_semaphore	*lock;
@@ -231,34 +232,34 @@ struct hmm_pt {
 	/* private: */
 	struct page		*root;
 	atomic_long_t		bytes;
-	struct mutex		zero_lock;	/* of the next two, until they are mapped */
+	struct mutex		zero_lock;	/* zero and huge_zero */
 	struct hmm_pt_zero	zero;
 	struct hmm_pt_zero	huge_zero;
-	spinlock_t		change_lock;	/* innermost, for a look without @lock */
-	unsigned long		change_start;	/* change_lock: what is being changed, */
-	unsigned long		change_last;	/* the last address of that */
-	bool			changing;	/* change_lock: is anything? */
+	spinlock_t		change_lock;	/* innermost; for readers without @lock */
+	unsigned long		change_start;	/* change_lock: first address that changes */
+	unsigned long		change_last;	/* change_lock: last address that changes */
+	bool			changing;	/* change_lock: is a change in progress? */
 	unsigned int		top;
 	struct hmm_pt_level	level[HMM_PT_LEVELS];
 };
 
 /**
- * struct hmm_pt_iter - a run of equal, contiguous entries
- * @addr: where it begins
- * @end: where it ends; cut to the range that is looked at
- * @pte: the entry of its first page
+ * struct hmm_pt_iter - a run of contiguous, equal entries
+ * @addr: first address of the run
+ * @end: end address of the run, exclusive; at most the end of the iterated range
+ * @pte: entry of the first page
  */
 struct hmm_pt_iter {
 	unsigned long		addr;
 	unsigned long		end;
 	hmm_pte_t		pte;
-	/* private: where to go on */
+	/* private: position of the next run */
 	struct hmm_pt		*pt;
 	unsigned long		limit;
 	struct page		*page;
 	const unsigned long	*slot;
 	const unsigned long	*stop;
-	/* slots below this one are of pages without DMA, and another is behind them */
+	/* slots before this one are ptes without DMA, and have a next slot */
 	const unsigned long	*pages;
 	const struct hmm_pt_level *level;
 };
@@ -267,15 +268,15 @@ bool hmm_pt_next_run(struct hmm_pt_iter *iter);
 void hmm_pte_set_dirty(struct hmm_pt_iter *iter);
 
 /**
- * hmm_pt_first() - begin to look at a range
- * @iter: to be filled in
+ * hmm_pt_first() - start to iterate over a range
+ * @iter: iterator to initialize
  * @pt: mirror page table
  * @start: first address, page aligned
- * @end: first address behind the range, page aligned
+ * @end: end address, exclusive, page aligned
  *
  * For hmm_pt_for_each().
  *
- * Context: Any. What hmm_pt_next() needs is needed only then.
+ * Context: Any. Only hmm_pt_next() needs the lock of the mirror.
  */
 static inline void hmm_pt_first(struct hmm_pt_iter *iter, struct hmm_pt *pt,
 				unsigned long start, unsigned long end)
@@ -290,14 +291,14 @@ static inline void hmm_pt_first(struct hmm_pt_iter *iter, struct hmm_pt *pt,
 }
 
 /**
- * hmm_pt_next() - the next run of equal, contiguous entries
- * @iter: what hmm_pt_first(), or this function, has left; out: the run
+ * hmm_pt_next() - find the next run of contiguous, equal entries
+ * @iter: iterator, set up by hmm_pt_first(); out: the run
  *
- * For hmm_pt_for_each(). Pages that are scattered over memory, each a run of its own,
- * are told without a call.
+ * For hmm_pt_for_each(). Where memory is fragmented, so that each page is a run, this is
+ * inline.
  *
- * Context: Under the lock of the mirror, since the first run. Does not sleep.
- * Return: false if there is none any more.
+ * Context: Under the lock of the mirror, held since the first run. Does not sleep.
+ * Return: true, or false if there is no further run.
  */
 static inline bool hmm_pt_next(struct hmm_pt_iter *iter)
 {
@@ -319,15 +320,14 @@ static inline bool hmm_pt_next(struct hmm_pt_iter *iter)
 }
 
 /**
- * hmm_pt_for_each() - look at each run of equal, contiguous entries of a range
+ * hmm_pt_for_each() - iterate over the runs of contiguous, equal entries of a range
  * @iter: &struct hmm_pt_iter to use
  * @mirror: &struct hmm_mirror
  * @start: first address, page aligned
- * @end: first address behind the range, page aligned
+ * @end: end address, exclusive, page aligned
  *
- * Nothing is said of addresses where nothing is mirrored. Runs are as long as can
- * be, whatever the sizes of the blocks in them are, if those are equal. Their DMA
- * addresses are contiguous, too.
+ * Addresses where no page is mirrored are skipped. A run is as long as possible: it can consist
+ * of many blocks, if they have the same order. Its DMA addresses are contiguous, too.
  *
  * Context: Under the lock of the mirror, from the first run to the last.
  */
@@ -335,21 +335,21 @@ static inline bool hmm_pt_next(struct hmm_pt_iter *iter)
 	for (hmm_pt_first(iter, &(mirror)->pt, start, end); hmm_pt_next(iter); )
 
 /**
- * struct hmm_job - something of a driver's that faults, and can be cancelled
+ * struct hmm_job - handle to cancel the faults of a driver's job
  *
- * It is embedded in what the driver has for a queue, a context or a job of its device.
- * hmm_job_init() initialises it. It belongs to one mirror.
+ * The driver embeds it in its object for a queue, a context or a job of the device, and calls
+ * hmm_job_init(). It belongs to one mirror.
  */
 struct hmm_job {
 	/* private: */
-	bool cancelled;		/* mirror->range_lock; once true it stays so */
+	bool cancelled;		/* mirror->range_lock; never cleared */
 };
 
 /**
- * hmm_job_init() - initialise a job
+ * hmm_job_init() - initialize a job
  * @job: job
  *
- * Context: Any. No fault of @job is under way.
+ * Context: Any. No fault of @job may be under way.
  */
 static inline void hmm_job_init(struct hmm_job *job)
 {
@@ -357,30 +357,29 @@ static inline void hmm_job_init(struct hmm_job *job)
 }
 
 /**
- * enum hmm_update_event - what a device is told of a range
- * @HMM_UPDATE_NONE: never delivered; what a struct that was not filled in says
- * @HMM_UPDATE_MUNMAP: make device PTEs invalid, after hmm_mirror_range_dirty() for what
- *	they let the device write. The range is going away, so that device page tables
- *	can be freed: a hint, the mapping may stay
- * @HMM_UPDATE_MIGRATE: make device PTEs invalid, after hmm_mirror_range_dirty() for what
- *	they let the device write. The mapping stays and gets other pages, or the CPU gets
- *	back what the device had by %HMM_FAULT_EXCLUSIVE
- * @HMM_UPDATE_WRITE_PROTECT: make device PTEs read-only, after hmm_mirror_range_dirty()
- *	for what they let the device write. The pages stay
+ * enum hmm_update_event - why the device page table has to be updated
+ * @HMM_UPDATE_NONE: never delivered; the value in a zeroed struct
+ * @HMM_UPDATE_MUNMAP: make device PTEs invalid, and report the pages that the device has
+ *	written, see hmm_mirror_range_dirty(). The mapping is likely to be removed: this is a
+ *	hint that device page tables of the range can be freed
+ * @HMM_UPDATE_MIGRATE: as %HMM_UPDATE_MUNMAP, but the mapping stays. It gets other pages, or
+ *	the CPU gets pages back that the device had exclusively (%HMM_FAULT_EXCLUSIVE)
+ * @HMM_UPDATE_WRITE_PROTECT: make device PTEs read-only, and report the pages that the device
+ *	has written. The pages stay
  * @HMM_UPDATE_FORK: as %HMM_UPDATE_WRITE_PROTECT, because of fork()
- * @HMM_UPDATE_ISDIRTY: as %HMM_UPDATE_WRITE_PROTECT, because somebody wants to know what
- *	is written from now on
- * @HMM_UPDATE_DEVICE_RFAULT: read the mirror page table by hmm_pt_for_each(), and write
- *	device PTEs, all of the range: DMA addresses may have changed where pages have
- *	not. It was filled for reading
- * @HMM_UPDATE_DEVICE_WFAULT: the same, for writing; or for exclusive access, to what is
- *	hmm_pte_exclusive()
+ * @HMM_UPDATE_ISDIRTY: as %HMM_UPDATE_WRITE_PROTECT, because writes are tracked from now on
+ *	(soft-dirty)
+ * @HMM_UPDATE_DEVICE_RFAULT: read the mirror page table with hmm_pt_for_each(), and write all
+ *	device PTEs of the range: a DMA address can change although its page does not. The
+ *	fault was for reading
+ * @HMM_UPDATE_DEVICE_WFAULT: as %HMM_UPDATE_DEVICE_RFAULT. The fault was for writing or for
+ *	exclusive access, see hmm_pte_exclusive()
  *
- * All but the last two are invalidations. When the driver has returned from one the
- * device accesses the range no more, or writes it no more: device TLBs are flushed, and
- * accesses under way are over. When it has returned 0 from one of the last two the
- * device uses nothing that it had for the range before: of PTEs that have changed, TLBs
- * are flushed.
+ * All but the last two are invalidations. When the driver returns 0 from an invalidation, the
+ * device must no longer access the range, or no longer write it if PTEs become read-only:
+ * device TLBs are flushed, and accesses under way have ended. When the driver returns 0 from
+ * one of the last two, the device must no longer use old PTEs of the range: TLB entries of
+ * changed PTEs are flushed.
  */
 enum hmm_update_event {
 	HMM_UPDATE_NONE,
@@ -396,13 +395,13 @@ enum hmm_update_event {
 /**
  * struct hmm_update - an event and its range
  * @start: first address, page aligned
- * @end: first address behind the range, page aligned
- * @event: what has happened, or is about to
+ * @end: end address, exclusive, page aligned
+ * @event: the event
  * @blockable: whether the driver may sleep
- * @job: for %HMM_UPDATE_DEVICE_RFAULT and %HMM_UPDATE_DEVICE_WFAULT, the job of the
- *	fault, see hmm_mirror_fault_job(), or NULL; NULL for invalidations
+ * @job: for %HMM_UPDATE_DEVICE_RFAULT and %HMM_UPDATE_DEVICE_WFAULT, the job of the fault, see
+ *	hmm_mirror_fault_job(), or NULL; NULL for invalidations
  *
- * The range may be wider than what changes: what is mirrored as one block goes as one.
+ * The range can be larger than the change, because a block is invalidated as a whole.
  */
 struct hmm_update {
 	unsigned long		start;
@@ -413,56 +412,55 @@ struct hmm_update {
 };
 
 /**
- * struct hmm_mirror_ops - what a driver does for its mirrors
+ * struct hmm_mirror_ops - callbacks of the driver
  */
 struct hmm_mirror_ops {
 	/**
-	 * @sync_cpu_device_pagetables: bring the device page table in line.
+	 * @sync_cpu_device_pagetables: update the device page table.
 	 *
-	 * Called with &hmm_mirror.lock held, for writing if it is an invalidation and
-	 * for reading if not. Must not take mmap_lock, wait for a fault, for an
-	 * invalidation, or for an access of any range (hmm_access_begin()), allocate
-	 * memory in a way that may reclaim, access user memory, or call
-	 * hmm_mirror_unregister(). It is called for migrations that the driver
-	 * itself asks for as well, from within migrate_vma_setup(). Of HMM only what
-	 * reads the mirror page table may be called, and hmm_mirror_range_dirty() and
-	 * hmm_pte_set_dirty().
+	 * Called with &hmm_mirror.lock held: for writing if the event is an invalidation, for
+	 * reading otherwise. Migrations that the driver starts itself are also delivered, from
+	 * within migrate_vma_setup(). The callback must not take mmap_lock, access user
+	 * memory, allocate memory in a way that may reclaim, or wait for a fault, for an
+	 * invalidation or for an access of any range (hmm_access_begin()). The only HMM
+	 * functions that it may call are those that read the mirror page table,
+	 * hmm_mirror_range_dirty(), hmm_pte_set_dirty(), and those whose description allows it.
 	 *
-	 * For an invalidation it returns 0, or -EAGAIN if not &hmm_update.blockable and
-	 * it would have to sleep: then whoever asked tries again later or gives up, and
-	 * the device may go on. For %HMM_UPDATE_DEVICE_RFAULT and
-	 * %HMM_UPDATE_DEVICE_WFAULT it returns 0 or an errno other than -EAGAIN, which
-	 * hmm_mirror_fault() returns after it has had the range invalidated by
-	 * %HMM_UPDATE_MIGRATE.
+	 * For an invalidation it returns 0, or -EAGAIN if &hmm_update.blockable is false and it
+	 * would have to sleep. After -EAGAIN the device may continue its accesses, and the
+	 * invalidating thread tries again later or gives up. For %HMM_UPDATE_DEVICE_RFAULT and
+	 * %HMM_UPDATE_DEVICE_WFAULT it returns 0 or an errno other than -EAGAIN. After an error
+	 * HMM invalidates the range by %HMM_UPDATE_MIGRATE, and the fault ends there:
+	 * hmm_mirror_fault() returns the errno if no page was mirrored before.
 	 *
-	 * NULL for a driver whose device has no page table, if what it accesses is under way
-	 * (hmm_access_begin()), or &hmm_mirror.lock is held for as long as that takes.
+	 * NULL if the device has no page table. It may then access pages only between
+	 * hmm_access_begin() and hmm_access_end(), or while &hmm_mirror.lock is held.
 	 */
 	int (*sync_cpu_device_pagetables)(struct hmm_mirror *mirror,
 					  const struct hmm_update *update);
 	/**
-	 * @release: the mirror is at its end.
+	 * @release: the mirror ends.
 	 *
-	 * Called once, without a lock, when the mm dies or the mirror is unregistered,
-	 * whichever comes first, after all accesses have ended and everything has been
-	 * invalidated. No callback follows. Faults under way have been cancelled and end
-	 * with -ESRCH, so that this may wait for them. May sleep, but must not unregister
-	 * a mirror of the mm, nor wait for a task that does. May be NULL.
+	 * Called once, with no lock held, when the mm dies or the mirror is unregistered,
+	 * whichever comes first. All accesses have ended, everything has been invalidated, and
+	 * no other callback follows. Faults under way have been cancelled and end with -ESRCH,
+	 * so that this function may wait for them. It may sleep, but it must not unregister a
+	 * mirror of the mm, or wait for a task that does. May be NULL.
 	 */
 	void (*release)(struct hmm_mirror *mirror);
 };
 
 /**
  * enum hmm_mirror_flags - &hmm_mirror.flags
- * @HMM_MIRROR_OWN_TABLES: the driver has page tables of its own and uses
- *	hmm_range_fault(): it is called for every invalidation in a window where a range
- *	was begun, and hmm_mirror_fault() is not for it
+ * @HMM_MIRROR_OWN_TABLES: the driver has its own page tables and uses hmm_range_fault(). It is
+ *	called for every invalidation in a window in which a range has begun, see
+ *	hmm_range_begin(). It cannot use hmm_mirror_fault()
  */
 enum hmm_mirror_flags {
 	HMM_MIRROR_OWN_TABLES	= BIT(0),
 };
 
-/* private: what a mirror counts, see &struct hmm_mirror_stats */
+/* private: counters of a mirror, see &struct hmm_mirror_stats */
 enum hmm_mirror_count {
 	HMM_COUNT_FAULTS,
 	HMM_COUNT_PAGES,
@@ -477,18 +475,18 @@ enum hmm_mirror_count {
 };
 
 /**
- * struct hmm_mirror_stats - what a mirror has done since it was registered
- * @faults: calls of hmm_mirror_fault()
- * @pages: what these have mirrored
- * @collisions: how often they had to begin again because of an invalidation
- * @vma_lock: pieces of faults that took no lock of the mm but those of VMAs
- * @mmap_lock: pieces that took mmap_lock for reading
- * @slow_path: pieces that took it for writing, to keep others out
- * @callbacks: invalidations that the driver was called for
- * @callbacks_skipped: those in a window of the mirror for which it was not, because
- *	nothing of the range was mirrored
- * @refused: invalidations that must not block and were refused: by the driver, or because
- *	the lock of the mirror was held, or an access was under way
+ * struct hmm_mirror_stats - statistics of a mirror since it was registered
+ * @faults: calls of hmm_mirror_fault(), and of hmm_access_begin() if it had to fault
+ * @pages: pages that these calls have mirrored
+ * @collisions: attempts that had to be repeated because an invalidation overlapped the range
+ * @vma_lock: chunks of faults that took only the locks of VMAs
+ * @mmap_lock: chunks that took mmap_lock for reading
+ * @slow_path: chunks that took mmap_lock for writing, to exclude other threads
+ * @callbacks: invalidations for which the driver was called
+ * @callbacks_skipped: invalidations in a window of the mirror for which the driver was not
+ *	called, because the range had no entry to remove or to write-protect
+ * @refused: non-blocking invalidations that were refused: by the driver, because the lock of
+ *	the mirror was held, or because an access was under way
  */
 struct hmm_mirror_stats {
 	unsigned long faults;
@@ -503,26 +501,25 @@ struct hmm_mirror_stats {
 };
 
 /**
- * struct hmm_mirror - the address space of a process, as one device has it
- * @ops: of the driver
- * @dma_dev: the device that entries of the mirror page table have DMA addresses for;
- *	NULL: they have pfns alone
+ * struct hmm_mirror - the address space of a process, mirrored for one device
+ * @ops: callbacks of the driver
+ * @dma_dev: the device whose DMA addresses the entries of the mirror page table have; NULL:
+ *	they have only pfns
  * @dev_private_owner: &dev_pagemap.owner of the device's own memory, or NULL
  * @flags: %HMM_MIRROR_OWN_TABLES or 0
  * @mm: the address space
- * @lock: protects the mirror page table, and with it that of the device: what was read
- *	from it is true as long as the lock is held. Memory must not be allocated under
- *	it in a way that may reclaim.
+ * @lock: protects the mirror page table and the device page table. Entries that were read
+ *	under it are valid as long as it is held. Do not allocate memory under it in a way that
+ *	may reclaim
  *
- * It is embedded in an object of the driver. The driver sets the first four fields
- * before hmm_mirror_register(), which copies them: a later change has no effect. What
- * @ops and @dma_dev point to must stay until hmm_mirror_unregister() has returned. The
- * other fields belong to HMM.
+ * The driver embeds it in an object of its own. It sets the first four fields before
+ * hmm_mirror_register(), which copies them: a later change has no effect. The objects that @ops
+ * and @dma_dev point to must exist until hmm_mirror_unregister() has returned. The other fields
+ * belong to HMM.
  *
- * Each mirror has a page table of its own, because devices differ: in the addresses by
- * which DMA finds a page; in what they may do with it, as when one has it exclusively
- * or writes it while another reads; and in where they look at all, so that none is
- * disturbed for what it does not mirror.
+ * Each mirror has its own page table, because devices differ. Each has its own DMA addresses.
+ * Permissions differ, as when one device has a page exclusively, or writes a page that another
+ * reads. And a device is not disturbed by an invalidation of pages that it does not mirror.
  */
 struct hmm_mirror {
 	const struct hmm_mirror_ops	*ops;
@@ -531,26 +528,26 @@ struct hmm_mirror {
 	unsigned int			flags;
 	struct mm_struct		*mm;
 	struct rw_semaphore		lock;
-	/* private: what the driver has set, as of registration */
+	/* private: copies of the driver's fields, made by hmm_mirror_register() */
 	struct {
 		const struct hmm_mirror_ops	*ops;
 		void				*owner;
 		bool				own_tables;
 	} reg;
 	struct hmm_pt			pt;		/* lock */
-	bool				dying;		/* range_lock; once true it stays so */
-	bool				dead;		/* lock; once true it stays so */
-	struct hmm_inside		inside;		/* lock, held for writing; or @dead */
+	bool				dying;		/* range_lock; never cleared */
+	bool				dead;		/* lock; never cleared */
+	struct hmm_inside		inside;		/* lock, for writing; none if @dead */
 	spinlock_t			range_lock;
 	struct list_head		ranges;		/* range_lock */
-	struct list_head		calls;		/* range_lock; of hmm_mirror_fault() */
+	struct list_head		calls;		/* range_lock; faults under way */
 	spinlock_t			access_lock;
-	struct rb_root_cached		accesses[2];	/* access_lock; that read, that write */
-	struct list_head		barriers;	/* access_lock; where none begins */
-	wait_queue_head_t		access_wait;	/* for accesses, and for barriers */
+	struct rb_root_cached		accesses[2];	/* access_lock; reads, writes */
+	struct list_head		barriers;	/* access_lock; no access begins in these */
+	wait_queue_head_t		access_wait;	/* for the end of accesses, barriers */
 	refcount_t			users;
-	struct mutex			window_mutex;	/* who inserts a window */
-	struct xarray			windows;	/* its own lock */
+	struct mutex			window_mutex;	/* serializes insertion of windows */
+	struct xarray			windows;	/* xa_lock */
 	struct mmu_interval_notifier	sentinel;
 	struct delayed_work		gc;
 	struct dentry			*debugfs;
@@ -558,16 +555,16 @@ struct hmm_mirror {
 };
 
 /**
- * enum hmm_fault_flags - what hmm_mirror_fault() is to do
+ * enum hmm_fault_flags - requests to hmm_mirror_fault()
  * @HMM_FAULT_READ: the device reads
- * @HMM_FAULT_WRITE: the device writes, and perhaps reads
- * @HMM_FAULT_MAY_WRITE: the device writes where the process may write, and only reads
- *	elsewhere: a page is mirrored for writing if its mapping lets it
- * @HMM_FAULT_PRESENT: no page is faulted in, those that are not there are left out
- * @HMM_FAULT_EXCLUSIVE: the device gets the pages for itself, to read and to write, until
- *	the CPU touches them: for atomic operations that only the device knows to be so.
- *	Its own private memory is mirrored as for %HMM_FAULT_WRITE instead, because the CPU
- *	cannot access that, and other mirrors of the same device can
+ * @HMM_FAULT_WRITE: the device writes, and may also read
+ * @HMM_FAULT_MAY_WRITE: the device writes where the process may write, and reads elsewhere: a
+ *	page is mirrored for writing if its VMA is writable
+ * @HMM_FAULT_PRESENT: fault in no page; skip pages that the CPU does not map
+ * @HMM_FAULT_EXCLUSIVE: the device gets exclusive access for reading and writing until the CPU
+ *	touches the pages. This is for atomic operations of the device that are not atomic with
+ *	respect to the CPU. Private memory of the device is mirrored as for %HMM_FAULT_WRITE
+ *	instead: the CPU cannot access it, and other mirrors of the same device can
  */
 enum hmm_fault_flags {
 	HMM_FAULT_READ		= BIT(0),
@@ -580,12 +577,12 @@ enum hmm_fault_flags {
 /**
  * struct hmm_access - an access of a device that is under way
  *
- * It is embedded in an object of the driver, which need not set anything. From
- * hmm_access_begin() or hmm_access_try(), which return a number of pages, to
- * hmm_access_end() it belongs to HMM.
+ * The driver embeds it in an object of its own and need not set any field. It belongs to HMM
+ * from the time that hmm_access_begin() or hmm_access_try() returns a number of pages greater
+ * than 0, until hmm_access_end().
  */
 struct hmm_access {
-	/* private: constant while it is under way */
+	/* private: constant while the access is under way */
 	struct hmm_mirror		*mirror;
 	struct dev_pagemap		*pgmap;		/* a reference, or NULL */
 	bool				write;
@@ -603,7 +600,7 @@ int hmm_range_begin(struct hmm_range *range);
 bool hmm_range_retry(struct hmm_range *range);
 void hmm_range_end(struct hmm_range *range);
 
-/* Only with CONFIG_DEVICE_PRIVATE, which a driver that calls this selects */
+/* Needs CONFIG_DEVICE_PRIVATE: a driver that calls this function selects it. */
 int hmm_range_make_exclusive(struct hmm_range *range, unsigned long start,
 			     unsigned long end, struct page **pages);
 
@@ -622,7 +619,7 @@ hmm_pte_t hmm_pt_lookup(struct hmm_mirror *mirror, unsigned long addr, unsigned 
 void hmm_mirror_get_stats(struct hmm_mirror *mirror, struct hmm_mirror_stats *stats);
 
 /**
- * hmm_mirror_fault() - serve a device fault, or prefetch, of no job
+ * hmm_mirror_fault() - serve a device fault or prefetch that has no job
  * @mirror: mirror without %HMM_MIRROR_OWN_TABLES
  * @start: first address, page aligned
  * @end: end address, exclusive, page aligned

@@ -136,7 +136,7 @@ static void *disturb(void *arg)
 	return NULL;
 }
 
-static void row_beside(const char *name, struct memory m, struct disturber *disturbers,
+static void row_concurrent(const char *name, struct memory m, struct disturber *disturbers,
 		       int count)
 {
 	pthread_barrier_t barrier;
@@ -191,8 +191,8 @@ static void neighbours(void)
 	touch(m, 1);
 	touch(large, 1);
 	row_fault("fault/alone", m, &timed, NULL);
-	row_beside("fault/beside-mmap", m, mappers, ARRAY_SIZE(mappers));
-	row_beside("fault/beside-mprotect", m, &protector, 1);
+	row_concurrent("fault/with-mmap", m, mappers, ARRAY_SIZE(mappers));
+	row_concurrent("fault/with-mprotect", m, &protector, 1);
 	drop(m);
 	drop(large);
 }

@@ -155,7 +155,7 @@
 #endif
 
 /* Kinds of invalidating threads, by the lock that they hold from start to end */
-#define NOBODY	0
+#define NO_THREAD	0
 #define MMAP	1		/* mmap_lock for reading: MADV_DONTNEED, COW, OOM reaper */
 #define RMAP	2		/* the folio's lock: migration */
 #define IMMAP	3		/* neither: truncation, which needs the folio's lock afterwards */
@@ -164,7 +164,7 @@
 #define WHO0	MMAP
 #endif
 #ifndef WHO1
-#define WHO1	NOBODY
+#define WHO1	NO_THREAD
 #endif
 
 /* Events */
@@ -315,7 +315,7 @@ byte telling;			/* faults that have published, and wait for the driver */
 #ifdef STORM
 byte storms = (WHO0 == IMMAP) + (WHO1 == IMMAP);
 #else
-byte storms = (WHO0 != NOBODY) + (WHO1 != NOBODY);
+byte storms = (WHO0 != NO_THREAD) + (WHO1 != NO_THREAD);
 #endif
 
 /* Return values of functions: 0 or */
@@ -649,7 +649,7 @@ inline hmm_mirror_revoke(set, event, may_block)
 	if
 	:: hmm_mirror_is_affected(set, event) ->
 		wide = hmm_pt_widen(set);
-		told = driver_widen(set);
+		notified = driver_widen(set);
 #ifdef MUTATE_CHANGE_NOT_WIDENED
 		hmm_pt_begin_change(set);
 #else
@@ -661,11 +661,11 @@ inline hmm_mirror_revoke(set, event, may_block)
 		if
 		:: !may_block -> refused = true
 		:: true ->
-			hmm_mirror_sync(told, event);
+			hmm_mirror_sync(notified, event);
 			hmm_pt_restrict_range(wide, event)
 		fi;
 		wide = 0;
-		told = 0
+		notified = 0
 	:: else
 	fi;
 	p = 0
@@ -1013,7 +1013,7 @@ inline change(q, event)
  */
 proctype invalidator(byte who, slot)
 {
-	byte me = NO_FAULT, set, event, inner, w, hit, wide, told, was, p, j;
+	byte me = NO_FAULT, set, event, inner, w, hit, wide, notified, was, p, j;
 	bool blockable = true, found, refused, must_lock, was_dead;
 
 again:
@@ -1275,7 +1275,7 @@ inline hmm_fault_remember(f)
 /* The range has the chunk, and the block that it cuts. */
 inline hmm_fault_begin(f)
 {
-	set = piece;
+	set = chunk;
 	do
 	:: true ->
 		__hmm_range_begin(f, set);
@@ -1285,7 +1285,7 @@ inline hmm_fault_begin(f)
 		fi;
 		atomic { down_read(); d_step {
 			touch();
-			set = hmm_pt_widen(piece);
+			set = hmm_pt_widen(chunk);
 			keep = 0;
 			fits = (set == range[f]);
 			if
@@ -1302,7 +1302,7 @@ inline hmm_fault_begin(f)
 	atomic { set = 0; fits = false }
 }
 
-#define wants_write(q)	(write && has(piece, q))
+#define wants_write(q)	(write && has(chunk, q))
 #define served(q)	(pte[q] && (!wants_write(q) || (pte[q] & WRITE)))
 
 /* ---------------------------------------------------------------------- mm/hmm.c, the walk */
@@ -1406,7 +1406,7 @@ inline hmm_walk_check(f)
 #define missing(q)	false
 #endif
 
-/* A second CPU fault at a page, after one that made no progress, is fruitless. */
+/* A second CPU fault at a page, after one that made no progress, is busy. */
 inline hmm_walk_handle_fault(f, q)
 {
 #ifdef SELF
@@ -1552,7 +1552,7 @@ inline hmm_walk_next(f)
 	:: !ret && at < walk_end(f) -> atomic { failed = true; hmm_range_unlock() } break
 #endif
 #ifdef MAYFAIL
-	:: !ret && at < walk_end(f) && !served(at) -> ret = BUSY	/* fruitless */
+	:: !ret && at < walk_end(f) && !served(at) -> ret = BUSY	/* busy */
 #endif
 	od
 }
@@ -1579,7 +1579,7 @@ inline hmm_fault_retry()
 	atomic {
 		if
 #ifdef LIVE
-		:: fruitless++; ret = (fruitless == FRUITLESS_MAX -> FAILED : AGAIN)
+		:: busy++; ret = (busy == FRUITLESS_MAX -> FAILED : AGAIN)
 #else
 		:: ret = AGAIN
 		:: ret = FAILED
@@ -1870,8 +1870,8 @@ inline hmm_fault_make_exclusive(f, q)
 /* ------------------------------------------------------------- mm/hmm_fault.c, continued */
 
 /* Of the chunk, and whether the walk has reached it: hmm_fault_walked() */
-#define first_page		(has(piece, 0) -> 0 : 1)
-#define served_all_before(f)	(has(piece, 0) || !has(range[f], 0) || seen(f, 0))
+#define first_page		(has(chunk, 0) -> 0 : 1)
+#define served_all_before(f)	(has(chunk, 0) || !has(range[f], 0) || seen(f, 0))
 
 inline hmm_fault_fast(f)
 {
@@ -1947,7 +1947,7 @@ inline hmm_fault_get_folio(f, q)
 /* The walk requests nothing. */
 inline hmm_slow_recheck(f, q)
 {
-	hmm_range_renew(f, piece);
+	hmm_range_renew(f, chunk);
 	if
 	:: cancelled(f) -> ret = INTERRUPTED		/* hmm_walk_check() */
 	:: !cancelled(f) && collided[f] -> ret = AGAIN
@@ -1993,7 +1993,7 @@ inline hmm_walk_entries_nowait(f, q)
 	:: atomic { !ret && !served(q) && folio[q] -> ret = AGAIN }
 #ifdef MAYFAIL
 	:: !ret && !served(q) -> ret = AGAIN
-	:: !ret && !served(q) -> ret = BUSY		/* fruitless */
+	:: !ret && !served(q) -> ret = BUSY		/* busy */
 	:: !ret && !served(q) -> ret = FAILED
 #endif
 	:: else -> break
@@ -2257,10 +2257,10 @@ inline hmm_slow_steps(f, q)
 inline hmm_fault_slow(f)
 {
 #ifndef MUTATE_PROGRESS_TAKES_ALL
-	piece = 1 << first_page;
+	chunk = 1 << first_page;
 #endif
 	hmm_fault_get_folio(f, first_page);
-	__hmm_range_begin(f, piece);
+	__hmm_range_begin(f, chunk);
 	if
 	:: ret -> held[f] = NOTHING
 	:: else ->
@@ -2334,9 +2334,9 @@ inline hmm_call_end(f)
 	}
 }
 
-proctype hmm_mirror_fault(byte f, piece; bool write)
+proctype hmm_mirror_fault(byte f, chunk; bool write)
 {
-	byte me = f, set, keep, stage, wide, told, ret, collisions, fruitless, j, p;
+	byte me = f, set, keep, stage, wide, notified, ret, collisions, busy, j, p;
 	byte at, path;
 #ifdef STORM
 	byte tries;
@@ -2399,7 +2399,7 @@ put:
 	/* Its task may call hmm_mirror_fault() again. */
 	if
 	:: f == NAMED && !later ->
-		atomic { later = true; ret = 0; collisions = 0; fruitless = 0 }
+		atomic { later = true; ret = 0; collisions = 0; busy = 0 }
 		goto call
 	:: true
 	fi;
@@ -2566,7 +2566,7 @@ inline own_tables_once(f)
 /* The driver begins again until the range has not collided. */
 proctype own_tables(byte f; bool write)
 {
-	byte me = f, piece = BOTH, set, stage, wide, told, ret, j, p, at, walks;
+	byte me = f, chunk = BOTH, set, stage, wide, notified, ret, j, p, at, walks;
 	bool refused, tried;
 	byte w, hit, was, own;
 	bool blockable = true, found, must_lock, was_dead;
@@ -2601,7 +2601,7 @@ end_without_mirror:
 #ifdef LIFE
 proctype lifetime()
 {
-	byte me = NO_FAULT, w, hit, wide, told, p, j;
+	byte me = NO_FAULT, w, hit, wide, notified, p, j;
 	bool refused, was_dead;
 
 	/* hmm_mirror_register() */
@@ -2661,7 +2661,7 @@ failed:
 
 proctype exit_mm()
 {
-	byte me = NO_FAULT, w, hit, wide, told, was, p, j;
+	byte me = NO_FAULT, w, hit, wide, notified, was, p, j;
 	bool blockable = true, found, refused, must_lock, was_dead;
 
 	/* mmput() */
@@ -2691,10 +2691,10 @@ init {
 		pte[0] = PRESENT | WRITE;
 		pte[1] = PRESENT | WRITE;
 #endif
-#if WHO0 != NOBODY
+#if WHO0 != NO_THREAD
 		run invalidator(WHO0, 0);
 #endif
-#if WHO1 != NOBODY
+#if WHO1 != NO_THREAD
 		run invalidator(WHO1, 2);
 #endif
 #ifdef LIFE

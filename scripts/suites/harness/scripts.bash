@@ -298,7 +298,7 @@ scripts_bench_report()
 		printf "$name instructions/page %s\n" "peer 100" "ours 1" "floor 1" >>"$dir/$part.rows"
 	done
 	# Where none is let pass, and the peer had none either
-	sed -i 's,^\(fault/beside-mmap/retries .* \)[0-9]*$,\10,' "$dir/faults.rows"
+	sed -i 's,^\(fault/with-mmap/retries .* \)[0-9]*$,\10,' "$dir/faults.rows"
 	# Faults a page: less than one
 	sed -i 's,^\(devmem/back/.* ours\) 1$,\1 0.05,' "$dir/devmem.rows"
 	# These have no peer at all, and none of them is to fail.
@@ -327,8 +327,8 @@ scripts_bench_report()
 	by_hand 1 "grows at 4 pages" "$ROOT/bench/report" "$dir" instructions
 	sed -i 's,^\(fault/2M/4K .* ours\) 1$,\1 31,' "$dir/faults-counted.rows"
 	by_hand 1 "fault/2M/4K .* over 0.30 of the peer" "$ROOT/bench/report" "$dir" faults
-	sed -i 's,^\(fault/beside-mmap/retries .* ours\) 0$,\1 1,' "$dir/faults.rows"
-	by_hand 1 "fault/beside-mmap/retries .* over 0.00" "$ROOT/bench/report" "$dir" faults
+	sed -i 's,^\(fault/with-mmap/retries .* ours\) 0$,\1 1,' "$dir/faults.rows"
+	by_hand 1 "fault/with-mmap/retries .* over 0.00" "$ROOT/bench/report" "$dir" faults
 	sed -i 's,^\(storm/debug/one-page/worst-collisions .* \)1$,\113,' "$dir/storm.rows"
 	by_hand 1 "storm/debug/one-page/worst-collisions .* over 12.00" "$ROOT/bench/report" "$dir" storm
 	sed -i '/^storm.release.64-pages.worst-collisions /d' "$dir/storm.rows"

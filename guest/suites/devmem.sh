@@ -4,7 +4,7 @@
 # that are at a limit, that are stopped, or that have a NUMA policy.
 # Two nodes, so that pages can migrate.
 # boot: --mem 4G --append no5lvl --append numa=fake=2 --append memmap=512M%0x100000000-1+0xefffffff
-# tests: 92
+# tests: 90
 # timeout: 900
 # budget: 420
 # shellcheck source=guest/lib.sh

@@ -4,7 +4,7 @@
 # several devices, the end of a process, and device faults that wait, collide or are killed.
 # Two nodes, so that pages can migrate. --append HMM_STORM_SECONDS=60 makes storms longer.
 # boot: --mem 4G --append no5lvl --append numa=fake=2 --append memmap=512M%0x100000000-1+0xefffffff
-# tests: 300
+# tests: 302
 # timeout: 1800
 # budget: 720
 # shellcheck source=guest/lib.sh

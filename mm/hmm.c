@@ -19,9 +19,10 @@
  *
  *		[Required: mmu_interval_read_retry() == true]
  *
- * The retry is required for either value of the entry, if invalidate_range_start() comes
- * anywhere between the first and the last line of the walker. So the walk reads entries
- * without their lock. The tables themselves are protected as follows:
+ * If invalidate_range_start() comes anywhere between the first and the last line of the
+ * walker, mmu_interval_read_retry() returns true, whether the walk has read the old or the
+ * new entry. So the walk can read entries without their lock. The tables themselves are
+ * protected as follows:
  *
  * - mmap_lock protects the VMAs, and in a VMA all tables down to the pmd table. An entry
  *   that points to one of these tables does not change. The lock of a VMA gives the same
@@ -37,16 +38,16 @@
  * removal of the driver waits. One pin is enough for consecutive entries of one pagemap. The
  * walk holds no pin during a fault or a wait, because these can wait for the removal.
  *
- * The struct page of device memory needs more protection. It shows whether a page is device
- * memory, and the owner of a device private page. But it disappears with the driver as soon
- * as the last page is free, and RCU does not delay that. A page that is mapped is not free.
- * So the walk reads such a struct page only under the lock of the pte table, while the entry
- * is in place.
+ * For device memory of other kinds (private, coherent, P2PDMA) the walk has no pin, but has
+ * to read the struct page: it shows the kind of the memory, and the owner of a device private
+ * page. When the driver is removed, the kernel frees the struct pages as soon as all of the
+ * pages are free, without an RCU grace period. A page that is mapped is not free. So the walk
+ * reads such a struct page only under the lock of the pte table, while the entry is in place.
  *
  * The walk takes a fault at the address that needs it. It holds only mmap_lock or the lock of
  * the VMA then, and no pointer into a pte table. Afterwards it continues at the pmd entry,
- * which it reads again. So it finds a mapping of any size that the fault has installed, and
- * within one call it never walks a page again after it has stored the entry.
+ * which it reads again. So it finds a mapping of any size that the fault has installed. Once
+ * it has stored the entry of a page, it does not walk that page again in the same call.
  *
  * The walk never drops the caller's mmap_lock. hmm_walk_entries(), for a mirror, takes its
  * locks itself. There, faults that wait for I/O or for user space drop the lock. The only cost

@@ -25,12 +25,13 @@
  * state (FAULT_FLAG_INTERRUPTIBLE), and a driver may do so in its callback. The flag works
  * for kthreads, too, which need not allow any signal.
  *
- * Waits for I/O, for an invalidation under way, or for a lock end without a wake-up. The
- * call gives up after the wait.
+ * The cancellation does not wake up a call that waits for I/O, for an invalidation under way,
+ * or for a lock. Such a wait ends by itself, and then the call gives up.
  *
  * A call must not begin if its mirror is dying or its job is cancelled. hmm_call_begin()
- * reads both under range_lock, under which they are written. So in either order of the two
- * critical sections the call ends. A driver that has cancelled a job can wait for its work
+ * reads both under range_lock, under which they are written. If the cancellation takes
+ * range_lock first, the call does not begin. Otherwise the cancellation finds the call in the
+ * list. In both cases the call ends. A driver that has cancelled a job can wait for its work
  * item without a race.
  */
 #include <linux/hmm_mirror.h>

@@ -479,7 +479,7 @@ long hmm_mirror_migrate(struct hmm_mirror *mirror, struct hmm_devmem *devmem,
 	if (!hmm_mirror_get(mirror))
 		return -ESRCH;
 	if (mirror->reg.own_tables || mirror->reg.owner != devmem->owner ||
-	    hmm_mirror_bad_range(mirror, start, end))
+	    hmm_mirror_bad_flags(mirror, flags) || hmm_mirror_bad_range(mirror, start, end))
 		goto put;
 	for (; start < end; start = next) {
 		next = min(end - 1, start | (SZ_2M - 1)) + 1;

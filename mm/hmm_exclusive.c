@@ -31,22 +31,24 @@
  *			 it is called for the revocation]
  *
  * The range begins first, as for any fault, because the folio lock excludes only CPU faults.
- * MADV_DONTNEED, the OOM reaper and UFFDIO_WRITEPROTECT change the entry without it, with
- * mmap_lock held for reading, like this task. They collide with the range. The event that this
- * task sends itself does not collide (%HMM_INSIDE_MAKE_EXCLUSIVE), because the task expects
- * it. The folio lock guarantees progress: the CPU cannot get the page back before the commit.
+ * MADV_DONTNEED, the OOM reaper and UFFDIO_WRITEPROTECT change the entry without the folio
+ * lock. mmap_lock does not exclude them, because they and the faulting task hold it for
+ * reading. So their invalidations collide with the range. The invalidation that the faulting
+ * task sends does not collide with its own range (%HMM_INSIDE_MAKE_EXCLUSIVE). The folio lock
+ * guarantees progress: the CPU cannot get the page back before the commit.
  *
  * The entry that faults still maps the page. Reclaim, migration and memory failure find it by
  * the rmap. They lock the folio, and send MMU_NOTIFY_CLEAR before they replace the entry. So
  * they come before the page becomes exclusive, or after it was published.
  *
- * While this task holds a folio lock, it does not wait for an invalidation, because
+ * While the faulting task holds a folio lock, it does not wait for an invalidation, because
  * UFFDIO_MOVE waits for folio locks during an invalidation. It also does not wait for another
- * folio lock, with one exception: get_user_pages_remote() may swap in a page. Then folios are
- * locked in the order of their addresses in the only mm that maps them. After many collisions
- * the caller holds mmap_lock for writing (see mm/hmm_fault_slow.c), which excludes the threads
- * that change the entry without the folio lock. With mmap_lock alone, the task may wait for a
- * folio lock.
+ * folio lock, with one exception: get_user_pages_remote() may swap in a page, and wait for
+ * the lock of its folio. This does not deadlock: only one mm maps these folios, and they are
+ * locked in the order of their addresses in that mm. After many collisions the caller holds
+ * mmap_lock for writing (see mm/hmm_fault_slow.c), which excludes the threads that change the
+ * entry without the folio lock. While the faulting task holds mmap_lock but no folio lock, it
+ * may wait for a folio lock.
  *
  * Only anonymous memory can be exclusive. Private memory of the device itself is mirrored for
  * writing instead: the CPU cannot access it, but other mirrors of the same device can. The CPU

@@ -31,9 +31,10 @@
  *	       step, stale, busy,
  *	       collision
  *
- * Only hmm_fault_retry() decides whether an attempt is repeated: it counts and traces the
- * collision, changes the state, stores the reason, and returns -EAGAIN. After
- * HMM_RETRY_BUSY, hmm_fault_chunk() sleeps for a jiffy with no lock held.
+ * The arrows are labelled with the reasons to repeat an attempt, see enum hmm_retry. Only
+ * hmm_fault_retry() decides whether an attempt is repeated: it counts and traces the
+ * collision, changes the state, stores the reason, and returns -EAGAIN. After HMM_RETRY_BUSY,
+ * hmm_fault_chunk() sleeps for a jiffy with no lock held.
  */
 #include <linux/hmm_mirror.h>
 #include <linux/pagemap.h>

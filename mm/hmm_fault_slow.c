@@ -27,15 +27,20 @@
  *	  step: lock folio, recheck	mapped: prepare
  *	  step: lock folio, recheck	mapped, prepared: commit
  *
- * So the reverse mapping can invalidate the page once more, but hardly ever twice. The slow
- * path does not exclude invalidations that reach the page through its address_space:
- * truncation, direct I/O, DAX. A CPU fault needs the locks that they hold. Concurrently with
- * them the fault ends when an attempt fits between two of them, or when the file ends before
- * the page.
+ * While a step holds the folio lock, the reverse mapping cannot invalidate the page. It can do
+ * so between two steps: then the next steps take the CPU fault again. This hardly ever happens
+ * twice.
  *
- * The slow path takes no CPU fault that can start I/O, or wait for I/O or for user space: both
- * may need mmap_lock, see mm/hmm_resident.c. The fast path takes such a fault, which can drop
- * the locks. The page is then in memory for the next attempt, and a reference keeps it there
+ * The slow path does not exclude invalidations that reach the page through its address_space:
+ * truncation, direct I/O, DAX. The slow path cannot hold the locks that these operations
+ * hold, because the CPU fault takes the same locks. While such invalidations continue, the
+ * fault ends when an attempt fits between two of them, or when the page is beyond the end of
+ * the file.
+ *
+ * The slow path holds mmap_lock for writing. So it takes no CPU fault that can start I/O, or
+ * wait for I/O or for user space: a thread that must complete the I/O, or end the wait, may
+ * need mmap_lock, see mm/hmm_resident.c. The fast path takes such a fault, which can drop the
+ * locks. The page is then in memory for the next attempt, and a reference keeps it there
  * until it is mirrored. Only the fast path makes a page of a shared mapping writable if the
  * file system has ->page_mkwrite(). One wait remains: a CPU fault of shmem waits for hole
  * punching.

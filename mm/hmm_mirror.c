@@ -7,16 +7,17 @@
  * remove them before the CPU page table changes. So an entry exists only while the CPU page
  * table agrees with it.
  *
- * This comment describes the protocol of mm/hmm_mirror.c, mm/hmm_window.c (windows and
+ * This comment describes the protocol of this file, mm/hmm_window.c (windows and
  * ranges) and mm/hmm_invalidate.c (invalidations).
  *
  * Windows
  *
- * The address space is divided into aligned windows. The first range that begins in a
- * window inserts an interval notifier for it. The gc removes the notifier some time after
- * the window has become empty. So most changes of memory that is not mirrored call no
- * notifier. The sentinel is one more notifier, on the last page of all addresses, which
- * never belongs to user space: the release of the mm reaches it after all windows.
+ * The address space is divided into aligned windows. hmm_range_begin() inserts an interval
+ * notifier for each window that the range overlaps, unless the window has one. A delayed
+ * work item, mirror->gc, removes the notifier some time after the window has become empty.
+ * So most changes of memory that is not mirrored call no notifier. The sentinel is one more
+ * notifier, on the last page of all addresses, which never belongs to user space: the
+ * release of the mm reaches it after all windows.
  *
  * Ranges
  *
@@ -24,7 +25,7 @@
  * detects this. Its states:
  *
  *	idle -> begun		hmm_range_begin(): the range is in mirror->ranges
- *	begun -> collided	a window was called for an invalidation that overlaps it
+ *	begun -> collided	hmm_mirror_collide(): an invalidation overlaps the range
  *	begun -> committed	hmm_range_retry() returned false, under mirror->lock; the
  *				range can still collide, and stays committed
  *	any -> idle		hmm_range_end()
@@ -47,9 +48,9 @@
  *	mirror->lock dropped, again
  *
  * The holder of mirror->lock may wait for a device. So the callback takes mirror->lock only
- * if it overlaps mirrored pages or a committed range, which may be about to publish pages.
- * hmm_range_retry() marks a range that has not collided as committed, under range_lock, and
- * a later callback finds that:
+ * if the invalidation overlaps mirrored pages, or a committed range: the task that has begun
+ * that range may be about to publish pages. hmm_range_retry() marks a range that has not
+ * collided as committed, under range_lock, and a later callback finds that:
  *
  *	mirror->lock				mmu_notifier_invalidate_range_start()
  *	  range_lock: committed = true		  callback:
@@ -60,10 +61,10 @@
  *						    entries are removed
  *						    mirror->lock dropped
  *
- * The callback also takes mirror->lock while another callback revokes pages that overlap,
- * see hmm_pt_begin_change(). So it does not depend on the order in which the other callback
- * removes entries and DMA mappings and marks pages dirty, or on when this CPU sees the
- * stores.
+ * The callback also takes mirror->lock while another callback revokes pages of a range that
+ * overlaps the invalidation, see hmm_pt_begin_change(). So it does not depend on the order
+ * in which the other callback removes entries and DMA mappings and marks pages dirty, or on
+ * when this CPU sees the stores.
  *
  * A range waits for the invalidations that started before it:
  *
@@ -83,25 +84,31 @@
  * finds the range. hmm_window_insert() inserts the notifier of a window before the first
  * range in the window begins, so the callback is never missing.
  *
- * hmm_range_begin() copies the range to begun, begun_start and begun_end: the driver may
- * change start and end to walk the range part by part, and may change mirror. One interval,
- * from seen_start to seen_end, covers all addresses that the walks of the parts have read.
+ * hmm_range_begin() copies range->mirror, range->start and range->end to begun, begun_start
+ * and begun_end: the driver may change the three fields to walk the range part by part. One
+ * interval, from seen_start to seen_end, covers all addresses that the walks of the parts
+ * have read.
  *
- * Only invalidations that overlap a range delay it or collide with it. One kind of them does
- * not collide: a CPU fault of the walk may invalidate the pages that it copies, at addresses
- * that no walk of the range has read yet. No thread waits for the end of an invalidation
- * under mirror->lock: invalidations nest within a thread, so the thread may need that lock
- * between start and end.
+ * Only invalidations that overlap a range delay it or collide with it. One kind of
+ * overlapping invalidation does not collide: a CPU fault that the walk takes can send an
+ * invalidation, for example for copy-on-write. This invalidation does not collide with the
+ * range of the walk if the walks of the range have read only addresses before the start of
+ * the invalidation.
+ *
+ * While a thread holds mirror->lock, it does not wait for the end of an invalidation. The
+ * invalidating thread can send a second invalidation before the first one ends, and may need
+ * mirror->lock for it.
  *
  * Unlocked reads
  *
- * - inside, of the mirror and of any range: hmm_inside() returns true only for the task
- *   that has called hmm_inside_enter(). Only that task reads range->unseen.
+ * - mirror->inside and range->inside: hmm_inside() returns true only for the task that has
+ *   called hmm_inside_enter(). Only that task reads range->unseen.
  * - range->collided, by the walker (hmm_walk_check()) and the fault: a hint to give up
  *   early. The read under range_lock, in hmm_range_retry(), decides.
  * - mirror->users, by hmm_mirror_unregister(): once it is 0 it stays 0.
- * - mirror->dead, by __hmm_range_begin() and by the walker: a hint to fail early, without
- *   which a caller would retry forever. The read under mirror->lock decides.
+ * - mirror->dead, by __hmm_range_begin() and by the walker: they return an error. The read
+ *   under mirror->lock, in hmm_range_retry(), decides, but can only request a retry: without
+ *   the error of __hmm_range_begin() a caller would retry forever.
  *
  * End
  *
@@ -117,10 +124,11 @@
  * exit_mmap() and the reverse mapping may still invalidate a dead mirror: the callbacks
  * return immediately. Faults of a dying mirror end by themselves, so release() may wait for
  * them. hmm_mirror_unregister() waits for the users of the mirror after release(), because
- * a driver may end its ranges there.
+ * a driver may end its ranges in release().
  *
- * The driver may free a mirror that is gone. Until then the mirror is empty: mirror->users
- * is 0, so faults and ranges do not begin, and the mirror page table has no address.
+ * The driver may free a mirror that is gone. Functions that are called before it is freed find
+ * an empty mirror: mirror->users is 0, so faults and ranges do not begin, and the mirror page
+ * table has no root, so look-ups find no entry.
  *
  * Lock order, outermost first:
  *
@@ -380,6 +388,7 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 	return 0;
 
 poison:
+	refcount_set(&mirror->users, 0);
 	mirror->mm = HMM_MIRROR_POISON;
 	mmput_async(mm);
 	return ret;

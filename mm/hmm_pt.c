@@ -32,13 +32,13 @@
  * there, and a search for entries reads only some of the slots of a table.
  *
  * If there are DMA addresses, each table that can hold entries has an array of them after its
- * slots. The element of an entry is the mapping of its block (see hmm_dma_map()), with the
- * address of the first page of that entry. A block is mapped once and is removed together with
- * its mapping. When a new block replaces it, its mapping stays until hmm_pt_unstage(), because
- * the device may use it until then.
+ * slots. The element for an entry is one dma_addr_t (see mm/hmm_dma.h): the DMA address of the
+ * first page of the entry and, in the low bits, flags and the order of the mapping of its block. A
+ * block is mapped once and is removed together with its mapping. When a new block replaces it, its
+ * mapping stays until hmm_pt_unstage(), because the device may use it until then.
  *
- * The root has slots for user space, and for all addresses below its last slot. Higher addresses
- * are not mirrored, but look-ups accept them: a device can fault at any address.
+ * The slots of the root cover all addresses from 0 to hmm_pt_last(): user space is among them.
+ * Higher addresses are not mirrored, but look-ups accept them: a device can fault at any address.
  *
  * The lock of the mirror protects the page table:
  *
@@ -59,8 +59,9 @@
  * which frees them after the lock is dropped.
  *
  * The page of a dirty entry is marked dirty before the entry loses HMM_PTE_WRITE or is removed.
- * While an entry has HMM_PTE_WRITE it stays dirty, even if it is published again, because a
- * driver may mark a page at any time before or after the device writes it.
+ * A dirty entry stays dirty while it has HMM_PTE_WRITE, even if hmm_pt_publish() replaces it by
+ * an entry of the same page: the driver may mark a page before the device writes it, and need not
+ * mark it again.
  */
 #include <kunit/static_stub.h>
 #include <linux/hmm_mirror.h>

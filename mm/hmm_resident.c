@@ -93,9 +93,13 @@ static bool hmm_vma_notifies_write(const struct vm_area_struct *vma)
 /* Can a file page that is not mapped be mapped without I/O? Other fault handlers are unknown. */
 static bool hmm_file_has(struct vm_area_struct *vma, unsigned long addr, struct folio **folio)
 {
-	struct address_space *mapping = vma->vm_file->f_mapping;
 	pgoff_t index = linear_page_index(vma, addr);
+	struct address_space *mapping;
 
+	/* A special mapping, such as the vDSO, has a fault handler and no file. */
+	if (!vma->vm_file)
+		return false;
+	mapping = vma->vm_file->f_mapping;
 	/* Reclaim and migration lock shmem folios. They are not locked for I/O. */
 	if (shmem_mapping(mapping))
 		return hmm_shmem_has(mapping, index, folio);

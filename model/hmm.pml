@@ -56,7 +56,7 @@
  *    in the other order, because only change_lock orders them for hmm_pt_has_none();
  *  - tables, and hmm_pt_reclaim(), which announces a change of all addresses when it frees tables;
  *  - accesses of a device under way, mm/hmm_access.c: hmm_mirror_wait_accesses() waits for their end, with
- *    mirror->lock dropped, before a change is announced, and hmm_fault_settle() does before
+ *    mirror->lock dropped, before a change is announced, and hmm_commit_wait_accesses() does before
  *    hmm_range_retry();
  *  - empty windows that go away, hmm_window_gc(): a range holds a reference on its windows, so
  *    that this is mmu_interval_notifier_remove() without a range, which unregistration shows. The

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # All KUnit suites of mm/tests/. They are built in and run before init starts.
 # boot: --mem 4G --append kunit.enable=1 --append hugepagesz=1G --append hugepages=1 --append hugepagesz=2M --append hugepages=16 --append memmap=2M%0x40200000-1+2
-# tests: 857
+# tests: 858
 # timeout: 1500
 # budget: 420
 # shellcheck source=guest/lib.sh

@@ -568,7 +568,7 @@ static void read_only_pages_migrate(struct kunit *test)
 }
 
 /*
- * Bad ranges, mirrors without the owner or the page table, and dead mirrors are rejected.
+ * Bad ranges, bad flags, mirrors without the owner or the page table, and dead mirrors are rejected.
  */
 static void bad_arguments(struct kunit *test)
 {
@@ -584,6 +584,8 @@ static void bad_arguments(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, migrate_back(vram, addr, 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL, migrate_back(vram, addr + 1, 8));
 	KUNIT_EXPECT_EQ(test, -EINVAL, migrate_back(vram, TASK_SIZE - PAGE_SIZE, 2));
+	KUNIT_EXPECT_EQ(test, -EINVAL, hmm_mirror_migrate(&fake->mirror, &vram->devmem, addr,
+							  AT(addr, 8), 0, NULL));
 	hmm_fake_set_owner(own, vram);
 	KUNIT_EXPECT_EQ(test, -EINVAL, migrate(vram, own, addr, 8));
 	hmm_fake_set_owner(fake, fake);

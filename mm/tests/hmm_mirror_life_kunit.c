@@ -160,6 +160,10 @@ static void register_fails(struct kunit *test)
 	flush_signals(current);
 	disallow_signal(SIGKILL);
 	KUNIT_EXPECT_EQ(test, -EINTR, ret);
+	/* As after hmm_mirror_unregister() */
+	if (ret)
+		KUNIT_EXPECT_EQ(test, -ESRCH,
+				hmm_mirror_fault(&mirror, 0, PAGE_SIZE, HMM_FAULT_READ));
 	if (ret)
 		KUNIT_ASSERT_EQ(test, 0, hmm_mirror_register(&mirror, mm));
 	mmput(mm);

@@ -266,6 +266,43 @@ static void does_not_call_unknown_handler(struct kunit *test)
 	resident_drop(addr);
 }
 
+static struct page *special_page;
+
+static vm_fault_t special_fault(const struct vm_special_mapping *sm, struct vm_area_struct *vma,
+				struct vm_fault *vmf)
+{
+	get_page(special_page);
+	vmf->page = special_page;
+	return 0;
+}
+
+/* The slow path leaves the faults of a special mapping, which has no file, to the fast path. */
+static void does_not_call_special_mapping(struct kunit *test)
+{
+	static const struct vm_special_mapping special = {
+		.name = "[hmm]",
+		.fault = special_fault,
+	};
+	struct hmm_fake *fake = hmm_fake_new(test, 0);
+	struct vm_area_struct *vma;
+	unsigned long addr;
+
+	special_page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	KUNIT_ASSERT_NOT_NULL(test, special_page);
+	mmap_write_lock(current->mm);
+	addr = get_unmapped_area(NULL, 0, PAGE_SIZE, 0, 0);
+	vma = _install_special_mapping(current->mm, addr, PAGE_SIZE, VM_READ | VM_MAYREAD,
+				       &special);
+	mmap_write_unlock(current->mm);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, vma);
+
+	KUNIT_EXPECT_EQ(test, -EAGAIN, fault_locked(fake, addr, false));
+	hmm_fake_fault_all(fake, addr, 1, HMM_FAULT_READ);
+	KUNIT_EXPECT_EQ(test, 0, fault_locked(fake, addr, false));
+	vm_munmap(addr, PAGE_SIZE);
+	put_page(special_page);
+}
+
 /* The slow path serves faults that need memory only. */
 static void serves_faults_without_io(struct kunit *test)
 {
@@ -481,6 +518,7 @@ static struct kunit_case hmm_mirror_resident_cases[] = {
 	KUNIT_CASE(does_not_call_mkwrite),
 	KUNIT_CASE(does_not_wait_for_migration),
 	KUNIT_CASE(does_not_call_unknown_handler),
+	KUNIT_CASE(does_not_call_special_mapping),
 	KUNIT_CASE(serves_faults_without_io),
 	KUNIT_CASE(page_kept_for_fault),
 	KUNIT_CASE(page_kept_until_mirrored),

@@ -5,6 +5,8 @@
 
 VARIANT ?=
 SUITE ?=
+TEST ?=
+LIST ?=
 PART ?=
 MINUTES ?=
 KSRC ?=
@@ -20,6 +22,8 @@ export KSRC V
 help:
 	@echo "make run                            build, boot, show the device at work"
 	@echo "make check [SUITE=a,b] [VARIANT=x]  run the tests; by default all that CI runs"
+	@echo "make check TEST=GLOB [SUITE=a] [LIST=1]"
+	@echo "                                    run the tests whose name matches, or list them"
 	@echo "make soak MINUTES=N [VARIANT=x]     run the suite coherence for N minutes"
 	@echo "make bench [PART=a,b]               compare walker, page table and faults with 6.12"
 	@echo "make model                          search the model of the protocol, and its mutations"
@@ -38,7 +42,8 @@ run:
 	@scripts/run $(or $(VARIANT),release)
 
 check:
-	@SUITE="$(SUITE)" VARIANT="$(VARIANT)" scripts/check
+	@SUITE="$(SUITE)" VARIANT="$(VARIANT)" TEST="$(TEST)" LIST="$(LIST)" \
+		$(if $(TEST),scripts/test,scripts/check)
 
 soak:
 	@MINUTES="$(MINUTES)" VARIANT="$(VARIANT)" scripts/soak

@@ -29,17 +29,28 @@ load_dmirror()
 	load_driver test_hmm
 }
 
+# Options by which a program runs only the tests that /selected names. make check TEST=
+# adds this file to the initramfs.
+selected_tests()	# PROGRAM
+{
+	[ ! -e /selected ] || sed -n "s/^$1 /-r /p" /selected
+}
+
 # Run programs of tools/testing/selftests/vm, with one KTAP document for all of them.
 # Returns 1 if one of them has failed.
 run_selftests()	# PROGRAM...
 {
+	# shellcheck disable=SC2046 # a list of words
+	[ ! -e /selected ] || set -- $(for p; do [ -z "$(selected_tests "$p")" ] || echo "$p"; done)
 	echo "KTAP version 1"
 	echo "1..$#"
 	n=0
 	status=0
 	for program; do
 		n=$((n + 1))
-		run_subtest "$n" "$program" "/selftests/vm/$program" || status=1
+		# shellcheck disable=SC2046 # a list of options
+		run_subtest "$n" "$program" "/selftests/vm/$program" $(selected_tests "$program") ||
+			status=1
 	done
 	return $status
 }

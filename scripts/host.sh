@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 # Sourced by the suites of scripts/suites, which run on the host. The functions print
 # the results as KTAP on standard output, and compile single objects of the kernel. All
-# other output goes to standard error.
+# other output goes to standard error. With HMM_LIST set, only the names of the tests are
+# printed.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 exec 3>&1 >&2
@@ -13,9 +14,11 @@ suite=$(basename "$0" .sh)
 DRIVERS=$BUILD/clients/drivers
 names=() commands=()
 
-# Add a test. The command prints only complaints, and fails if there are any.
+# Add a test. The command prints only complaints, and fails if there are any. If HMM_SELECTED
+# names a file, only the tests that it names are added.
 add_test()	# NAME COMMAND [ARGUMENT]...
 {
+	[ -z "${HMM_SELECTED:-}" ] || grep -qxF "$suite $1" "$HMM_SELECTED" || return 0
 	names+=("$1")
 	shift
 	commands+=("${*@Q}")
@@ -43,6 +46,10 @@ run_tests()
 {
 	local i
 
+	if [ -n "${HMM_LIST:-}" ]; then
+		printf '%s\n' "${names[@]}" >&3
+		return
+	fi
 	failed=0
 	rm -rf "${BUILD:?}/log/$suite"
 	mkdir -p "$BUILD/log/$suite"
@@ -56,6 +63,7 @@ run_tests()
 # Prepare build/linux with our files, and remove objects of another tree from build/clients.
 prepare_tree()
 {
+	[ -z "${HMM_LIST:-}" ] || return 0
 	lock_build
 	"$ROOT/scripts/need" build check "$@"
 	"$ROOT/scripts/source"

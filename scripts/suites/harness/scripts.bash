@@ -36,7 +36,7 @@ scripts_help()
 	local script
 
 	for script in "$ROOT"/scripts/*; do
-		case $script in *.sh | */progress) continue ;; esac
+		case $script in *.sh | *.py | */progress) continue ;; esac
 		[ -d "$script" ] || by_hand 0 'Usage:|scripts/' "$script" --help
 	done
 	by_hand 0 '^make check' make -C "$ROOT" help
@@ -51,6 +51,27 @@ scripts_unknown_suite()
 		"$ROOT/scripts/suite" nosuch "$variant"
 	by_hand 2 "no suite 'kunit' for 'host'; there are: .*harness" "$ROOT/scripts/suite" kunit host
 	[ ! -e "$scratch/none" ] || fail "it left results of a suite that does not exist"
+}
+
+scripts_test()
+{
+	local one=(env -u HMM_GUEST_SUITES HMM_RESULTS="$scratch/one" VARIANT="$variant")
+
+	by_hand 2 "set TEST to a pattern" "$ROOT/scripts/test"
+	by_hand 1 "no test matches 'nosuch'" env TEST=nosuch "$ROOT/scripts/test"
+	by_hand 1 "no test matches 'munmap' in kunit" env TEST=munmap SUITE=kunit "$ROOT/scripts/test"
+	by_hand 2 "no suite 'nosuch'; there are: " env TEST='*' SUITE=nosuch "$ROOT/scripts/test"
+	by_hand 2 "no variant 'nosuch'; " env TEST='*' VARIANT=nosuch "$ROOT/scripts/test"
+	by_hand 0 '^kunit hmm_pt\.pt_block_clipped$' env TEST='hmm_pt.*' LIST=1 "$ROOT/scripts/test"
+	by_hand 0 '^mirror hmm-change-tests hmm_change\.thp\.munmap$' env TEST=munmap LIST=1 \
+		"$ROOT/scripts/test"
+	by_hand 0 '^static checkpatch mm/hmm.c$' env TEST='checkpatch mm/hmm.c' LIST=1 \
+		"$ROOT/scripts/test"
+	[ "$(wc -l <"$said")" = 1 ] || fail "it lists more than the one test"
+	# Only the named tests run, and no other is missing.
+	demand 0 '^mirror +release +1 ' "${one[@]}" TEST='hmm_change.thp.munmap' "$ROOT/scripts/test"
+	demand 0 '^1 passed, 0 failed, 0 skipped$' "${one[@]}" TEST='hmm_devmem.cancelled_job*' \
+		"$ROOT/scripts/test"
 }
 
 scripts_soak_minutes()

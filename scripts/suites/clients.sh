@@ -79,12 +79,13 @@ walker()	# DIRECTORY ARCH OPTION|-OPTION...
 # Without ZONE_DEVICE, the walker has no code that pins pagemaps.
 no_pagemap()
 {
-	local objects=$BUILD/clients symbols='pagemap|pgmap|percpu_ref'
+	local with=$BUILD/clients/no-thp/mm without=$BUILD/clients/no-zone-device/mm
+	local symbols='pagemap|pgmap|percpu_ref'
 
 	# The search must find something in an object with ZONE_DEVICE.
-	nm "$objects/no-thp/mm/hmm.o" | grep -E "$symbols" >/dev/null ||
-		{ echo "mm/hmm.o with ZONE_DEVICE uses no pagemap"; return 1; }
-	if nm "$objects/no-zone-device/mm/hmm.o" | grep -E "$symbols"; then
+	nm "$with"/hmm{,_walk_pte,_walk_fault}.o | grep -E "$symbols" >/dev/null ||
+		{ echo "the walker with ZONE_DEVICE uses no pagemap"; return 1; }
+	if nm "$without"/hmm{,_walk_pte,_walk_fault}.o | grep -E "$symbols"; then
 		return 1
 	fi
 }

@@ -105,23 +105,18 @@ static int hmm_fault_make_room(struct hmm_fault *fault)
  */
 int hmm_fault_retry(struct hmm_fault *fault, enum hmm_retry why, int error)
 {
-	bool collided = READ_ONCE(fault->range.collided);
-
-	if (collided) {
+	if (READ_ONCE(fault->range.collided)) {
 		hmm_mirror_count(fault->mirror, HMM_COUNT_COLLISIONS, 1);
 		trace_hmm_collision(&fault->range);
-		fault->collisions++;
+		why = HMM_RETRY_COLLISION;
 		/* Other threads make progress, so the page does not stay busy. */
 		fault->busy = 0;
-	}
-	if (why == HMM_RETRY_WAIT) {
+		if (++fault->collisions >= HMM_FAULT_COLLISIONS_MAX)
+			fault->state = HMM_CHUNK_SLOW;
+	} else if (why == HMM_RETRY_WAIT) {
 		fault->state = HMM_CHUNK_FAST;
 		/* The next collision leads back to the slow path. */
 		fault->collisions = HMM_FAULT_COLLISIONS_MAX - 1;
-	} else if (collided) {
-		why = HMM_RETRY_COLLISION;
-		if (fault->collisions >= HMM_FAULT_COLLISIONS_MAX)
-			fault->state = HMM_CHUNK_SLOW;
 	} else if (why == HMM_RETRY_BUSY && ++fault->busy == HMM_FAULT_BUSY_MAX) {
 		return error;
 	}

@@ -1574,7 +1574,7 @@ inline hmm_walk_entries(f)
 /* ------------------------------------------------------------- mm/hmm_fault.c, continued */
 
 /* Gives up after a while. The length of this time only matters for when the fault ends. */
-inline hmm_fault_retry()
+inline retry_busy()
 {
 	atomic {
 		if
@@ -1593,7 +1593,7 @@ inline hmm_fault_walk(f)
 	hmm_walk_entries(f);
 	if
 	:: ret == BUSY && collided[f] -> ret = AGAIN
-	:: ret == BUSY && !collided[f] -> hmm_fault_retry()
+	:: ret == BUSY && !collided[f] -> retry_busy()
 	:: else
 	fi
 }
@@ -1902,7 +1902,7 @@ inline hmm_fault_fast(f)
 	fi
 }
 
-inline hmm_fault_retry(f)
+inline retry_collided(f)
 {
 	collisions = (ret == AGAIN && collided[f] -> COLLISIONS_MAX : collisions)
 }
@@ -1918,7 +1918,7 @@ inline hmm_fault_attempt(f)
 			keep = 0;
 			stage = 0;
 			failed = false;
-			hmm_fault_retry(f);
+			retry_collided(f);
 			__hmm_range_end(f)
 		}
 	fi
@@ -2235,7 +2235,7 @@ inline hmm_slow_steps(f, q)
 			seen(f, q) = 0;
 			is_alone = false;
 			ready = false;
-			hmm_fault_retry(f);
+			retry_collided(f);
 			if
 			:: ret == AGAIN && !vain && !usual && more_steps -> ret = 0; next_step
 			:: ret != AGAIN || vain || usual || no_more_steps -> break
@@ -2274,7 +2274,7 @@ inline hmm_fault_slow(f)
 			folio_next[first_page] = false;
 #ifndef MUTATE_PROGRESS_NEVER_FRUITLESS
 			if
-			:: vain && !collided[f] -> hmm_fault_retry()
+			:: vain && !collided[f] -> retry_busy()
 			:: else
 			fi;
 #endif

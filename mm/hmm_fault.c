@@ -34,7 +34,7 @@
  * The arrows are labelled with the reasons to repeat an attempt, see enum hmm_retry. Only
  * hmm_fault_retry() decides whether an attempt is repeated: it counts and traces the
  * collision, changes the state, stores the reason, and returns -EAGAIN. After HMM_RETRY_BUSY,
- * hmm_fault_chunk() sleeps for a jiffy with no lock held.
+ * hmm_fault_pause() sleeps for a jiffy with no lock held, before the range ends.
  */
 #include <linux/hmm_mirror.h>
 #include <linux/pagemap.h>
@@ -117,7 +117,7 @@ int hmm_fault_retry(struct hmm_fault *fault, enum hmm_retry why, int error)
 		fault->state = HMM_CHUNK_FAST;
 		/* The next collision leads back to the slow path. */
 		fault->collisions = HMM_FAULT_COLLISIONS_MAX - 1;
-	} else if (why == HMM_RETRY_BUSY && ++fault->busy == HMM_FAULT_BUSY_MAX) {
+	} else if (why == HMM_RETRY_BUSY && ++fault->busy >= HMM_FAULT_BUSY_MAX) {
 		return error;
 	}
 	fault->retry = why;
@@ -376,6 +376,17 @@ static bool hmm_fault_is_stopped(const struct hmm_fault *fault)
 	return READ_ONCE(fault->call.error) || hmm_mm_is_killed(fault->mirror->mm);
 }
 
+/*
+ * Another thread holds the page. Wait for a jiffy, with no lock held. The range stays begun, so
+ * an invalidation in this time is a collision: the slow path may get the page.
+ */
+static void hmm_fault_pause(struct hmm_fault *fault)
+{
+	schedule_timeout_killable(1);
+	if (READ_ONCE(fault->range.collided))
+		hmm_fault_retry(fault, HMM_RETRY_BUSY, 0);
+}
+
 /* One attempt, see the diagram in the opening comment */
 static long hmm_fault_attempt(struct hmm_fault *fault)
 {
@@ -396,6 +407,8 @@ static long hmm_fault_attempt(struct hmm_fault *fault)
 	if (ret)
 		return ret;
 	ret = slow ? hmm_fault_slow(fault) : hmm_fault_fast(fault);
+	if (ret == -EAGAIN && fault->retry == HMM_RETRY_BUSY)
+		hmm_fault_pause(fault);
 	__hmm_range_end(&fault->range);
 	return ret;
 }
@@ -418,13 +431,10 @@ static long hmm_fault_chunk(struct hmm_fault *fault)
 	fault->state = HMM_CHUNK_FAST;
 	fault->collisions = 0;
 	fault->busy = 0;
-	for (;;) {
+	fault->empty = false;
+	do {
 		ret = hmm_fault_attempt(fault);
-		if (ret != -EAGAIN)
-			break;
-		if (fault->retry == HMM_RETRY_BUSY)
-			schedule_timeout_killable(1);
-	}
+	} while (ret == -EAGAIN);
 	hmm_fault_put_folio(fault);
 	if (ret > 0)
 		hmm_mirror_count(fault->mirror, hmm_fault_counter(fault), 1);

@@ -360,6 +360,8 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 {
 	int ret;
 
+	/* If this fails, later calls return -ESRCH. */
+	refcount_set(&mirror->users, 0);
 	if (!mirror->ops || mirror->flags & ~HMM_MIRROR_OWN_TABLES)
 		return -EINVAL;
 	/* Only a driver that uses the mirror page table can do without the callback. */

@@ -77,7 +77,7 @@
  * @stop (exclusive), @held. The other slots have not changed, so that they can add only flags
  * that the old summary has.
  */
-unsigned long hmm_pt_group_flags(const struct hmm_pt_span *span, unsigned int group,
+noinline unsigned long hmm_pt_group_flags(const struct hmm_pt_span *span, unsigned int group,
 				 unsigned int first, unsigned int stop, unsigned long held)
 {
 	unsigned int slot = group << span->at->group_shift;

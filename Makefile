@@ -17,7 +17,7 @@ export KSRC V
 .DEFAULT_GOAL := help
 # The targets share build/. Long steps are parallel inside.
 .NOTPARALLEL:
-.PHONY: help run check soak bench model docs kernel shell apply clean
+.PHONY: help run check soak bench model docs kernel shell ide apply clean
 
 help:
 	@echo "make run                            build, boot, show the device at work"
@@ -30,6 +30,7 @@ help:
 	@echo "make docs                           HTML of the documents"
 	@echo "make kernel [VARIANT=x]             build a kernel and its initramfs"
 	@echo "make shell [VARIANT=x]              a shell in the guest (Ctrl-a x leaves)"
+	@echo "make ide [VARIANT=x]                compile_commands.json for clangd, after make kernel"
 	@echo "make apply KDIR=TREE                install our files into your own 6.12 tree"
 	@echo "make clean                          remove build/"
 	@echo
@@ -65,6 +66,9 @@ kernel:
 shell: kernel
 	@scripts/boot $(or $(VARIANT),release) --interactive \
 		--append "memmap=512M%0x100000000-1+0xefffffff quiet"
+
+ide:
+	@scripts/ide $(VARIANT)
 
 apply:
 	@test -n "$(KDIR)" || { echo "make apply: name your tree: make apply KDIR=/path/to/linux" >&2; exit 2; }

@@ -133,6 +133,22 @@ scripts_boot_without_kernel()
 		"$fake/scripts/boot" small
 }
 
+# The command of a file that includes "internal.h" and a header of its own
+scripts_ide()
+{
+	local dir command
+
+	fake_project
+	by_hand 2 "build the kernel first: make kernel VARIANT=small" "$fake/scripts/ide" small
+	by_hand 0 "compile_commands.json has [0-9]+ files" "$ROOT/scripts/ide" "$variant"
+	dir=$(python3 -c "import json, sys
+print(next(e['directory'] + '\n' + e['command'] for e in json.load(sys.stdin)
+           if e['file'].endswith('mm/hmm_walk_pte.c')))" <"$ROOT/compile_commands.json") ||
+		fail "no command for mm/hmm_walk_pte.c"
+	command=${dir#*$'\n'}
+	demand 0 '' sh -c "cd ${dir%%$'\n'*} && $command -fsyntax-only"
+}
+
 scripts_docs()
 {
 	by_hand 2 "this takes no arguments" "$ROOT/scripts/docs" vm

@@ -568,7 +568,8 @@ static void read_only_pages_migrate(struct kunit *test)
 }
 
 /*
- * Bad ranges, bad flags, mirrors without the owner or the page table, and dead mirrors are rejected.
+ * Bad ranges, bad flags, mirrors without the owner or the page table, and dead mirrors are
+ * rejected.
  */
 static void bad_arguments(struct kunit *test)
 {

@@ -11,6 +11,7 @@ PART ?=
 MINUTES ?=
 KSRC ?=
 KDIR ?=
+UNDO ?=
 V ?= 0
 export KSRC V
 
@@ -31,7 +32,8 @@ help:
 	@echo "make kernel [VARIANT=x]             build a kernel and its initramfs"
 	@echo "make shell [VARIANT=x]              a shell in the guest (Ctrl-a x leaves)"
 	@echo "make ide [VARIANT=x]                compile_commands.json for clangd, after make kernel"
-	@echo "make apply KDIR=TREE                install our files into your own 6.12 tree"
+	@echo "make apply KDIR=TREE [UNDO=1]       install our files into your own 6.12 tree, or remove"
+	@echo "                                    them and put its own files back"
 	@echo "make clean                          remove build/"
 	@echo
 	@echo "Variants: release (fast; the default of run, kernel and shell), debug,"
@@ -73,7 +75,7 @@ ide:
 apply:
 	@test -n "$(KDIR)" || { echo "make apply: name your tree: make apply KDIR=/path/to/linux" >&2; exit 2; }
 	@scripts/need apply
-	@scripts/overlay "$(KDIR)"
+	@scripts/overlay $(if $(UNDO),--undo) "$(KDIR)"
 
 clean:
 	rm -f build/linux.from

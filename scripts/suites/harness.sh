@@ -9,7 +9,7 @@
 #
 # In the headers, "run: here" is a suite that runs on the host and is judged like those
 # of scripts/suites. A suite with "pack: no" is not packed into the initramfs.
-# tests: 59
+# tests: 60
 # timeout: 1800
 # budget: 150
 # shellcheck disable=SC2317 # run_case calls functions that shellcheck reports as unreachable

@@ -394,6 +394,22 @@ scripts_overlay_edit_does_not_apply()
 	[ "$(xargs <"$fake/tree/mm/Makefile")" = "one 2 three" ] || fail "it changed the file"
 }
 
+scripts_overlay_undo()
+{
+	fake_overlay
+	by_hand 1 "has no files of ours" "$fake/scripts/overlay" --undo "$fake/tree"
+	mkdir "$fake/mm/tests"
+	echo ours >"$fake/mm/tests/new.c"
+	cp -r "$fake/tree" "$fake/before"
+	by_hand 0 "3 files installed" "$fake/scripts/overlay" "$fake/tree"
+	echo '# more' >>"$fake/tree/mm/Makefile"
+	by_hand 1 "tree/mm/Makefile was changed" "$fake/scripts/overlay" --undo "$fake/tree"
+	sed -i '/# more/d' "$fake/tree/mm/Makefile"
+	by_hand 2 "takes one tree" "$fake/scripts/overlay" --undo "$fake/tree" "$fake"
+	by_hand 0 "3 files of .* are as they were" "$fake/scripts/overlay" --undo "$fake/tree"
+	diff -r "$fake/before" "$fake/tree" || fail "the tree is not as it was"
+}
+
 scripts_overlay_other_tree()
 {
 	fake_overlay

@@ -3,9 +3,10 @@
 import glob
 import os
 import re
+import sys
 
-# Not resolved: the suite "harness" has a directory with a link to scripts/.
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# By the script, and not resolved: the suite "harness" has a directory with a link to scripts/.
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(sys.argv[0])))
 SELFTESTS = "tools/testing/selftests/vm"
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 SUITE = re.compile(r"struct kunit_suite \w+ = \{(.*?)\n\};", re.S)

@@ -485,7 +485,7 @@ static void hmm_walk_begin(struct hmm_walk *walk)
 		range->seen_end = 0;
 }
 
-static void hmm_walk_end(struct hmm_walk *walk)
+static __always_inline void hmm_walk_end(struct hmm_walk *walk)
 {
 	struct hmm_range *range = walk->range;
 

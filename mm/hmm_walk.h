@@ -116,26 +116,6 @@ static inline bool hmm_walk_satisfies(unsigned long entry, unsigned long req)
 }
 
 /*
- * @entry does not meet the request of the page at @addr. Can a fault change that?
- *
- * Return: 0 if it can, -EFAULT if no device may access the memory, -EPERM if the
- * VMA does not allow the access.
- */
-static inline int hmm_walk_may_fault(const struct hmm_walk *walk,
-				     unsigned long addr, unsigned long entry)
-{
-	unsigned long req;
-
-	if (entry & HMM_PFN_ERROR)
-		return -EFAULT;
-
-	req = hmm_walk_request(walk, *hmm_walk_slot(walk, addr));
-	if (!hmm_walk_satisfies(walk->grant, req))
-		return -EPERM;
-	return 0;
-}
-
-/*
  * Pin the pagemap of a devmap entry, and unpin the previous pagemap.
  *
  * Return: false if its driver is being removed. Then there is no page. A request for it
@@ -202,6 +182,7 @@ static inline bool hmm_walk_pte_is_migrating(pte_t pte)
 	return is_swap_pte(pte) && is_migration_entry(pte_to_swp_entry(pte));
 }
 
+int hmm_walk_may_fault(const struct hmm_walk *walk, unsigned long addr, unsigned long entry);
 int hmm_walk_handle_faults(struct hmm_walk *walk, unsigned long addr, unsigned int count);
 
 static inline int hmm_walk_handle_fault(struct hmm_walk *walk, unsigned long addr)

@@ -13,6 +13,25 @@
 #include "hmm_walk.h"
 
 /*
+ * @entry does not meet the request of the page at @addr. Can a fault change that?
+ *
+ * Return: 0 if it can, -EFAULT if no device may access the memory, -EPERM if the
+ * VMA does not allow the access.
+ */
+int hmm_walk_may_fault(const struct hmm_walk *walk, unsigned long addr, unsigned long entry)
+{
+	unsigned long req;
+
+	if (entry & HMM_PFN_ERROR)
+		return -EFAULT;
+
+	req = hmm_walk_request(walk, *hmm_walk_slot(walk, addr));
+	if (!hmm_walk_satisfies(walk->grant, req))
+		return -EPERM;
+	return 0;
+}
+
+/*
  * The fault is complete, has waited, or needs mmap_lock. The last two must be repeated, and
  * do not count as faults without progress. After a wait, the repeated fault has
  * FAULT_FLAG_TRIED and need not drop the lock again, as for any CPU fault.

@@ -38,10 +38,13 @@ static unsigned long hmm_commit_folio(const unsigned long *pfn, unsigned long *w
 
 	if (order)
 		return min(pages, BIT(order) - (*pfn & (BIT(order) - 1)));
-	page = hmm_pfn_to_page(*pfn);
-	if (*word & HMM_PTE_DEVICE || !PageCompound(page))
+	/* The struct page of device memory can be gone. */
+	if (*word & HMM_PTE_DEVICE)
 		return 1;
+	page = hmm_pfn_to_page(*pfn);
 	folio = page_folio(page);
+	if (!folio_test_large(folio))
+		return 1;
 	pages = min_t(unsigned long, pages,
 		      folio_nr_pages(folio) - folio_page_idx(folio, page));
 	for (i = 0; i < pages && pfn[i] == pfn[0] + i; i++)

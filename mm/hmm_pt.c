@@ -81,23 +81,23 @@ noinline unsigned long hmm_pt_group_flags(const struct hmm_pt_span *span, unsign
 				 unsigned int first, unsigned int stop, unsigned long held)
 {
 	unsigned int slot = group << span->at->group_shift;
-	unsigned int behind = (group + 1) << span->at->group_shift;
+	unsigned int next = (group + 1) << span->at->group_shift;
 	unsigned long had =
 		(*hmm_pt_summary(span->page, HMM_PTE_VALID) & BIT(group) ? HMM_PTE_VALID : 0) |
 		(*hmm_pt_summary(span->page, HMM_PTE_WRITE) & BIT(group) ? HMM_PTE_WRITE : 0);
 
 	for (; slot < first && had & ~held; slot++)
 		held |= hmm_pt_slot_flags(span->slots[slot]);
-	for (slot = stop; slot < behind && had & ~held; slot++)
+	for (slot = stop; slot < next && had & ~held; slot++)
 		held |= hmm_pt_slot_flags(span->slots[slot]);
 	return held;
 }
 
 static void hmm_pt_recompute_summary(const struct hmm_pt_span *span, unsigned int group)
 {
-	unsigned int behind = (group + 1) << span->at->group_shift;
+	unsigned int next = (group + 1) << span->at->group_shift;
 
-	hmm_pt_update_summary(span, group, behind, behind, 0);
+	hmm_pt_update_summary(span, group, next, next, 0);
 }
 
 /* Can tables of this level hold entries, or only pointers to tables? */
@@ -322,11 +322,11 @@ unsigned long hmm_pt_restrict(const struct hmm_pt_op *op, struct page *page, uns
 	while (groups) {
 		/* Handle adjacent groups together. */
 		unsigned int group = __ffs(groups);
-		unsigned int behind = find_next_zero_bit(&groups, BITS_PER_LONG, group);
+		unsigned int next = find_next_zero_bit(&groups, BITS_PER_LONG, group);
 		unsigned int slot = hmm_pt_group_first(&span, group);
-		unsigned int stop = hmm_pt_group_last(&span, behind - 1) + 1;
+		unsigned int stop = hmm_pt_group_last(&span, next - 1) + 1;
 
-		groups &= ~GENMASK(behind - 1, group);
+		groups &= ~GENMASK(next - 1, group);
 		if (level)
 			met |= hmm_pt_restrict_slots(op, &span, slot, stop, start, last);
 		else

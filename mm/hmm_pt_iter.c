@@ -13,18 +13,18 @@ static bool hmm_pt_any_slots(struct page *page, const struct hmm_pt_level *at,
 {
 	const unsigned long *slots = page_address(page);
 	unsigned long groups = READ_ONCE(*hmm_pt_summary(page, flag));
-	unsigned int slot, behind;
+	unsigned int slot, next;
 
 	if (first >= stop)
 		return false;
 	groups &= GENMASK((stop - 1) >> at->group_shift, first >> at->group_shift);
 	for (; groups; groups &= groups - 1) {
 		slot = __ffs(groups) << at->group_shift;
-		behind = slot + BIT(at->group_shift);
-		if (slot >= first && behind <= stop)
+		next = slot + BIT(at->group_shift);
+		if (slot >= first && next <= stop)
 			return true;
-		behind = min(behind, stop);
-		for (slot = max(slot, first); slot < behind; slot++) {
+		next = min(next, stop);
+		for (slot = max(slot, first); slot < next; slot++) {
 			if (hmm_pt_has(READ_ONCE(slots[slot]), flag))
 				return true;
 		}
@@ -33,11 +33,11 @@ static bool hmm_pt_any_slots(struct page *page, const struct hmm_pt_level *at,
 }
 
 /*
- * Is there an entry with @flag at @addr, or after it (if @behind) or before it (if not), within
+ * Is there an entry with @flag at @addr, or after it (if @after) or before it (if not), within
  * the slot that contains @addr?
  */
 static bool hmm_pt_any_outside(struct page *page, const struct hmm_pt_level *at,
-			       unsigned long addr, bool behind, unsigned long flag)
+			       unsigned long addr, bool after, unsigned long flag)
 {
 	for (;;) {
 		const unsigned long *slots = page_address(page);
@@ -49,8 +49,8 @@ static bool hmm_pt_any_outside(struct page *page, const struct hmm_pt_level *at,
 		page = pfn_to_page(word);
 		at--;
 		slot = hmm_pt_slot(at, addr);
-		if (hmm_pt_any_slots(page, at, behind ? slot + 1 : 0,
-				     behind ? at->mask + 1 : slot, flag))
+		if (hmm_pt_any_slots(page, at, after ? slot + 1 : 0,
+				     after ? at->mask + 1 : slot, flag))
 			return true;
 	}
 }
@@ -338,7 +338,7 @@ static noinline void hmm_pt_iter_next_table(struct hmm_pt_iter *iter, unsigned l
  */
 bool hmm_pt_next_run(struct hmm_pt_iter *iter)
 {
-	const unsigned long *slot = iter->slot, *behind;
+	const unsigned long *slot = iter->slot, *next;
 	unsigned long word;
 
 	/* Most runs consist of ptes and begin at the end of the previous run. */
@@ -350,10 +350,10 @@ bool hmm_pt_next_run(struct hmm_pt_iter *iter)
 
 	iter->addr = iter->end;
 	iter->pte.pfn = word;
-	behind = hmm_pt_iter_run(slot, iter->stop, &word, 1);
-	iter->slot = behind;
-	iter->end += (unsigned long)(behind - slot) << PAGE_SHIFT;
-	if (behind == iter->stop && iter->end != iter->limit)
+	next = hmm_pt_iter_run(slot, iter->stop, &word, 1);
+	iter->slot = next;
+	iter->end += (unsigned long)(next - slot) << PAGE_SHIFT;
+	if (next == iter->stop && iter->end != iter->limit)
 		hmm_pt_iter_next_table(iter, word);
 	return true;
 }

@@ -44,11 +44,11 @@ static unsigned int hmm_pt_stage_order(const struct hmm_pt_stage *stage,
  */
 static int hmm_pt_stage_blocks(const struct hmm_pt_stage *stage)
 {
-	unsigned long *words = stage->words, *behind = hmm_pt_stage_word(stage, stage->end);
+	unsigned long *words = stage->words, *stop = hmm_pt_stage_word(stage, stage->end);
 	unsigned long addr, count;
 	unsigned int order;
 
-	while (words < behind) {
+	while (words < stop) {
 		if (!(*words & HMM_PTE_VALID))
 			return -EINVAL;
 		if (!hmm_pt_word_order(*words)) {
